@@ -1,0 +1,8 @@
+"""Train small streaming speech-to-text models from DeepSpeech-style CSVs, on TensorFlow 2 and Keras 3.
+
+Importing the package imports neither TensorFlow nor Keras; `deepspeech_training.cli` does so when a run needs them.
+"""
+
+from deepspeech_training.version import VERSION as __version__
+
+__all__ = ["__version__"]

@@ -1,0 +1,91 @@
+"""What a person sees: log lines and progress on stderr. Results go to stdout and are not this module's business.
+
+On a terminal progress is a bar; elsewhere (a log file, `docker logs`, CI) it is a plain line every 30 seconds,
+without carriage returns or colour.
+"""
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from tqdm import tqdm
+
+DEBUG, INFO, WARN, ERROR = range(4)  # the values of --log_level, as in DeepSpeech
+PLAIN_LINE_EVERY_S = 30.0
+
+
+class Progress:
+    """Progress of one piece of work; made by `Console.progress`."""
+
+    def __init__(self, console: "Console", what: str, *, total: int, unit: str, start: int):
+        self._console, self._what, self._total, self._unit = console, what, total, unit
+        self._done, self._note = start, ""
+        self._last_line = time.monotonic()
+        self._bar = None
+        if console.shows_bar:
+            self._bar = tqdm(
+                total=total, initial=start, desc=what, unit=f" {unit}", file=console.stream, leave=False,
+                dynamic_ncols=True,
+            )  # fmt: skip
+
+    def update(self, count: int = 1, *, note: str = "") -> None:
+        """Say that `count` more units are done; `note` is a short text such as "loss 12.3"."""
+        self._done += count
+        self._note = note or self._note
+        if self._bar is not None:
+            if note:
+                self._bar.set_postfix_str(note, refresh=False)
+            self._bar.update(count)
+        elif time.monotonic() - self._last_line >= PLAIN_LINE_EVERY_S:
+            self._last_line = time.monotonic()
+            tail = f", {self._note}" if self._note else ""
+            self._console.info(f"{self._what}: {self._done:,} of {self._total:,} {self._unit}{tail}")
+
+    def close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+
+
+class Console:
+    """Log lines and progress, at or above a level.
+
+    Args:
+        level: the value of `--log_level`: 0 debug, 1 info, 2 warnings, 3 errors.
+        show_progressbar: draw bars where `stream` is a terminal.
+        stream: where the lines go; stderr unless told.
+    """
+
+    def __init__(self, *, level: int = INFO, show_progressbar: bool = True, stream: TextIO | None = None):
+        self.level = level
+        self.stream = stream if stream is not None else sys.stderr
+        self.shows_bar = show_progressbar and level <= INFO and self.stream.isatty()
+
+    def _write(self, level: int, letter: str, message: str) -> None:
+        if level < self.level:
+            return
+        for line in message.splitlines() or [""]:
+            tqdm.write(f"{letter} {line}", file=self.stream)  # lifts a bar out of the way
+        self.stream.flush()
+
+    def debug(self, message: str) -> None:
+        self._write(DEBUG, "D", message)
+
+    def info(self, message: str) -> None:
+        self._write(INFO, "I", message)
+
+    def warn(self, message: str) -> None:
+        self._write(WARN, "W", message)
+
+    def error(self, message: str) -> None:
+        self._write(ERROR, "E", message)
+
+    @contextmanager
+    def progress(self, what: str, *, total: int, unit: str, start: int = 0) -> Iterator[Progress]:
+        """Show the progress of `total` units of work, of which `start` are done already."""
+        progress = Progress(self, what, total=total, unit=unit, start=start)
+        try:
+            yield progress
+        finally:
+            progress.close()
