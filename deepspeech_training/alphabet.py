@@ -1,0 +1,188 @@
+"""Text to labels and back: the alphabet of a model, read from DeepSpeech's `alphabet.txt`.
+
+A label is an index into the alphabet; the CTC blank comes after the last character. `samples` encodes every
+transcript with it, `decoding` turns labels into text, and the export stores `Alphabet.serialize()`.
+"""
+
+import importlib.resources
+import re
+import struct
+import unicodedata
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from deepspeech_training.errors import UserError
+
+# Not str.splitlines: it also splits at U+0085 and U+2028, which may be characters of an alphabet.
+_LINE_END = re.compile("\r\n|\r|\n")
+
+
+@dataclass(frozen=True)
+class Alphabet:
+    """The characters that a model can write; the label of a character is its index.
+
+    Args:
+        characters: one Unicode code point each after NFC, no two alike.
+    Raises:
+        ValueError: a character is not one code point, occurs twice, or cannot stand on a line of its own.
+
+    >>> alphabet = Alphabet("abc ")
+    >>> alphabet.encode("a cab")
+    array([0, 3, 2, 0, 1], dtype=int32)
+    >>> alphabet.decode([2, 0, 1])
+    'cab'
+    >>> alphabet.blank, alphabet.num_classes
+    (4, 5)
+    """
+
+    characters: Sequence[str]
+    _labels: dict[str, int] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self):
+        characters = tuple(unicodedata.normalize("NFC", character) for character in self.characters)
+        labels = {character: label for label, character in enumerate(characters)}
+        if not characters:
+            raise ValueError("an alphabet needs at least one character")
+        if len(labels) < len(characters):
+            raise ValueError("a character occurs twice in the alphabet")
+        for character in characters:
+            # U+FEFF at the start of alphabet.txt would be read as a byte order mark; surrogates have no UTF-8 form.
+            if len(character) != 1 or character in "\r\n\ufeff" or unicodedata.category(character) == "Cs":
+                raise ValueError(f"{character!r} cannot be a character of an alphabet")
+        object.__setattr__(self, "characters", characters)
+        object.__setattr__(self, "_labels", labels)
+
+    @classmethod
+    def read(cls, path: str | Path) -> "Alphabet":
+        r"""Read an `alphabet.txt`: UTF-8, one character on each line, in the order of the labels.
+
+        A line that starts with `#` is a comment, `\#` is the character `#`, a line of one space is the space, and
+        empty lines do not count. Unlike DeepSpeech this takes a last line without a newline, a byte order mark,
+        and decomposed characters (they are composed: NFC).
+
+        Raises:
+            UserError: the file cannot be read, is not UTF-8, has no character, one twice, or several on one line.
+        """
+        try:
+            text = Path(path).read_bytes().decode("utf-8-sig")
+        except UnicodeDecodeError as error:
+            line = len(_LINE_END.split(error.object[: error.start].decode()))
+            raise UserError(f"{path}, line {line}: the alphabet is not UTF-8\nSave the file as UTF-8.") from error
+        except OSError as error:
+            raise UserError(
+                f"{path}: cannot read the alphabet: {error.strerror}\n"
+                "Give --alphabet_config_path a text file with one character on each line."
+            ) from error
+        return cls._parse(text, source=str(path))
+
+    @classmethod
+    def english(cls) -> "Alphabet":
+        """The alphabet of DeepSpeech's English models: space, a to z, apostrophe.
+
+        >>> Alphabet.english().size
+        28
+        """
+        text = (importlib.resources.files("deepspeech_training") / "package_data" / "alphabet.txt").read_text("utf-8")
+        return cls._parse(text, source="the built-in alphabet.txt")
+
+    @classmethod
+    def _parse(cls, text: str, *, source: str) -> "Alphabet":
+        line_of: dict[str, int] = {}
+        for number, line in enumerate(_LINE_END.split(text), start=1):
+            if not line or line.startswith("#"):
+                continue
+            character = "#" if line == r"\#" else unicodedata.normalize("NFC", line)
+            if len(character) != 1 or character == "\ufeff":
+                points = " ".join(f"U+{ord(point):04X}" for point in character[:8])
+                raise UserError(
+                    f"{source}, line {number}: {character[:40]!r} is {len(character)} characters ({points})\n"
+                    "Put one Unicode character on each line; a combining mark has a line of its own, "
+                    "and a comment starts with #."
+                    if len(character) != 1
+                    else f"{source}, line {number}: a byte order mark inside the alphabet\nDelete the line."
+                )
+            if character in line_of:
+                raise UserError(
+                    f"{source}, lines {line_of[character]} and {number}: {character!r} is twice in the alphabet\n"
+                    "Delete one of the two lines."
+                )
+            line_of[character] = number
+        if not line_of:
+            raise UserError(f"{source}: the alphabet has no characters\nPut one character on each line.")
+        return cls(tuple(line_of))
+
+    @property
+    def size(self) -> int:
+        """The number of characters, without the blank."""
+        return len(self.characters)
+
+    @property
+    def blank(self) -> int:
+        """The label of the CTC blank: the one after the last character."""
+        return self.size
+
+    @property
+    def num_classes(self) -> int:
+        """The characters and the blank: the depth of the logits."""
+        return self.size + 1
+
+    def missing(self, text: str) -> list[str]:
+        """The characters of `text` that the alphabet lacks, each once, in the order of their first occurrence.
+
+        >>> Alphabet.english().missing("café 33")
+        ['é', '3']
+        """
+        return [character for character in dict.fromkeys(text) if character not in self._labels]
+
+    def encode(self, text: str) -> np.ndarray:
+        """Turn text into labels.
+
+        Args:
+            text: in NFC, as `samples` makes every transcript.
+        Returns:
+            int32 [characters].
+        Raises:
+            ValueError: the alphabet lacks some of the characters; the message lists them.
+        """
+        try:
+            return np.array([self._labels[character] for character in text], np.int32)
+        except KeyError:
+            listed = " ".join(map(repr, self.missing(text)))
+            raise ValueError(f"characters that are not in the alphabet: {listed}") from None
+
+    def decode(self, labels: Iterable[int]) -> str:
+        """Turn labels into text; there must be no blank among them.
+
+        Raises:
+            ValueError: a label is not that of a character.
+        """
+        labels = [int(label) for label in labels]
+        wrong = [label for label in labels if not 0 <= label < self.size]
+        if wrong:
+            raise ValueError(f"label {wrong[0]} is outside the alphabet of {self.size} characters")
+        return "".join(self.characters[label] for label in labels)
+
+    def to_text(self) -> str:
+        r"""The contents of an `alphabet.txt` that reads back as this alphabet.
+
+        >>> Alphabet("a# ").to_text()
+        'a\n\\#\n \n'
+        """
+        return "".join(("\\#" if character == "#" else character) + "\n" for character in self.characters)
+
+    def serialize(self) -> bytes:
+        r"""The bytes that DeepSpeech's clients read from `metadata_alphabet` and from a scorer (Alphabet::Serialize).
+
+        Little-endian: uint16 number of characters; for each: uint16 label, uint16 number of bytes, the UTF-8 bytes.
+
+        >>> Alphabet("ab").serialize()
+        b'\x02\x00\x00\x00\x01\x00a\x01\x00\x01\x00b'
+        """
+        parts = [struct.pack("<H", self.size)]
+        for label, character in enumerate(self.characters):
+            encoded = character.encode("utf-8")
+            parts.append(struct.pack("<HH", label, len(encoded)) + encoded)
+        return b"".join(parts)

@@ -1,0 +1,866 @@
+"""The flags: a field of a group below IS a flag, and parser, --help, flags.txt and docs/flags.md follow from it.
+
+Names, defaults and syntax are DeepSpeech's: `--x 1`, `--x=1`, `-x 1`, `--x`, `--nox`, `--x=false`, comma lists and
+`--flagfile`; `--x false` works too, where DeepSpeech ignores the word.
+DeepSpeech's flags that this version does without are in the tables OBSOLETE and TO_COME.
+"""
+
+import difflib
+import math
+import os
+import re
+import textwrap
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Literal
+
+from deepspeech_training.errors import FlagError
+
+DEFAULT_CHECKPOINT_DIR = "persistent-data/checkpoints"
+LARGEST_INT = 2**31 - 1
+TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a comma list"}
+
+Value = bool | int | float | str | tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Flag:
+    """What there is to know of one flag; the type of `default` is the type of its values.
+
+    `zero` says what 0 means and `default_is` what an empty or negative default stands for. The bounds `at_least` and
+    `at_most` are inclusive, `above` and `below` exclusive; `special` is one more number that is allowed.
+    """
+
+    default: Any
+    help: str
+    unit: str = ""
+    zero: str = ""
+    default_is: str = ""
+    choices: tuple[str, ...] = ()
+    at_least: float | None = None
+    at_most: float | None = None
+    above: float | None = None
+    below: float | None = None
+    special: float | None = None
+    is_file: bool = False
+
+    @property
+    def type(self) -> type:
+        return type(self.default)
+
+    @property
+    def whole_help(self) -> str:
+        """The help with the meaning of 0."""
+        return f"{self.help} (0: {self.zero})" if self.zero else self.help
+
+    @property
+    def default_text(self) -> str:
+        if self.default_is:
+            return self.default_is
+        return value_text(self.default) or "none"
+
+    @property
+    def allowed(self) -> str:
+        """Which values are allowed, in words.
+
+        >>> Flag(5, "checkpoints to keep", at_least=1).allowed
+        'a whole number, at least 1'
+        """
+        if self.choices:
+            return f"one of {', '.join(self.choices)}"
+        bounds = [
+            f"{words} {bound:g}"
+            for words, bound in (
+                ("above", self.above),
+                ("at least", self.at_least),
+                ("below", self.below),
+                ("at most", self.at_most),
+            )
+            if bound is not None
+        ]
+        kind = TYPE_NAMES[self.type] + (f", {' and '.join(bounds)}" if bounds else "")
+        return kind if self.special is None else f"{kind}, or {self.special:g}"
+
+    def allows(self, number: float) -> bool:
+        """Whether a number of the right type is within the bounds."""
+        if self.special is not None and number == self.special:
+            return True
+        return (
+            math.isfinite(number)
+            and (self.at_least is None or number >= self.at_least)
+            and (self.at_most is None or number <= self.at_most)
+            and (self.above is None or number > self.above)
+            and (self.below is None or number < self.below)
+            and (self.type is float or abs(number) <= LARGEST_INT)
+        )
+
+
+def flag(default: Value, help: str, **details: Any) -> Any:
+    """A dataclass field that is a flag; `details` are the fields of `Flag`."""
+    return field(default=default, metadata={"flag": Flag(default, help, **details)})
+
+
+@dataclass(frozen=True)
+class DataFlags:
+    train_files: tuple[str, ...] = flag((), "CSV files to train on; without any, nothing is trained")
+    dev_files: tuple[str, ...] = flag(
+        (),
+        "CSV files to validate on after each epoch, reported one by one; their loss decides which checkpoint is best",
+    )
+    test_files: tuple[str, ...] = flag((), "CSV files to test on after training; each gets a report of WER and CER")
+    metrics_files: tuple[str, ...] = flag(
+        (), "CSV files whose loss is reported after each validation, without an effect on which checkpoint is best"
+    )
+    on_bad_row: str = flag(
+        "fail",
+        "what to do with rows that cannot be used (no such file, a character that is not in the alphabet ...): fail "
+        "says which they are and stops before training, drop says which they are and goes on without them",
+        choices=("fail", "drop"),
+    )
+    feature_win_len: int = flag(32, "length of the window that one frame of features is made of", unit="ms", at_least=1)
+    feature_win_step: int = flag(20, "time from one frame of features to the next", unit="ms", at_least=1)
+    audio_sample_rate: int = flag(
+        16000, "sample rate that the model works at; audio of another rate is resampled", unit="Hz", at_least=4000
+    )
+
+
+@dataclass(frozen=True)
+class LimitFlags:
+    limit_train: int = flag(0, "use at most this many training clips", unit="clips", zero="all", at_least=0)
+    limit_dev: int = flag(
+        0, "use at most this many validation clips of each file", unit="clips", zero="all", at_least=0
+    )
+    limit_test: int = flag(0, "use at most this many test clips of each file", unit="clips", zero="all", at_least=0)
+    reverse_train: bool = flag(False, "order the training clips from long to short instead of from short to long")
+    reverse_dev: bool = flag(False, "order the validation clips from long to short instead of from short to long")
+    reverse_test: bool = flag(False, "order the test clips from long to short instead of from short to long")
+    shuffle: bool = flag(
+        True, "give every epoch its own order; --noshuffle is DeepSpeech's order, from short to long in every epoch"
+    )
+
+
+@dataclass(frozen=True)
+class BatchFlags:
+    train_batch_size: int = flag(1, "clips in a training batch, for each device", unit="clips", at_least=1)
+    dev_batch_size: int = flag(1, "clips in a validation batch, for each device", unit="clips", at_least=1)
+    test_batch_size: int = flag(1, "clips in a test batch, for each device", unit="clips", at_least=1)
+    batch_seconds: float = flag(
+        0.0,
+        "fill each training batch with this much audio, padding counted, for each device, instead of with "
+        "--train_batch_size clips: many short clips or a few long ones",
+        unit="seconds",
+        zero="off, --train_batch_size counts",
+        at_least=0,
+    )
+    skip_batch_test: bool = flag(
+        False, "do not try the batch of the longest clips before training, which shows at once whether memory suffices"
+    )
+
+
+@dataclass(frozen=True)
+class TrainingFlags:
+    epochs: int = flag(
+        75,
+        "passes over the training clips; counts the whole run, so a resumed run does only those that are left",
+        unit="epochs",
+        zero="no training",
+        at_least=0,
+    )
+    dropout_rate: float = flag(
+        0.05, "share of the outputs of layer 1 that is dropped in training", zero="no dropout", at_least=0, below=1
+    )
+    dropout_rate2: float = flag(
+        -1.0, "the same for layer 2", default_is="-1, as --dropout_rate", at_least=0, below=1, special=-1
+    )
+    dropout_rate3: float = flag(
+        -1.0, "the same for layer 3", default_is="-1, as --dropout_rate", at_least=0, below=1, special=-1
+    )
+    dropout_rate6: float = flag(
+        -1.0,
+        "the same for layer 5, the one after the LSTM (it is 6 in DeepSpeech's flags too)",
+        default_is="-1, as --dropout_rate",
+        at_least=0,
+        below=1,
+        special=-1,
+    )
+    relu_clip: float = flag(20.0, "outputs of the dense layers are clipped to this", above=0)
+    max_grad_norm: float = flag(
+        0.0, "scale the gradient of a step down to this norm if it is larger", zero="never", at_least=0
+    )
+    random_seed: int = flag(
+        4568, "seed of the initial weights, the order of the clips, dropout and augmentation", at_least=0
+    )
+
+    @property
+    def dropout_rates(self) -> tuple[float, float, float, float]:
+        """The rates of layers 1, 2, 3 and 5.
+
+        >>> TrainingFlags(dropout_rate=0.2, dropout_rate6=0.3).dropout_rates
+        (0.2, 0.2, 0.2, 0.3)
+        """
+        first = self.dropout_rate
+        second, third, fifth = (
+            first if rate < 0 else rate for rate in (self.dropout_rate2, self.dropout_rate3, self.dropout_rate6)
+        )
+        return first, second, third, fifth
+
+
+@dataclass(frozen=True)
+class OptimizerFlags:
+    beta1: float = flag(0.9, "Adam's decay of the mean of the gradients", at_least=0, below=1)
+    beta2: float = flag(0.999, "Adam's decay of the mean of their squares", at_least=0, below=1)
+    epsilon: float = flag(1e-8, "Adam's term against a division by zero", above=0)
+    learning_rate: float = flag(0.001, "Adam's learning rate", above=0)
+
+
+@dataclass(frozen=True)
+class PerformanceFlags:
+    inter_op_parallelism_threads: int = flag(
+        0, "threads that run operations side by side", unit="threads", zero="TensorFlow decides", at_least=0
+    )
+    intra_op_parallelism_threads: int = flag(
+        0, "threads inside one operation", unit="threads", zero="TensorFlow decides", at_least=0
+    )
+    automatic_mixed_precision: bool = flag(
+        False, "compute in 16 bits where that is safe; weights and checkpoints stay in 32 bits"
+    )
+    log_placement: bool = flag(False, "log which device each operation runs on")
+    logical_cpus: int = flag(
+        1,
+        "split the CPU into this many devices that share each batch, to try the way of several devices without them",
+        unit="devices",
+        at_least=1,
+    )
+    loader_threads: int = flag(
+        0, "threads that read audio ahead", unit="threads", zero="one for each usable core, at most 8", at_least=0
+    )
+
+
+@dataclass(frozen=True)
+class CheckpointFlags:
+    checkpoint_dir: str = flag(
+        "",
+        "folder that checkpoints are loaded from and saved to; made if it is missing",
+        default_is=DEFAULT_CHECKPOINT_DIR,
+    )
+    load_checkpoint_dir: str = flag(
+        "", "folder that checkpoints are loaded from, where it differs", default_is="as --checkpoint_dir"
+    )
+    save_checkpoint_dir: str = flag(
+        "", "folder that checkpoints are saved to, where it differs", default_is="as --checkpoint_dir"
+    )
+    checkpoint_secs: int = flag(600, "save within an epoch too, this often", unit="seconds", at_least=1)
+    max_to_keep: int = flag(5, "last checkpoints to keep; the best is kept besides", unit="checkpoints", at_least=1)
+    load_train: str = flag(
+        "auto",
+        "where training starts: from the last checkpoint, from the best, or from init, which is new weights; "
+        "auto takes the last, without one the best, without that init",
+        choices=("last", "best", "init", "auto"),
+    )
+    load_evaluate: str = flag(
+        "auto",
+        "which checkpoint is tested and used: the last or the best; auto takes the best, without one the last",
+        choices=("last", "best", "auto"),
+    )
+
+    @property
+    def load_dir(self) -> Path:
+        return Path(self.load_checkpoint_dir or self.checkpoint_dir or DEFAULT_CHECKPOINT_DIR)
+
+    @property
+    def save_dir(self) -> Path:
+        return Path(self.save_checkpoint_dir or self.checkpoint_dir or DEFAULT_CHECKPOINT_DIR)
+
+
+@dataclass(frozen=True)
+class GeometryFlags:
+    n_hidden: int = flag(2048, "width of the hidden layers and of the LSTM", unit="units", at_least=1)
+    layer_norm: bool = flag(False, "normalise the outputs of the dense layers but the last (layer normalisation)")
+
+
+@dataclass(frozen=True)
+class EarlyStopFlags:
+    early_stop: bool = flag(False, "stop when the validation loss does not get better any more; needs --dev_files")
+    es_epochs: int = flag(25, "stop after this many epochs without a better validation loss", unit="epochs", at_least=1)
+    es_min_delta: float = flag(
+        0.05,
+        "a loss that is lower by less than this does not count as better; for --reduce_lr_on_plateau too",
+        zero="any lower loss counts",
+        at_least=0,
+    )
+    min_epochs: int = flag(
+        0, "never stop early before this many epochs", unit="epochs", zero="no such minimum", at_least=0
+    )
+
+
+@dataclass(frozen=True)
+class PlateauFlags:
+    reduce_lr_on_plateau: bool = flag(
+        False, "lower the learning rate when the validation loss does not get better; needs --dev_files"
+    )
+    plateau_epochs: int = flag(
+        10, "lower it after this many epochs without a better validation loss", unit="epochs", at_least=1
+    )
+    plateau_reduction: float = flag(0.1, "lower it by multiplying it with this", above=0, below=1)
+    force_initialize_learning_rate: bool = flag(
+        False, "set --learning_rate again after loading a checkpoint whose rate had been lowered"
+    )
+
+
+@dataclass(frozen=True)
+class ReportingFlags:
+    log_level: int = flag(1, "what to say: 0 debug, 1 info, 2 warnings, 3 errors", at_least=0, at_most=3)
+    show_progressbar: bool = flag(True, "draw progress bars on a terminal (elsewhere progress is a line now and then)")
+    report_count: int = flag(
+        5, "best, median and worst clips that a test report shows of each", unit="clips", zero="none", at_least=0
+    )
+    summary_dir: str = flag("", "folder for TensorBoard's summaries; without one, none are written")
+    test_output_file: str = flag("", "JSON file for every test clip's transcript, hypothesis, WER, CER and loss")
+
+
+@dataclass(frozen=True)
+class DecoderFlags:
+    alphabet_config_path: str = flag(
+        "",
+        "text file of the alphabet: a character on each line, the space included; # starts a comment",
+        default_is="the checkpoint's, without one the English of the package",
+        is_file=True,
+    )
+
+
+@dataclass(frozen=True)
+class InferenceFlags:
+    one_shot_infer: str = flag("", "audio file to transcribe with the checkpoint", is_file=True)
+
+
+@dataclass(frozen=True)
+class Config:
+    """All flags of a run, by group: `config.training.epochs`."""
+
+    data: DataFlags = field(default_factory=DataFlags, metadata={"title": "Data"})
+    limits: LimitFlags = field(default_factory=LimitFlags, metadata={"title": "Limits and order"})
+    batches: BatchFlags = field(default_factory=BatchFlags, metadata={"title": "Batches"})
+    training: TrainingFlags = field(default_factory=TrainingFlags, metadata={"title": "Training"})
+    optimizer: OptimizerFlags = field(default_factory=OptimizerFlags, metadata={"title": "Optimizer (Adam)"})
+    performance: PerformanceFlags = field(default_factory=PerformanceFlags, metadata={"title": "Performance"})
+    checkpoint: CheckpointFlags = field(default_factory=CheckpointFlags, metadata={"title": "Checkpoints"})
+    geometry: GeometryFlags = field(default_factory=GeometryFlags, metadata={"title": "Geometry of the model"})
+    early_stop: EarlyStopFlags = field(default_factory=EarlyStopFlags, metadata={"title": "Early stopping"})
+    plateau: PlateauFlags = field(default_factory=PlateauFlags, metadata={"title": "Learning rate on a plateau"})
+    reporting: ReportingFlags = field(default_factory=ReportingFlags, metadata={"title": "Reporting"})
+    decoder: DecoderFlags = field(default_factory=DecoderFlags, metadata={"title": "Decoder"})
+    inference: InferenceFlags = field(default_factory=InferenceFlags, metadata={"title": "One-shot inference"})
+
+
+FLAGS: Mapping[str, Flag] = MappingProxyType(
+    {entry.name: entry.metadata["flag"] for part in fields(Config) for entry in fields(part.type)}
+)
+
+# Accepted with one line; the default is DeepSpeech's, or Coqui's where DeepSpeech has no such flag.
+OBSOLETE: dict[str, Flag] = {
+    "read_buffer": Flag("1MB", "is not needed: clips are read whole"),
+    "normalize_sample_rate": Flag(True, "is not needed: audio of another rate than --audio_sample_rate is resampled"),
+    "shuffle_batches": Flag(False, "is not needed: every epoch has its own order unless --noshuffle is given"),
+    "shuffle_start": Flag(1, "is not needed: the order is shuffled from the first epoch on (see --shuffle)"),
+    "shuffle_buffer": Flag(1000, "is not needed: the whole set is shuffled, not a part of it (see --shuffle)"),
+    "dropout_rate4": Flag(0.0, "is not needed: DeepSpeech reads it, but drops nothing in layer 4, the LSTM"),
+    "dropout_rate5": Flag(0.0, "is not needed: DeepSpeech reads it, but layer 5 follows --dropout_rate6"),
+    "load_cudnn": Flag(False, "is not needed: one kind of checkpoint loads on CPU and GPU"),
+    "train_cudnn": Flag(False, "is not needed: the fast kernel is taken where it can be; checkpoints are the same"),
+    "use_allow_growth": Flag(False, "is not needed: GPU memory is taken as it is needed"),
+}
+SILENT_AT_DEFAULT = frozenset({"dropout_rate4", "dropout_rate5"})  # there, the default is also what happens
+
+# Refused with exit code 2. A default of "<...>" stands for any text in angle brackets, as DeepSpeech has it.
+EXPORT_TO_COME: dict[str, Flag] = {
+    "export_dir": Flag("", "is to come: writing the trained model as .tflite into a folder"),
+    "remove_export": Flag(False, "is to come: removing an older export first"),
+    "export_tflite": Flag(False, "is to come: writing the trained model as .tflite"),
+    "export_quantize": Flag(True, "is to come: an exported model with 8-bit weights"),
+    "export_savedmodel": Flag(False, "is to come: writing the trained model as a SavedModel"),
+    "export_zip": Flag(False, "is to come: packing the exported model with its scorer"),
+    "export_file_name": Flag("output_graph", "is to come: the name of the exported file"),
+    "export_batch_size": Flag(1, "is to come: the batch size of the exported model"),
+    "export_beam_width": Flag(500, "is to come: the beam width written into the exported model"),
+    "n_steps": Flag(16, "is to come: the frames that the exported model takes at once"),
+}
+METADATA_TO_COME: dict[str, Flag] = {
+    "export_author_id": Flag("author", "is to come: the author on the exported model's card"),
+    "export_model_name": Flag("model", "is to come: the name on the exported model's card"),
+    "export_model_version": Flag("0.0.1", "is to come: the version on the exported model's card"),
+    "export_contact_info": Flag("<...>", "is to come: the contact on the exported model's card"),
+    "export_license": Flag("<...>", "is to come: the license on the exported model's card"),
+    "export_language": Flag("<...>", "is to come: the language on the exported model's card"),
+    "export_min_ds_version": Flag("<...>", "is to come: the oldest client on the exported model's card"),
+    "export_max_ds_version": Flag("<...>", "is to come: the newest client on the exported model's card"),
+    "export_min_stt_version": Flag("<...>", "is to come: the oldest client on the exported model's card"),
+    "export_max_stt_version": Flag("<...>", "is to come: the newest client on the exported model's card"),
+    "export_description": Flag("<...>", "is to come: the description on the exported model's card"),
+}
+SCORER_TO_COME: dict[str, Flag] = {
+    "scorer": Flag("", "is to come: beam search with a language model; decoding is greedy so far"),
+    "scorer_path": Flag("", "is to come: beam search with a language model; decoding is greedy so far"),
+    "beam_width": Flag(1024, "is to come: beam search; decoding is greedy so far"),
+    "lm_alpha": Flag(0.931289039105002, "is to come: the weight of the language model"),
+    "lm_beta": Flag(1.1834137581510284, "is to come: the language model's bonus for each word"),
+    "cutoff_prob": Flag(1.0, "is to come: beam search; decoding is greedy so far"),
+    "cutoff_top_n": Flag(300, "is to come: beam search; decoding is greedy so far"),
+    "lm_alpha_max": Flag(5, "is to come: the search for the best --lm_alpha"),
+    "lm_beta_max": Flag(5, "is to come: the search for the best --lm_beta"),
+    "n_trials": Flag(2400, "is to come: the search for the best --lm_alpha and --lm_beta"),
+    "bytes_output_mode": Flag(False, "is to come: models that write UTF-8 bytes instead of an alphabet's characters"),
+    "vocab_file": Flag("", "is to come: testing with the words of a scorer"),
+}
+DATA_TO_COME: dict[str, Flag] = {
+    "augment": Flag("", "is to come: augmentation of the training clips"),
+    "drop_source_layers": Flag(0, "is to come: transfer learning from a model with another alphabet"),
+    "feature_cache": Flag("", "is to come: keeping the features of the first epoch"),
+    "cache_for_epochs": Flag(0, "is to come: keeping the features of the first epoch"),
+    "auto_input_dataset": Flag("", "is to come: splitting one CSV into training, validation and test set"),
+}
+TO_COME: dict[str, dict[str, Flag]] = {
+    "Export": EXPORT_TO_COME,
+    "Card of the exported model": METADATA_TO_COME,
+    "Scorer and beam search": SCORER_TO_COME,
+    "Augmentation, transfer learning, caches": DATA_TO_COME,
+}
+
+# What absl adds to the flags.txt that DeepSpeech writes; passed over there, unknown elsewhere.
+_ABSL_BOOLEANS = (
+    "alsologtostderr", "help", "helpfull", "helpshort", "helpxml", "logtostderr", "only_check_args", "only_check_flags",
+    "pdb", "pdb_post_mortem", "run_with_pdb", "run_with_profiling", "showprefixforinfo", "use_cprofile_for_profiling",
+)  # fmt: skip
+_ABSL_TEXTS = ("log_dir", "logger_levels", "profile_file", "stderrthreshold", "verbosity")
+_ABSL = {name: Flag(False, "absl's") for name in _ABSL_BOOLEANS} | {name: Flag("", "absl's") for name in _ABSL_TEXTS}
+
+_REFUSED = {name: refused for family in TO_COME.values() for name, refused in family.items()}
+_KNOWN = {**FLAGS, **OBSOLETE, **_REFUSED}
+_HELP = {"help": "short", "helpshort": "short", "h": "short", "?": "short", "helpfull": "full"}
+_TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
+
+
+@dataclass(frozen=True)
+class ParsedFlags:
+    """A command line that has been read.
+
+    Args:
+        config: all flags, defaults included.
+        given: names of the flags of `config` that the command line or a flagfile sets.
+        notices: lines to show before the run starts, such as those on obsolete flags.
+        help_wanted: "short" for --help, "full" for --helpfull; the rest of the command line is then not read.
+        version_wanted: --version was given; likewise.
+    """
+
+    config: Config
+    given: frozenset[str] = frozenset()
+    notices: tuple[str, ...] = ()
+    help_wanted: Literal["", "short", "full"] = ""
+    version_wanted: bool = False
+
+
+def parse_flags(argv: Sequence[str]) -> ParsedFlags:
+    """Read a command line, without the program's name.
+
+    Raises:
+        FlagError: a flag is unknown, refused, or has a value that is not allowed; or a flagfile cannot be read.
+
+    >>> parsed = parse_flags(["--train_files", "a.csv,b.csv", "--early_stop", "false", "--noshuffle", "--epochs=3"])
+    >>> parsed.config.data.train_files, parsed.config.early_stop.early_stop, parsed.config.training.epochs
+    (('a.csv', 'b.csv'), False, 3)
+    >>> sorted(parsed.given)
+    ['early_stop', 'epochs', 'shuffle', 'train_files']
+    """
+    reader = _Reader()
+    reader.read_words(argv, _Place())
+    if reader.help_wanted or reader.version_wanted:
+        return ParsedFlags(Config(), help_wanted=reader.help_wanted, version_wanted=reader.version_wanted)
+    if reader.refused:
+        lines = tuple(dict.fromkeys(reader.refused))
+        raise FlagError("\n".join((*lines, f"Leave {'this flag' if len(lines) == 1 else 'these flags'} out for now.")))
+    config = _config_of(reader.values)
+    _check_files(config)
+    _check_together(config)
+    notices = (*dict.fromkeys(reader.notices), *_notices_on(config))
+    return ParsedFlags(config, frozenset(reader.values), notices)
+
+
+def as_dict(config: Config) -> dict[str, Any]:
+    """All flags as name -> JSON value; `from_dict` reads it back."""
+    values = {}
+    for part in fields(config):
+        for entry in fields(part.type):
+            value = getattr(getattr(config, part.name), entry.name)
+            values[entry.name] = list(value) if isinstance(value, tuple) else value
+    return values
+
+
+def from_dict(values: Mapping[str, Any]) -> Config:
+    """The Config that `as_dict` was made of; a name that is missing gets its default.
+
+    Raises:
+        ValueError: a name is unknown, or a value is of another type or out of range.
+
+    >>> from_dict({"epochs": 3}).training.epochs
+    3
+    """
+    known = {}
+    for name, value in values.items():
+        if name not in FLAGS:
+            raise ValueError(f"unknown flag {name!r}")
+        known[name] = _value_of_json(name, FLAGS[name], value)
+    return _config_of(known)
+
+
+def to_flag_lines(config: Config) -> list[str]:
+    """All flags as `--name=value` lines, for a flags.txt that --flagfile reads back.
+
+    >>> to_flag_lines(Config())[:2], to_flag_lines(Config())[-1]
+    (['--train_files=', '--dev_files='], '--one_shot_infer=')
+    """
+    return [
+        f"--{entry.name}={value_text(getattr(getattr(config, part.name), entry.name))}"
+        for part in fields(config)
+        for entry in fields(part.type)
+    ]
+
+
+def value_text(value: Value) -> str:
+    """A value as it is written on the command line.
+
+    >>> value_text(True), value_text(1e-8), value_text(("a.csv", "b.csv"))
+    ('true', '1e-08', 'a.csv,b.csv')
+    """
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return ",".join(value) if isinstance(value, tuple) else str(value)
+
+
+class _Fault(ValueError):
+    """What is wrong with one flag; `_Reader.read_words` adds where it stands."""
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where words come from: the command line, or a line of a flagfile; `chain` has the flagfiles that led there."""
+
+    chain: tuple[Path, ...] = ()
+    line: int = 0
+
+    @property
+    def prefix(self) -> str:
+        return f"{self.chain[-1]}, line {self.line}: " if self.chain else ""
+
+
+class _Reader:
+    """Gathers the values of the words that it reads; the last value of a flag wins, as in absl."""
+
+    def __init__(self):
+        self.values: dict[str, Value] = {}
+        self.notices: list[str] = []
+        self.refused: list[str] = []
+        self.help_wanted: Literal["", "short", "full"] = ""
+        self.version_wanted = False
+
+    def read_words(self, words: Sequence[str], place: _Place) -> None:
+        rest = deque(words)
+        while rest and not (self.help_wanted or self.version_wanted):
+            word = rest.popleft()
+            if word == "--" and not rest:
+                return
+            match = re.fullmatch(r"--?([^=-][^=]*)(?:=(.*))?", word, re.DOTALL)
+            if match is None:
+                raise FlagError(
+                    f"{place.prefix}{word!r} is not a flag; flags start with --, and a list is written with commas and "
+                    "without spaces: --train_files a.csv,b.csv"
+                )
+            try:
+                self._read_flag(match[1], match[2], rest, place)
+            except _Fault as fault:
+                raise FlagError(f"{place.prefix}{fault}") from None
+
+    def _read_flag(self, name: str, text: str | None, rest: deque[str], place: _Place) -> None:
+        """Read one flag; `text` is what follows its =, and `rest` the words after it."""
+        if not place.chain and text is None and (name in _HELP or name == "version"):
+            self.help_wanted, self.version_wanted = _HELP.get(name, ""), name == "version"
+            return
+        if name == "flagfile":
+            self._read_flagfile(_take(name, text, rest), place)
+            return
+        name, negated = _resolve(name, _KNOWN | _ABSL if place.chain else _KNOWN)
+        known = _KNOWN.get(name) or _ABSL[name]
+        if name in _REFUSED and not place.chain:
+            self.refused.append(f"--{name} {known.help}")
+            while rest and not _looks_like_flag(rest[0]):  # its value, or Coqui's list of them
+                rest.popleft()
+            return
+        take = _take_bool if known.type is bool else _take
+        if negated and text is not None:
+            raise _Fault(f"--no{name} takes no value; write --no{name} or --{name}={text}")
+        text = "false" if negated else take(name, text, rest)
+        if name in FLAGS:
+            self.values[name] = _read_value(name, known, text)
+        elif name in OBSOLETE:
+            if not (_is_default(name, known, text) and (place.chain or name in SILENT_AT_DEFAULT)):
+                self.notices.append(f"{place.prefix}--{name} {known.help}")
+        elif name in _REFUSED and not _is_default(name, known, text):
+            self.refused.append(f"{place.prefix}--{name} {known.help}")
+
+    def _read_flagfile(self, text: str, place: _Place) -> None:
+        path = Path(os.path.expanduser(text))
+        if place.chain:
+            path = place.chain[-1].parent / path
+        if os.path.realpath(path) in map(os.path.realpath, place.chain):
+            circle = " -> ".join(str(file) for file in (*place.chain, path))
+            raise _Fault(f"--flagfile {text}: the files include each other without end: {circle}")
+        try:
+            lines = path.read_text(encoding="utf-8-sig", errors="surrogateescape").split("\n")
+        except OSError as error:
+            raise _Fault(f"--flagfile {text}: {error.strerror or error}") from None
+        for number, line in enumerate(lines, start=1):
+            line = line.strip()
+            if not line or line.startswith(("#", "//")):
+                continue
+            words = [line] if "=" in line.split(maxsplit=1)[0] else line.split(maxsplit=1)
+            self.read_words(words, _Place((*place.chain, path), number))
+
+
+def _resolve(name: str, known: Mapping[str, Flag]) -> tuple[str, bool]:
+    """The flag that a word names, and whether the word is its --no form."""
+    if name in known:
+        return name, False
+    positive = name.removeprefix("no")
+    if positive != name and positive in known and known[positive].type is bool:
+        return positive, True
+    booleans = [f"no{candidate}" for candidate, flag in FLAGS.items() if flag.type is bool]
+    near = difflib.get_close_matches(name.replace("-", "_"), [*_KNOWN, *booleans, "flagfile", "helpfull", "version"])
+    hint = f"; did you mean {' or '.join(f'--{candidate}' for candidate in near)}?" if near else "; see --help"
+    raise _Fault(f"unknown flag --{name}{hint}")
+
+
+def _take(name: str, text: str | None, rest: deque[str]) -> str:
+    """The value of a flag: `text`, or else the next word."""
+    if text is not None:
+        return text
+    if not rest or _looks_like_flag(rest[0]):
+        found = f", and {rest[0]} follows" if rest else ""
+        raise _Fault(f"--{name} needs a value{found}; write --{name}=...")
+    return rest.popleft()
+
+
+def _looks_like_flag(word: str) -> bool:
+    """Whether a word is no value; `-1` and a file named `-x` are values, `-epochs=3` is a flag."""
+    return word.startswith("--") or (word.startswith("-") and word[1:].partition("=")[0] in _KNOWN)
+
+
+def _take_bool(name: str, text: str | None, rest: deque[str]) -> str:
+    if text is not None:
+        return text
+    return rest.popleft() if rest and rest[0].lower() in _TRUE + _FALSE else "true"
+
+
+def _read_value(name: str, flag: Flag, text: str) -> Value:
+    if "\n" in text or "\r" in text:
+        raise _Fault(f"--{name} {text!r}: a value cannot have a line break")
+    text = text.strip()
+    value: Value | None = text
+    if flag.type is bool:
+        value = _bool_of(text)
+    elif flag.type is int:
+        value = int(text) if re.fullmatch(r"[+-]?[0-9]{1,18}", text) else None
+    elif flag.type is float:
+        value = _float_of(text) if "_" not in text else None
+    elif flag.type is tuple:
+        return tuple(item.strip() for item in text.split(",") if item.strip())
+    if value is None or not _is_allowed(flag, value):
+        raise _Fault(f"--{name} {text or repr('')}: must be {flag.allowed}{_nearest(flag, text)}")
+    return value
+
+
+def _is_allowed(flag: Flag, value: Value) -> bool:
+    if flag.type in (int, float):
+        return flag.allows(value)
+    return not flag.choices or value in flag.choices
+
+
+def _bool_of(text: str) -> bool | None:
+    return True if text.lower() in _TRUE else False if text.lower() in _FALSE else None
+
+
+def _float_of(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
+def _nearest(flag: Flag, text: str) -> str:
+    """A hint at the allowed value that is nearest to `text`, where there is one."""
+    if flag.choices:
+        near = difflib.get_close_matches(text.lower(), flag.choices, n=1, cutoff=0.5)
+        return f"; did you mean {near[0]}?" if near else ""
+    number = _float_of(text)
+    if flag.type not in (int, float) or number is None or not math.isfinite(number):
+        return ""
+    low = flag.at_least if flag.at_least is not None else -LARGEST_INT
+    high = flag.at_most if flag.at_most is not None else LARGEST_INT
+    near = min(max(round(number) if flag.type is int else number, low), high)
+    return f"; the nearest is {near}" if flag.allows(near) else ""
+
+
+def _is_default(name: str, flag: Flag, text: str) -> bool:
+    """Whether `text` is the ancestor's default of a flag of OBSOLETE or TO_COME."""
+    text = text.strip()
+    if flag.type is bool:
+        if _bool_of(text) is None:
+            raise _Fault(f"--{name} {text}: must be {flag.allowed}")
+        return _bool_of(text) == flag.default
+    if flag.type in (int, float):
+        return _float_of(text) == flag.default
+    if flag.default == "<...>":
+        return text.startswith("<") and text.endswith(">")
+    return text == flag.default
+
+
+def _value_of_json(name: str, flag: Flag, value: Any) -> Value:
+    kinds = {float: (int, float), tuple: (list, tuple)}.get(flag.type, (flag.type,))
+    fits = isinstance(value, kinds) and (flag.type is bool or not isinstance(value, bool))
+    if fits and flag.type is tuple:
+        fits = all(isinstance(item, str) for item in value)
+    if not fits or not _is_allowed(flag, value):
+        raise ValueError(f"--{name} {value!r}: must be {flag.allowed}")
+    return flag.type(value)
+
+
+def _config_of(values: Mapping[str, Value]) -> Config:
+    return Config(
+        **{
+            part.name: part.type(**{e.name: values[e.name] for e in fields(part.type) if e.name in values})
+            for part in fields(Config)
+        }
+    )
+
+
+def _check_files(config: Config) -> None:
+    values = as_dict(config)
+    for name, flag in FLAGS.items():
+        if flag.is_file and values[name] and not Path(values[name]).is_file():
+            found = "this is a folder, not a file" if Path(values[name]).is_dir() else "no such file"
+            raise FlagError(f"--{name} {values[name]}: {found}")
+
+
+def _check_together(config: Config) -> None:
+    """Check what a single flag cannot know: the features need windows of whole samples."""
+    rate = config.data.audio_sample_rate
+    for name in ("feature_win_len", "feature_win_step"):
+        window_ms = getattr(config.data, name)
+        if window_ms * rate % 1000:
+            whole_ms = 1000 // math.gcd(1000, rate)
+            near = max(round(window_ms / whole_ms), 1) * whole_ms
+            raise FlagError(
+                f"--{name} {window_ms}: {window_ms} ms at --audio_sample_rate {rate} are {window_ms * rate / 1000:g} "
+                f"samples, and must be a whole number of them; the nearest is {near} ms"
+            )
+
+
+def _notices_on(config: Config) -> list[str]:
+    """Lines on flags that have no effect beside the others."""
+    notices = []
+    if config.data.train_files and not config.data.dev_files:
+        for name, is_given in (
+            ("early_stop", config.early_stop.early_stop),
+            ("reduce_lr_on_plateau", config.plateau.reduce_lr_on_plateau),
+        ):
+            if is_given:
+                notices.append(f"--{name} has no effect without --dev_files: it watches the validation loss")
+    if config.batches.batch_seconds and config.batches.train_batch_size != 1:
+        notices.append("--train_batch_size has no effect beside --batch_seconds, which sizes the training batches")
+    return notices
+
+
+EXAMPLE = """\
+deepspeech-train --train_files train.csv --dev_files dev.csv --test_files test.csv \\
+    --train_batch_size 32 --dev_batch_size 32 --test_batch_size 32 --n_hidden 512 --epochs 30 \\
+    --early_stop --checkpoint_dir persistent-data/checkpoints/first"""
+_SYNTAX = (
+    "Flags are written as --flag value or --flag=value, switches as --flag, --noflag or --flag=false, lists with "
+    "commas and without spaces. --flagfile FILE reads flags from a file, one on each line, where # and // start a "
+    "comment. The last value of a flag counts."
+)
+_OBSOLETE_TITLE = "Obsolete flags: accepted, without an effect"
+_TO_COME_TITLE = "Flags of DeepSpeech and Coqui STT that are to come: refused for now"
+
+
+def format_help(width: int, *, full: bool = False) -> str:
+    """The text of --help, or with `full` that of --helpfull, which has the obsolete flags and those to come too."""
+
+    def wrap(text: str, indent: str) -> str:
+        return textwrap.fill(
+            text, max(width, 40), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
+        )
+
+    lines = [wrap("Train a small streaming speech-to-text model, test it and use it.", ""), "", "Example:", ""]
+    lines += [f"  {line}" for line in EXAMPLE.splitlines()] + ["", wrap(_SYNTAX, "")]
+    for part in fields(Config):
+        lines += ["", f"{part.metadata['title']}:"]
+        for entry in fields(part.type):
+            known = FLAGS[entry.name]
+            lines += [wrap(_usage(entry.name, known), "  "), wrap(known.whole_help, "      ")]
+    lines += ["", "Help:", "  --help, --helpfull", wrap("this text; --helpfull has the obsolete flags too", "      ")]
+    lines += ["  --version", wrap("the version of this program", "      ")]
+    if full:
+        lines += ["", f"{_OBSOLETE_TITLE}:"]
+        for name, known in OBSOLETE.items():
+            lines.append(wrap(f"--{name} {known.help}", "  "))
+        lines += ["", f"{_TO_COME_TITLE}:"]
+        for family in TO_COME.values():
+            for name, known in family.items():
+                lines.append(wrap(f"--{name} {known.help}", "  "))
+    return "\n".join(lines) + "\n"
+
+
+def _usage(name: str, flag: Flag) -> str:
+    """The first line on a flag in --help.
+
+    >>> _usage("checkpoint_secs", FLAGS["checkpoint_secs"])
+    '--checkpoint_secs SECONDS   (default: 600)'
+    """
+    if flag.type is bool:
+        words = f"--[no]{name}"
+    elif flag.choices:
+        words = f"--{name} {'|'.join(flag.choices)}"
+    else:
+        kinds = {int: "NUMBER", float: "NUMBER", tuple: "FILE,FILE,..."}
+        words = f"--{name} {flag.unit.upper() or kinds.get(flag.type, 'PATH')}"
+    return f"{words}   (default: {flag.default_text})"
+
+
+def flags_markdown() -> str:
+    """The text of docs/flags.md."""
+    lines = [
+        "# Flags",
+        "",
+        "Written by `python bin/make_docs.py` from `deepspeech_training/config.py`; do not edit it here.",
+        "",
+        _SYNTAX,
+        "",
+        "```sh",
+        *EXAMPLE.splitlines(),
+        "```",
+    ]
+    for part in fields(Config):
+        lines += ["", f"## {part.metadata['title']}", "", "| flag | default | unit | meaning |", "|---|---|---|---|"]
+        for entry in fields(part.type):
+            known = FLAGS[entry.name]
+            choices = f" One of {', '.join(f'`{choice}`' for choice in known.choices)}." if known.choices else ""
+            default = known.default_text if known.default in ("", ()) or known.default_is else f"`{known.default_text}`"
+            lines.append(f"| `--{entry.name}` | {default} | {known.unit} | {known.whole_help}.{choices} |")
+    lines += ["", f"## {_OBSOLETE_TITLE}", "", "| flag | |", "|---|---|"]
+    lines += [f"| `--{name}` | {known.help} |" for name, known in OBSOLETE.items()]
+    lines += ["", f"## {_TO_COME_TITLE}"]
+    for title, family in TO_COME.items():
+        lines += ["", f"### {title}", "", "| flag | |", "|---|---|"]
+        lines += [f"| `--{name}` | {known.help} |" for name, known in family.items()]
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,123 @@
+"""How many threads and which precision this machine is used with. Nothing here imports TensorFlow at the top."""
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepspeech_training.config import PerformanceFlags
+
+
+def usable_cores() -> int:
+    """Cores that this process may use: its affinity and the container's CPU quota (cgroup v2 or v1), at least 1."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    for quota in (_quota_v2(), _quota_v1()):
+        if quota is not None:
+            cores = min(cores, max(1, round(quota)))
+    return cores
+
+
+def _quota_v2() -> float | None:
+    try:
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        return None if quota == "max" else int(quota) / int(period)
+    except (OSError, ValueError):
+        return None
+
+
+def _quota_v1() -> float | None:
+    try:
+        folder = Path("/sys/fs/cgroup/cpu")
+        quota = int((folder / "cpu.cfs_quota_us").read_text())
+        return None if quota <= 0 else quota / int((folder / "cpu.cfs_period_us").read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def available_memory() -> int | None:
+    """Bytes that can still be taken without swapping or an out-of-memory kill; None where that cannot be told."""
+    amounts = []
+    try:
+        for line in Path("/proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                amounts.append(int(line.split()[1]) * 1024)
+    except (OSError, ValueError):
+        pass
+    pairs = [
+        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
+        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
+    ]
+    for limit_file, used_file in pairs:
+        try:
+            amounts.append(int(Path(limit_file).read_text()) - int(Path(used_file).read_text()))
+        except (OSError, ValueError):
+            continue  # no such cgroup version, or "max"
+    return max(0, min(amounts)) if amounts else None
+
+
+def cpu_has_bfloat16() -> bool:
+    """Whether the processor multiplies bfloat16 itself (x86 AMX or AVX-512 BF16, Arm BF16)."""
+    try:
+        text = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        return False
+    flags = next((line for line in text.splitlines() if line.startswith(("flags", "Features"))), "").split()
+    return any(flag in flags for flag in ("amx_bf16", "avx512_bf16", "bf16"))
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a run computes with.
+
+    Args:
+        devices: names such as "CPU:0" or "GPU:1".
+        description: for a person.
+        compute_dtype: "float32" or "bfloat16".
+        precision: for a person, with the reason where it is not what was asked for.
+        intra_op, inter_op: threads.
+        on_gpu: devices are GPUs.
+    """
+
+    devices: tuple[str, ...]
+    description: str
+    compute_dtype: str
+    precision: str
+    intra_op: int
+    inter_op: int
+    on_gpu: bool
+
+
+def set_up(flags: PerformanceFlags) -> Machine:
+    """Configure TensorFlow's threads and devices, and say what there is; once per process, before any computation.
+
+    One thread runs operations (inter_op) unless the flag says otherwise: the recurrent loop is a chain of small ones,
+    and handing them from thread to thread costs 10 % at n_hidden 512 (benchmarks/train_throughput.py).
+    """
+    from deepspeech_training.engine import tensorflow_backend as backend
+
+    intra_op = flags.intra_op_parallelism_threads or usable_cores()
+    inter_op = flags.inter_op_parallelism_threads or max(1, flags.logical_cpus)
+    backend.set_up_threads(
+        intra_op=intra_op, inter_op=inter_op, logical_cpus=flags.logical_cpus, log_placement=flags.log_placement
+    )
+    found = backend.list_devices()
+    on_gpu = found[0][0].startswith("GPU")
+    compute_dtype, precision = "float32", "float32"
+    if flags.automatic_mixed_precision:
+        if backend.gpu_has_bfloat16() if on_gpu else cpu_has_bfloat16():
+            compute_dtype, precision = "bfloat16", "bfloat16 products, float32 weights"
+        else:
+            precision = "float32 (no bfloat16 in this hardware, so --automatic_mixed_precision changes nothing)"
+    names = ", ".join(f"{name} {text}" if text != "CPU" else name for name, text in found)
+    if not on_gpu:
+        names += f" ({usable_cores()} cores, no GPU)"
+    return Machine(tuple(name for name, _ in found), names, compute_dtype, precision, intra_op, inter_op, on_gpu)
+
+
+def training_memory(*, parameters: int, n_hidden: int, clips: int, frames: int, bytes_per_value: int) -> int:
+    """Bytes that a step on the CPU takes, roughly: weights with moments and copies, and what the gradient remembers.
+
+    The constants were fitted to peaks of resident memory at n_hidden 512 and 2048 (benchmarks/train_throughput.py).
+    """
+    weights = 4 * parameters * 7
+    activations = clips * frames * n_hidden * (26 * 4 + 8 * bytes_per_value)
+    return weights + activations + 700_000_000

@@ -1,0 +1,52 @@
+"""SIGTERM and Ctrl-C: ask the training loop to save and stop; end at once where there is nothing to save.
+
+Installed before TensorFlow is imported, which takes seconds in which a container may well be stopped.
+"""
+
+import signal
+import sys
+
+EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}  # 128 + the signal's number, as shells have it
+
+
+class Interrupted(BaseException):
+    """Raised to end the program; no Exception, so that no handler of errors swallows it."""
+
+    def __init__(self, exit_code: int, message: str = ""):
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class _Interrupts:
+    def __init__(self):
+        self._caught: int | None = None
+        self._training = False
+
+    def install(self) -> None:
+        """Take over both signals; call it in the main thread."""
+        for number in EXIT_CODES:
+            signal.signal(number, self._handle)
+
+    def _handle(self, number: int, frame) -> None:
+        if self._training and self._caught is None:
+            self._caught = number
+            print("I stopping: the step in hand is finished and saved (again: stop without saving)", file=sys.stderr)
+            return
+        raise Interrupted(EXIT_CODES[number])
+
+    def begin_training(self) -> None:
+        """From here on a first signal is only remembered, for `requested`."""
+        self._training, self._caught = True, None
+
+    def end_training(self) -> None:
+        """From here on a signal ends the program; one that came too late to be seen by the loop does so now."""
+        self._training = False
+        if self._caught is not None:
+            raise Interrupted(EXIT_CODES[self._caught])
+
+    def requested(self) -> int | None:
+        """The exit code to end with, if a signal has come."""
+        return None if self._caught is None else EXIT_CODES[self._caught]
+
+
+interrupts = _Interrupts()

@@ -1,0 +1,372 @@
+"""The loop: train an epoch, validate, save last and best, ask the schedule how to go on.
+
+All that the loop knows between two steps is in RunState, and RunState is in every checkpoint: that is why a run that was
+killed at any moment ends with the same weights as one that was not.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepspeech_training.config import Config, as_dict
+from deepspeech_training.data.loader import Batch, Loader
+from deepspeech_training.data.plan import Plan, clip_keys
+from deepspeech_training.engine.checkpoints import CheckpointFolder
+from deepspeech_training.engine.evaluate import Sums, ValidationState, by_length, evaluate_batches
+from deepspeech_training.engine.events import Events, JsonLines
+from deepspeech_training.engine.interrupt import Interrupted, interrupts
+from deepspeech_training.engine.schedule import ScheduleState, after_epoch, wants_stop
+from deepspeech_training.errors import UserError
+from deepspeech_training.samples import Rejection, Sample, SampleSet
+from deepspeech_training.tasks.base import Task
+
+if TYPE_CHECKING:
+    from deepspeech_training.engine.tensorflow_backend import Backend
+
+OFFENCES_TO_QUARANTINE = 2
+SAVE_BEFORE_VALIDATION_S = 10.0  # an epoch longer than this is not put at risk by a kill during its validation
+STEPS_WITHOUT_A_CLIP = 10  # in a row: then it is not the clips, the training has diverged
+
+
+@dataclass
+class RunState:
+    """Everything but the arrays that decides how a run goes on; JSON values only.
+
+    Args:
+        epoch: epochs that are done with; the one in hand counts from 0.
+        step_in_epoch: batches done in it.
+        step: batches done in the whole run.
+        updates: changes of the weights (steps less those without a usable clip): Adam's t.
+        learning_rate: now.
+        forced_rate: the --learning_rate that --force_initialize_learning_rate has set already.
+        schedule: best loss, patience.
+        loss_sum, clips, samples_done, seconds, seconds_waited: of the epoch in hand.
+        validation: how far it has come, None outside.
+        offences: how often a clip made a step impossible.
+        quarantine: clips left out for the rest of the run, with the reason.
+        barren_steps: steps in a row without a usable clip.
+        history: one entry per finished epoch.
+        stopped: why training is finished, None while it is not.
+        plan: fingerprint of the batches.
+    """
+
+    learning_rate: float
+    epoch: int = 0
+    step_in_epoch: int = 0
+    step: int = 0
+    updates: int = 0
+    forced_rate: float | None = None
+    schedule: ScheduleState = field(default_factory=ScheduleState)
+    loss_sum: float = 0.0
+    clips: int = 0
+    samples_done: int = 0
+    seconds: float = 0.0
+    seconds_waited: float = 0.0
+    validation: ValidationState | None = None
+    offences: dict[str, int] = field(default_factory=dict)
+    quarantine: dict[str, str] = field(default_factory=dict)
+    barren_steps: int = 0
+    history: list[dict[str, Any]] = field(default_factory=list)
+    stopped: str | None = None
+    plan: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> "RunState":
+        values = dict(values)
+        values["schedule"] = ScheduleState(**values["schedule"])
+        if values["validation"] is not None:
+            values["validation"] = ValidationState.from_json(values["validation"])
+        return cls(**values)
+
+
+class Trainer:
+    """Trains until the epochs are done, the schedule stops, or a signal comes.
+
+    Args:
+        backend: model and compiled steps.
+        task: what is trained.
+        config: the flags.
+        plan: batches of the training samples.
+        dev_sets, metrics_sets: validated after each epoch; the first decide which checkpoint is best.
+        loader: reads audio.
+        folder: where checkpoints go; locked.
+        state: of a fresh or a resumed run; changed in place.
+        extra_state: what else a checkpoint must say (flags, description of the task, threads).
+        events: receives what happens.
+        log: the JSON-lines log, whose length is remembered in each checkpoint.
+        save_rejections: is called with the quarantined clips when they become more.
+    """
+
+    def __init__(
+        self, *, backend: "Backend", task: Task, config: Config, plan: Plan, dev_sets: Sequence[SampleSet],
+        metrics_sets: Sequence[SampleSet], loader: Loader, folder: CheckpointFolder, state: RunState,
+        extra_state: dict[str, Any], events: Events, log: JsonLines,
+        save_rejections: Callable[[list[Rejection]], None],
+    ):  # fmt: skip
+        self.state = state
+        self._backend, self._task, self._config, self._plan = backend, task, config, plan
+        self._dev_sets, self._metrics_sets = list(dev_sets), list(metrics_sets)
+        self._loader, self._folder, self._events, self._log = loader, folder, events, log
+        self._extra_state, self._save_rejections = extra_state, save_rejections
+        self._last_save = time.monotonic()
+
+    # --- the run -----------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Train to the end.
+
+        Raises:
+            Interrupted: a signal came; the state is saved.
+            UserError: nothing usable is left to train on, or the disk is full.
+        """
+        state = self.state
+        interrupts.begin_training()
+        while state.epoch < self._config.training.epochs and not self._stopped_early():
+            state.stopped = None
+            if state.validation is None:
+                self._train_epoch()
+            dev, metrics = self._validate()
+            self._end_epoch(dev, metrics)
+        if state.stopped is None:
+            state.stopped = (
+                f"no better dev loss for {state.schedule.epochs_without_improvement} epochs (--es_epochs)"
+                if self._stopped_early()
+                else f"all {self._config.training.epochs} epochs are done"
+            )
+            self._save()
+        self._events.emit("finished", reason=state.stopped, step=state.step)
+        interrupts.end_training()
+
+    def _stopped_early(self) -> bool:
+        return wants_stop(self.state.schedule, self.state.epoch, self._config)
+
+    def _train_epoch(self) -> None:
+        state = self.state
+        batches = self._plan.batches(state.epoch)
+        self._events.emit(
+            "epoch_begin", epoch=state.epoch, epochs=self._config.training.epochs, batches=len(batches),
+            step_in_epoch=state.step_in_epoch, step=state.step,
+        )  # fmt: skip
+        started, seconds_before = time.perf_counter(), state.seconds
+        waited_before, waited_at_start = state.seconds_waited, self._loader.seconds_waited
+        planned = [[self._plan.samples[i] for i in batch] for batch in batches[state.step_in_epoch :]]
+        for batch in self._loader.batches(planned):
+            loss, norm = self._step(batch)
+            state.step += 1
+            state.step_in_epoch += 1
+            state.seconds = seconds_before + time.perf_counter() - started
+            state.seconds_waited = waited_before + self._loader.seconds_waited - waited_at_start
+            if loss is not None:
+                self._events.emit(
+                    "step", step=state.step, epoch=state.epoch, loss=loss, grad_norm=norm,
+                    audio_seconds_per_second=self._audio_seconds() / max(state.seconds, 1e-9),
+                )  # fmt: skip
+            self._save_if_due()
+        if self._dev_sets and time.monotonic() - self._last_save >= SAVE_BEFORE_VALIDATION_S:
+            self._save()
+
+    def _audio_seconds(self) -> float:
+        return self.state.samples_done / self._config.data.audio_sample_rate
+
+    # --- a step that never takes in a poisoned update ----------------------------------------------------------
+
+    def _step(self, loaded: Batch) -> tuple[float | None, float | None]:
+        """Make one update with the usable clips of a batch; returns its mean loss and gradient norm, or None, None."""
+        state = self.state
+        for sample, reason in loaded.faults:
+            if sample.id not in state.quarantine:
+                self._offence(sample, reason)
+        batch = loaded.without(state.quarantine)
+        while batch.samples:
+            keys = clip_keys(batch.samples, seed=self._config.training.random_seed, step=state.step)
+            losses, norm = self._backend.train_step(
+                batch, keys, learning_rate=state.learning_rate, updates=state.updates
+            )  # fmt: skip
+            if np.isfinite(norm) and np.isfinite(losses).all():
+                state.updates += 1
+                state.barren_steps = 0
+                state.loss_sum += float(losses.astype(np.float64).sum())
+                state.clips += len(losses)
+                state.samples_done += batch.seconds_of_samples
+                return float(losses.mean()), norm
+            offenders = self._offenders(batch, keys, losses)
+            if len(offenders) == len(batch.samples) > 1 or not offenders:
+                names = ", ".join(s.id for s in batch.samples[:3])
+                self._events.emit(
+                    "warning", step=state.step,
+                    message=f"Step {state.step:,}: no clip has a finite loss and gradient ({names} ...); no update",
+                )  # fmt: skip
+                break
+            for sample, reason in offenders:
+                self._offence(sample, reason)
+            batch = batch.without(sample.id for sample, _ in offenders)
+        state.barren_steps += 1
+        if state.barren_steps >= STEPS_WITHOUT_A_CLIP:
+            raise UserError(
+                f"{STEPS_WITHOUT_A_CLIP} steps in a row had no clip with a finite loss and gradient (the last at step "
+                f"{state.step:,}): the training has diverged, or the data is broken. The weights are still finite.\n"
+                "Go on from an earlier checkpoint with a lower rate (--force_initialize_learning_rate "
+                f"--learning_rate {state.learning_rate / 10:.3g}) or with --max_grad_norm 5, or look at the clips "
+                "that rejected.csv and the warnings name."
+            )
+        return None, None
+
+    def _offenders(self, batch: Batch, keys: np.ndarray, losses: np.ndarray) -> list[tuple[Sample, str]]:
+        """The clips that make a step's loss or gradient not finite, each tried alone if the losses do not tell."""
+        found = [
+            (sample, f"has a loss of {loss}")
+            for sample, loss in zip(batch.samples, losses, strict=True)
+            if not np.isfinite(loss)
+        ]
+        if found:
+            return found
+        for place, sample in enumerate(batch.samples):
+            alone = batch.without(s.id for s in batch.samples if s.id != sample.id)
+            _, norm = self._backend.train_step(
+                alone, keys[place : place + 1], learning_rate=0.0, updates=self.state.updates, apply=False
+            )
+            if not np.isfinite(norm):
+                found.append((sample, "has a gradient that is not finite"))
+        return found
+
+    def _offence(self, sample: Sample, reason: str) -> None:
+        state = self.state
+        state.offences[sample.id] = state.offences.get(sample.id, 0) + 1
+        quarantined = state.offences[sample.id] >= OFFENCES_TO_QUARANTINE
+        if quarantined:
+            state.quarantine[sample.id] = reason
+            self._save_rejections(self.quarantined())
+        self._events.emit(
+            "bad_clip", sample=sample.id, path=sample.path, reason=reason, step=state.step, quarantined=quarantined
+        )
+
+    def quarantined(self) -> list[Rejection]:
+        """The quarantined clips as rows of rejected.csv."""
+        return [
+            Rejection(s.csv_path, s.row, s.path, s.transcript, "quarantined", self.state.quarantine[s.id])
+            for s in self._plan.samples
+            if s.id in self.state.quarantine
+        ]
+
+    # --- validation --------------------------------------------------------------------------------------------
+
+    def _validate(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Evaluate dev and metrics sets, going on in the middle where a checkpoint was; returns their figures."""
+        state = self.state
+        sets = self._dev_sets + self._metrics_sets
+        if state.validation is None or len(state.validation.sums) > len(sets):
+            state.validation = ValidationState()
+        progress = state.validation
+        size = self._config.batches.dev_batch_size * self._backend.num_devices
+        while progress.set_index < len(sets):
+            current = sets[progress.set_index]
+            if len(progress.sums) == progress.set_index:
+                progress.sums.append(Sums())
+            batches = by_length(current.samples, size, reverse=self._config.limits.reverse_dev)
+            self._events.emit(
+                "validation_begin", what=f"Validating on {current.name}", batches=len(batches),
+                done=progress.batch_index, step=state.step,
+            )  # fmt: skip
+            remaining = batches[progress.batch_index :]
+            for batch, losses, hypotheses in evaluate_batches(self._backend, self._task, self._loader, remaining):
+                for sample, reason in progress.sums[progress.set_index].add(batch, losses, hypotheses):
+                    self._events.emit("warning", message=f"{sample.id} ({sample.path}) {reason}", step=state.step)
+                progress.batch_index += 1
+                self._events.emit("validation_step", step=state.step)
+                self._save_if_due()
+            progress.set_index += 1
+            progress.batch_index = 0
+        figures = [sums.figures(s.name) for s, sums in zip(sets, progress.sums, strict=True)]
+        return figures[: len(self._dev_sets)], figures[len(self._dev_sets) :]
+
+    # --- the end of an epoch -----------------------------------------------------------------------------------
+
+    def _end_epoch(self, dev: list[dict[str, Any]], metrics: list[dict[str, Any]]) -> None:
+        """Take in the figures, save, and go on as the schedule says. One checkpoint holds all of it, or none."""
+        state, epoch = self.state, self.state.epoch
+        sums = state.validation.sums[: len(self._dev_sets)]
+        clips = sum(s.clips for s in sums)
+        decision = None
+        if clips:
+            dev_loss = sum(s.loss for s in sums) / clips
+            decision = after_epoch(state.schedule, dev_loss, epoch, self._config)
+        elif self._dev_sets:
+            self._events.emit("warning", message="No dev clip has a finite loss: not taken into account")
+        figures = {
+            "epoch": epoch,
+            "step": state.step,
+            "train_loss": state.loss_sum / state.clips if state.clips else None,
+            "dev": dev,
+            "metrics": metrics,
+            "best_loss": state.schedule.best_loss,
+            "best_epoch": state.schedule.best_epoch,
+            "epochs_without_improvement": state.schedule.epochs_without_improvement,
+            "patience": self._config.early_stop.es_epochs if self._config.early_stop.early_stop else None,
+            "learning_rate": state.learning_rate,
+            "seconds": state.seconds,
+            "audio_seconds_per_second": self._audio_seconds() / max(state.seconds, 1e-9),
+            "waited_share": state.seconds_waited / max(state.seconds, 1e-9),
+        }
+        state.history.append(figures)
+        state.epoch += 1
+        state.step_in_epoch = 0
+        state.loss_sum, state.clips, state.samples_done, state.seconds, state.seconds_waited = 0.0, 0, 0, 0.0, 0.0
+        state.validation = None
+        self._events.emit("epoch", **figures)
+        if decision is not None and decision.is_best:
+            self._folder.save_best(state.step, self._json_state(), self._backend.state)
+        if decision is not None and decision.reduce_rate and not decision.stop:
+            self._back_to_best()
+        self._save()
+        self._stop_if_asked()
+
+    def _back_to_best(self) -> None:
+        """Plateau: the best weights and moments again, with a lower rate. Steps and epochs count on."""
+        state = self.state
+        best = self._folder.load("best")
+        if best is not None:
+            self._backend.set_state(best.arrays)
+            state.updates = best.state["run"]["updates"]
+            self._folder.forget_weights()
+        state.learning_rate *= self._config.plateau.plateau_reduction
+        self._events.emit(
+            "rate_reduced", learning_rate=state.learning_rate, best_epoch=state.schedule.best_epoch, step=state.step,
+            epochs_without_improvement=state.schedule.epochs_without_improvement,
+        )  # fmt: skip
+
+    # --- saving ------------------------------------------------------------------------------------------------
+
+    def _json_state(self) -> dict[str, Any]:
+        return {
+            **self._extra_state,
+            "run": self.state.as_json(),
+            "flags": as_dict(self._config),
+            "log_length": self._log.length(),
+        }
+
+    def _save(self) -> None:
+        self._folder.save(
+            self.state.step, self._json_state(), self._backend.state,
+            max_to_keep=self._config.checkpoint.max_to_keep,
+        )  # fmt: skip
+        self._last_save = time.monotonic()
+
+    def _save_if_due(self) -> None:
+        if interrupts.requested() is not None:
+            self._save()
+            self._stop_if_asked()
+        elif time.monotonic() - self._last_save >= self._config.checkpoint.checkpoint_secs:
+            self._save()
+
+    def _stop_if_asked(self) -> None:
+        exit_code = interrupts.requested()
+        if exit_code is not None:
+            raise Interrupted(
+                exit_code, f"saved at step {self.state.step:,} in {self._folder.folder}; the same command goes on there"
+            )

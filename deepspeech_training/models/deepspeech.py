@@ -1,0 +1,173 @@
+"""DeepSpeech's network: features -> logits.
+
+Three dense layers over a window of 9 frames on either side, one LSTM, two dense layers; clipped ReLU, dropout where
+DeepSpeech 0.9.3 has it (Hannun et al. 2014, arXiv:1412.5567; training/deepspeech_training/train.py). The weights keep
+DeepSpeech's names and layout, whatever kernel computes with them, so checkpoints of both convert without arithmetic.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import keras
+import numpy as np
+from keras import ops
+
+from deepspeech_training.models.kernels import PlainKernels
+
+DENSE_LAYERS = ("layer_1", "layer_2", "layer_3", "layer_5")  # layer_4 is the LSTM, layer_6 the logits
+LAYER_NORM_EPSILON = 1e-12  # of tf.contrib.layers.layer_norm
+
+
+@dataclass(frozen=True)
+class NetworkGeometry:
+    """What fixes the shapes of the weights, and what they mean."""
+
+    num_classes: int
+    n_hidden: int = 2048
+    n_features: int = 26
+    n_context: int = 9
+    layer_norm: bool = False
+    relu_clip: float = 20.0
+
+    def weight_shapes(self) -> dict[str, tuple[int, ...]]:
+        """Every weight's canonical name and shape, in the order of the network."""
+        n = self.n_hidden
+        inputs = {"layer_1": (2 * self.n_context + 1) * self.n_features, "layer_2": n, "layer_3": n, "layer_5": n}
+        shapes: dict[str, tuple[int, ...]] = {}
+        for name in ("layer_1", "layer_2", "layer_3", "lstm", "layer_5"):
+            if name == "lstm":
+                shapes |= {"lstm/kernel": (2 * n, 4 * n), "lstm/bias": (4 * n,)}
+                continue
+            shapes |= {f"{name}/weights": (inputs[name], n), f"{name}/bias": (n,)}
+            if self.layer_norm:
+                shapes |= {f"{name}/layer_norm/gamma": (n,), f"{name}/layer_norm/beta": (n,)}
+        return shapes | {"layer_6/weights": (n, self.num_classes), "layer_6/bias": (self.num_classes,)}
+
+
+def initial_weights(geometry: NetworkGeometry, *, seed: int) -> dict[str, np.ndarray]:
+    """Draw fresh weights: Glorot uniform matrices (Glorot & Bengio 2010), zero biases, as DeepSpeech has them.
+
+    Each weight has a generator of its own, a function of `seed` and its place, so that no backend, device count or
+    order of creation changes the draw.
+    """
+    weights = {}
+    for place, (name, shape) in enumerate(geometry.weight_shapes().items()):
+        if len(shape) == 2:
+            limit = np.sqrt(6.0 / sum(shape))
+            generator = np.random.Generator(np.random.Philox(key=[seed, place]))
+            weights[name] = generator.uniform(-limit, limit, shape).astype(np.float32)
+        else:
+            weights[name] = np.full(shape, 1.0 if name.endswith("gamma") else 0.0, np.float32)
+    return weights
+
+
+def dropout_mask(shape, rate: float, *, clip_keys, layer: int):
+    """Decide which units of which frames of which clips stay: True with probability 1 - `rate`.
+
+    The decision is a function of (clip key, layer, frame, unit) alone: the same clip has the same mask alone and in
+    any padded batch, in a repeated step and after a restart. The bits are a 32-bit integer hash of the place
+    (a Weyl sequence through the `lowbias32` finaliser of C. Wellons, "Prospecting for hash functions", 2018).
+
+    Args:
+        shape: of the tensor to drop from: (frames, batch, units).
+        rate: 0..1, the share to drop.
+        clip_keys: uint32 [batch], a function of (seed, step, clip).
+        layer: number of the layer, so that layers differ.
+    Returns:
+        bool [frames, batch, units].
+    """
+
+    def constant(value: int):
+        return ops.convert_to_tensor(np.uint32(value & 0xFFFFFFFF), dtype="uint32")
+
+    def shifted(bits, places: int):
+        return ops.bitwise_xor(bits, ops.right_shift(bits, constant(places)))
+
+    frames, _, units = shape
+    keys = shifted((ops.cast(clip_keys, "uint32") + constant(layer * 0x9E3779B9)) * constant(0x21F0AAAD), 15)
+    place = ops.reshape(ops.cast(ops.arange(frames * units), "uint32"), (frames, 1, units))
+    bits = place * constant(0x9E3779B1) + keys[None, :, None]
+    bits = shifted(bits, 16) * constant(0x7FEB352D)
+    bits = shifted(bits, 15) * constant(0x846CA68B)
+    return shifted(bits, 16) >= constant(round(rate * 2**32))
+
+
+class DeepSpeech(keras.Model):
+    """The network as a keras.Model.
+
+    Args:
+        geometry: shapes.
+        kernels: how products, recurrence and CTC are computed; plain Keras unless told.
+        weights: initial values by canonical name; zeros unless told.
+    """
+
+    def __init__(self, geometry: NetworkGeometry, *, kernels=None, weights: dict[str, np.ndarray] | None = None):
+        super().__init__(name="deepspeech")
+        self.geometry = geometry
+        self.kernels = kernels if kernels is not None else PlainKernels()
+        self.by_name = {}
+        for name, shape in geometry.weight_shapes().items():
+            variable = self.add_weight(name=name.replace("/", "_"), shape=shape, initializer="zeros", dtype="float32")
+            self.by_name[name] = variable
+        self.built = True
+        if weights is not None:
+            self.set_named_weights(weights)
+
+    def set_named_weights(self, weights: dict[str, np.ndarray]) -> None:
+        for name, variable in self.by_name.items():
+            variable.assign(weights[name])
+
+    def named_weights(self) -> dict[str, np.ndarray]:
+        return {name: ops.convert_to_numpy(ops.convert_to_tensor(v)) for name, v in self.by_name.items()}
+
+    def _stack_context(self, features):
+        """float32 [frames, batch, n] -> [frames, batch, (2 * context + 1) * n], oldest frame first, zeros outside."""
+        context = self.geometry.n_context
+        frames = ops.shape(features)[0]
+        padded = ops.pad(features, [[context, context], [0, 0], [0, 0]])
+        return ops.concatenate([padded[i : i + frames] for i in range(2 * context + 1)], axis=-1)
+
+    def _dense(self, name: str, inputs, *, dropout_rate: float, clip_keys):
+        outputs = self.kernels.dense(inputs, self.by_name[f"{name}/weights"], self.by_name[f"{name}/bias"])
+        outputs = ops.clip(outputs, 0.0, self.geometry.relu_clip)
+        if self.geometry.layer_norm:  # after the clipped ReLU and before dropout, as in DeepSpeech
+            outputs = ops.cast(outputs, "float32")
+            mean, variance = ops.moments(outputs, axes=[-1], keepdims=True)
+            outputs = (outputs - mean) * ops.rsqrt(variance + LAYER_NORM_EPSILON)
+            outputs = outputs * self.by_name[f"{name}/layer_norm/gamma"] + self.by_name[f"{name}/layer_norm/beta"]
+        if clip_keys is not None and dropout_rate > 0:
+            mask = dropout_mask(ops.shape(outputs), dropout_rate, clip_keys=clip_keys, layer=int(name[-1]))
+            scale = ops.cast(1.0 / (1.0 - dropout_rate), outputs.dtype)
+            outputs = ops.where(mask, outputs * scale, ops.zeros((), outputs.dtype))
+        return outputs
+
+    def layer_outputs(self, features, num_frames, *, clip_keys=None, dropout_rates: Sequence[float] = (0, 0, 0, 0)):
+        """Compute every layer.
+
+        Args:
+            features: float32 [batch, frames, n_features], zero past each clip's end.
+            num_frames: int32 [batch].
+            clip_keys: uint32 [batch] in training; None switches dropout off.
+            dropout_rates: of layers 1, 2, 3 and 5.
+        Returns:
+            dict of time-major tensors [frames, batch, ...] by layer name; the logits are "layer_6".
+        """
+        rates = dict(zip(DENSE_LAYERS, dropout_rates, strict=True))
+        layers = {}
+        tensor = self._stack_context(ops.transpose(features, [1, 0, 2]))
+        for name in ("layer_1", "layer_2", "layer_3"):
+            tensor = layers[name] = self._dense(name, tensor, dropout_rate=rates[name], clip_keys=clip_keys)
+        tensor = self.kernels.lstm(tensor, self.by_name["lstm/kernel"], self.by_name["lstm/bias"])
+        inside = ops.arange(ops.shape(tensor)[0])[:, None] < num_frames[None, :]
+        tensor = layers["rnn_output"] = ops.where(inside[:, :, None], tensor, ops.zeros((), tensor.dtype))
+        tensor = layers["layer_5"] = self._dense(
+            "layer_5", tensor, dropout_rate=rates["layer_5"], clip_keys=clip_keys
+        )  # fmt: skip
+        logits = self.kernels.dense(tensor, self.by_name["layer_6/weights"], self.by_name["layer_6/bias"])
+        layers["layer_6"] = ops.cast(logits, "float32")
+        return layers
+
+    def call(self, features, num_frames, clip_keys=None, dropout_rates: Sequence[float] = (0, 0, 0, 0)):
+        """float32 [batch, frames, n_features] -> time-major logits float32 [frames, batch, num_classes]."""
+        layers = self.layer_outputs(features, num_frames, clip_keys=clip_keys, dropout_rates=dropout_rates)
+        return layers["layer_6"]

@@ -1,0 +1,35 @@
+"""What the engine knows of a task. There is one module per task beside this one."""
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from deepspeech_training.data.loader import Clip
+from deepspeech_training.samples import Sample
+
+
+class Task(Protocol):
+    """A kind of model that the engine can train, evaluate and report on; there is no logic here."""
+
+    name: str
+
+    def load(self, sample: Sample) -> Clip:
+        """Read one sample, in a worker thread."""
+
+    def features(self, audio, num_samples) -> tuple[Any, Any]:
+        """Waveforms [batch, time] -> features [batch, frames, depth] and num_frames [batch], inside the step."""
+
+    def build_model(self, kernels) -> Any:
+        """Make the keras.Model; its weights by canonical name are in `model.by_name`."""
+
+    def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
+        """Fresh weights by canonical name."""
+
+    def losses(self, kernels, logits, num_frames, labels, num_labels) -> Any:
+        """One loss per clip, [batch]."""
+
+    def decode(self, log_probs: np.ndarray, num_frames: np.ndarray) -> list[str]:
+        """Log probabilities [batch, frames, classes] -> one hypothesis per clip."""
+
+    def describe(self) -> dict[str, Any]:
+        """What a checkpoint must say so that its weights can be used: geometry, features, labels. JSON values."""

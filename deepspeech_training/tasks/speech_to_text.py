@@ -1,0 +1,73 @@
+"""Speech to text: a Sample's audio -> features -> logits -> CTC loss, and log probabilities -> transcript."""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.audio import AudioError, read_audio
+from deepspeech_training.data.loader import Clip, ClipFault
+from deepspeech_training.decoding import DECODERS
+from deepspeech_training.features import mfcc
+from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech, NetworkGeometry, initial_weights
+from deepspeech_training.samples import Sample, labels_with_repeats
+
+
+class SpeechToText:
+    """DeepSpeech's task.
+
+    Args:
+        alphabet: the labels.
+        features: sample rate, window and step.
+        network: shapes of the network.
+        decoder: a name in `decoding.DECODERS`.
+    """
+
+    name = "speech_to_text"
+
+    def __init__(
+        self, alphabet: Alphabet, features: FeatureGeometry, network: NetworkGeometry, *, decoder: str = "greedy"
+    ):
+        self.alphabet = alphabet
+        self.feature_geometry = features
+        self.network = network
+        self._decode = DECODERS[decoder]
+
+    def load(self, sample: Sample) -> Clip:
+        try:
+            audio = read_audio(sample.path, sample_rate=self.feature_geometry.sample_rate)
+        except (AudioError, OSError) as error:
+            raise ClipFault(f"cannot be read any more: {error}") from error
+        labels = np.asarray(sample.labels, np.int32)
+        frames = self.feature_geometry.num_frames(len(audio))
+        if frames < labels_with_repeats(labels):  # a header may promise more than there is (MP3)
+            raise ClipFault(f"has {frames} frames of audio; its transcript needs {labels_with_repeats(labels)}")
+        return Clip(audio, labels)
+
+    def features(self, audio, num_samples):
+        return mfcc(audio, num_samples, self.feature_geometry)
+
+    def build_model(self, kernels) -> DeepSpeech:
+        return DeepSpeech(self.network, kernels=kernels)
+
+    def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
+        return initial_weights(self.network, seed=seed)
+
+    def losses(self, kernels, logits, num_frames, labels, num_labels):
+        return kernels.ctc_loss(logits, num_frames, labels, num_labels)
+
+    def decode(self, log_probs: np.ndarray, num_frames: np.ndarray) -> list[str]:
+        return [
+            self.alphabet.decode(self._decode(clip[:frames], blank=self.alphabet.blank))
+            for clip, frames in zip(log_probs, num_frames, strict=True)
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "task": self.name,
+            "alphabet": list(self.alphabet.characters),
+            "features": asdict(self.feature_geometry),
+            "network": asdict(self.network),
+        }

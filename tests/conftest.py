@@ -1,0 +1,54 @@
+"""What several test files share: where the recordings are, and builders of tiny WAVs and corpora."""
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real recordings: $DEEPSPEECH_TEST_DATA, or shared/data beside the project."""
+    named = os.environ.get("DEEPSPEECH_TEST_DATA")
+    path = Path(named) if named else Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not path.is_dir():
+        pytest.skip(f"no recordings to test with: {path} is not there; set DEEPSPEECH_TEST_DATA to their folder")
+    return path
+
+
+@pytest.fixture
+def make_wav():
+    """A function that writes a file with a tone, another pitch in each channel, and returns its path as text."""
+
+    def make(path, seconds=1.0, rate=16000, channels=1, subtype="PCM_16") -> str:
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        time_s = np.arange(round(seconds * rate)) / rate
+        audio = 0.5 * np.sin(2 * np.pi * 220 * np.outer(time_s, np.arange(1, channels + 1)))  # [frames, channels]
+        soundfile.write(path, audio, rate, subtype=subtype)
+        return str(path)
+
+    return make
+
+
+@pytest.fixture
+def corpus(tmp_path, make_wav):
+    """A function that writes one WAV for each transcript and a CSV of them, and returns the path of the CSV as text."""
+
+    def build(transcripts, *, name="train.csv", seconds=1.0, speakers=None) -> str:
+        csv_path = tmp_path / name
+        csv_path.parent.mkdir(parents=True, exist_ok=True)
+        with open(csv_path, "w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["wav_filename", "wav_filesize", "transcript"] + (["client_id"] if speakers else []))
+            for number, transcript in enumerate(transcripts):
+                wav_filename = f"{csv_path.stem}_wavs/{number}.wav"
+                path = make_wav(csv_path.parent / wav_filename, seconds)
+                row = [wav_filename, os.path.getsize(path), transcript]
+                writer.writerow(row + ([speakers[number]] if speakers else []))
+        return str(csv_path)
+
+    return build
