@@ -373,7 +373,7 @@ class Session:
         events.emit(
             "start", version=VERSION, **tensorflow_backend.versions(), devices=machine.description,
             precision=machine.precision, intra_op_threads=machine.intra_op,
-            sets=[_describe_set(kind, s, config.data.audio_sample_rate) for kind, sets in checked.sets.items() for s in sets],
+            sets=[_describe_set(kind, s, plan.rules.sample_rate) for kind, sets in checked.sets.items() for s in sets],
             batches_per_epoch=len(plan.batches(1)), batches=batches, padding_share=plan.padding_share(1),
             parameters=sum(_product(shape) for shape in shapes), n_hidden=task.network.n_hidden,
             checkpoint_dir=str(folder.folder), flags=as_dict(config),
@@ -410,15 +410,12 @@ class Session:
                 if then != here:
                     events.emit("note", message=f"Other {what} than before ({then} -> {here}): last digits may differ")
         fingerprint = plan.fingerprint()
-        if state.plan and state.plan != fingerprint and (state.step_in_epoch or state.validation):
-            if state.validation is None:
-                events.emit(
-                    "note", message=f"The training clips or their batches have changed: epoch {state.epoch + 1} "
-                    "starts again from its first batch",
-                )  # fmt: skip
-                state.step_in_epoch = 0
-                state.loss_sum, state.clips, state.samples_done = 0.0, 0, 0
-                state.seconds, state.seconds_waited = 0.0, 0.0
+        if state.plan and state.plan != fingerprint and state.step_in_epoch and state.validation is None:
+            events.emit(
+                "note", message=f"The training clips or their batches have changed: epoch {state.epoch + 1} starts "
+                "again from its first batch",
+            )  # fmt: skip
+            state.begin_epoch()
         state.plan = fingerprint
 
     def _settle_rate(self, events, state) -> None:

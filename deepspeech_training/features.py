@@ -1,9 +1,9 @@
 """Waveforms -> MFCC, in keras.ops, on the accelerator inside the training step.
 
 The one definition of the features. It follows TensorFlow's AudioSpectrogram and Mfcc operators
-(tensorflow/core/kernels/spectrogram.cc, mfcc.cc, mfcc_mel_filterbank.cc, mfcc_dct.cc), which DeepSpeech trained with and
-which the deployed clients run: periodic Hann window, power spectrum, square root before the mel sum, floor 1e-12 under
-the logarithm, DCT scale sqrt(2 / filters), no lifter, no normalisation.
+(tensorflow/core/kernels/spectrogram.cc, mfcc.cc, mfcc_mel_filterbank.cc, mfcc_dct.cc), which DeepSpeech trained with
+and which the deployed clients run: periodic Hann window, power spectrum, square root before the mel sum, floor 1e-12
+under the logarithm, DCT scale sqrt(2 / filters), no lifter, no normalisation.
 """
 
 import numpy as np

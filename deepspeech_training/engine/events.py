@@ -1,7 +1,7 @@
 """One stream of events feeds all that a person or a program sees of a run.
 
-An event is a dict with "event" (its kind), "time" (seconds since 1970) and fields of its own. Sinks take every event and
-show or keep what concerns them: the console here, the JSON-lines log beside the checkpoints, TensorBoard's summaries.
+An event is a dict with "event" (its kind), "time" (seconds since 1970) and fields of its own. Sinks take every event
+and show or keep what concerns them: the console, the JSON-lines log beside the checkpoints, TensorBoard's summaries.
 """
 
 import json

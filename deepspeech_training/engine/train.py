@@ -1,7 +1,7 @@
 """The loop: train an epoch, validate, save last and best, ask the schedule how to go on.
 
-All that the loop knows between two steps is in RunState, and RunState is in every checkpoint: that is why a run that was
-killed at any moment ends with the same weights as one that was not.
+All that the loop knows between two steps is in RunState, and RunState is in every checkpoint: that is why a run that
+was killed at any moment ends with the same weights as one that was not.
 """
 
 import time
@@ -72,6 +72,11 @@ class RunState:
     history: list[dict[str, Any]] = field(default_factory=list)
     stopped: str | None = None
     plan: str = ""
+
+    def begin_epoch(self) -> None:
+        """Set everything that counts within an epoch to its start."""
+        self.step_in_epoch, self.validation = 0, None
+        self.loss_sum, self.clips, self.samples_done, self.seconds, self.seconds_waited = 0.0, 0, 0, 0.0, 0.0
 
     def as_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -315,9 +320,7 @@ class Trainer:
         }
         state.history.append(figures)
         state.epoch += 1
-        state.step_in_epoch = 0
-        state.loss_sum, state.clips, state.samples_done, state.seconds, state.seconds_waited = 0.0, 0, 0, 0.0, 0.0
-        state.validation = None
+        state.begin_epoch()
         self._events.emit("epoch", **figures)
         if decision is not None and decision.is_best:
             self._folder.save_best(state.step, self._json_state(), self._backend.state)
