@@ -118,7 +118,7 @@ class DeepSpeech(keras.Model):
             variable.assign(weights[name])
 
     def named_weights(self) -> dict[str, np.ndarray]:
-        return {name: ops.convert_to_numpy(ops.convert_to_tensor(v)) for name, v in self.by_name.items()}
+        return {name: variable.numpy() for name, variable in self.by_name.items()}
 
     def _stack_context(self, features):
         """float32 [frames, batch, n] -> [frames, batch, (2 * context + 1) * n], oldest frame first, zeros outside."""
