@@ -8,6 +8,7 @@ a crash, a kill or a full disk leaves the checkpoint before it untouched. The fo
 https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header, the arrays one after another).
 """
 
+import contextlib
 import errno
 import hashlib
 import json
@@ -65,7 +66,8 @@ def write_atomically(path: Path, chunks) -> str:
 def _fsync_folder(folder: Path) -> None:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        with contextlib.suppress(OSError):  # some mounts (SMB, FUSE) cannot; the file itself is on the disk already
+            os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
@@ -131,7 +133,7 @@ def read_arrays(path: Path, *, sha256: str | None = None) -> dict[str, np.ndarra
             if end - begin != math.prod(shape) * dtype.itemsize:
                 raise ValueError(f"{name} has {end - begin} bytes for shape {shape}")
             arrays[name] = np.frombuffer(body[begin:end], dtype).reshape(shape)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedCheckpoint(f"{path}: not a usable safetensors file ({error})") from error
     return arrays
 

@@ -147,9 +147,6 @@ class Session:
         """Decide what --load_train means here; see docs/training.md, "Which checkpoint a run starts from"."""
         wanted = self._config.checkpoint.load_train
         if wanted == "init":
-            aside = save_folder.set_aside()
-            if aside is not None:
-                self._console.info(f"--load_train init: the checkpoints that were there are in {aside}")
             return Source("init")
         same = save_folder.folder.resolve() == load_folder.folder.resolve()
         if wanted == "best" and same:
@@ -290,6 +287,10 @@ class Session:
             ),
         )
         checkpoint = None if source.folder is None else source.folder.load(source.checkpoint_kind)
+        if config.checkpoint.load_train == "init":
+            aside = folder.set_aside()
+            if aside is not None:
+                self._console.info(f"--load_train init: the checkpoints that were there are in {aside}")
         if source.kind == "resume" and source.checkpoint_kind == "best":
             aside = folder.set_aside(later_than=checkpoint.state["run"]["step"])
             if aside is not None:

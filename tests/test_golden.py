@@ -118,23 +118,48 @@ def test_gradients_equal_the_ancestors(golden, name, tag):
         assert np.linalg.norm(gradient - wanted[variable]) < 1e-3 * scale, variable
 
 
-def test_ten_adam_steps_follow_the_ancestors(golden):
+def close_share(backend: Backend, wanted: dict[str, np.ndarray], *, steps: int) -> float:
+    """Share of all weights within 1e-4 of the ancestor's; none may be further off than two rates a step."""
+    state, close, total = backend.state(), 0, 0
+    for name in NETWORK.weight_shapes():
+        difference = np.abs(state[name] - wanted[name])
+        assert np.max(difference) <= 2 * 1e-3 * steps, name
+        close += np.count_nonzero(difference < 1e-4)
+        total += difference.size
+    return close / total
+
+
+def after_step(golden, step: int) -> dict[str, np.ndarray]:
+    return canonical(np.load(golden / f"nodrop_vars_after_step{step:02}.npz"))
+
+
+def test_adam_steps_follow_the_ancestors(golden):
     backend = backend_on(golden, "ldc93s1_mfcc.npy", "ldc93s1_lengths.npy", "init_vars.npz")
     batch = golden_batch(golden, "ldc93s1_labels.npz")
     lines = (golden / "nodrop_first10_losses.txt").read_text().splitlines()
     wanted_losses = [float(line.rsplit(" ", 1)[1]) for line in lines]
+
+    def step(number: int) -> float:
+        return float(backend.train_step(batch, np.zeros(1, np.uint32), learning_rate=1e-3, updates=number)[0][0])
+
     losses = []
-    for step in range(10):
-        loss, _ = backend.train_step(batch, np.zeros(1, np.uint32), learning_rate=1e-3, updates=step)
-        losses.append(float(loss[0]))
-        if step + 1 in (1, 2, 10):
-            wanted = canonical(np.load(golden / f"nodrop_vars_after_step{step + 1:02}.npz"))
-            state = backend.state()
-            for name in NETWORK.weight_shapes():
-                difference = np.abs(state[name] - wanted[name])
-                assert np.mean(difference < 1e-4) >= 0.998, (step, name)
-                assert np.max(difference) <= 2 * 1e-3 * (step + 1), (step, name)
+    for number in range(10):
+        losses.append(step(number))
+        if number + 1 in (1, 2):
+            assert close_share(backend, after_step(golden, number + 1), steps=number + 1) >= 0.998
     np.testing.assert_allclose(losses, wanted_losses, atol=1e-2)
+    # One weight (layer_1, 349, 45) has a first gradient of +1e-7 or -4e-7 beside a norm of 161: rounding decides its
+    # sign, Adam makes a whole step of it, and with one sign three units of layer 1 take another way: then 99.5 % of
+    # the weights are close after ten steps, with the other 99.998 % (plain Keras kernels on the same machine).
+    assert close_share(backend, after_step(golden, 10), steps=10) >= 0.99
+    # From the ancestor's own weights and moments after two steps, nothing is left to rounding.
+    ancestor = after_step(golden, 2)
+    moments = {f"adam_m/{n}": ancestor[f"{n}/Adam"] for n in NETWORK.weight_shapes()}
+    moments |= {f"adam_v/{n}": ancestor[f"{n}/Adam_1"] for n in NETWORK.weight_shapes()}
+    backend.set_state({n: ancestor[n] for n in NETWORK.weight_shapes()} | moments)
+    for number in range(2, 10):
+        step(number)
+    assert close_share(backend, after_step(golden, 10), steps=10) >= 0.998
 
 
 @pytest.mark.parametrize("method", ["lstm", "ctc_loss"])

@@ -52,7 +52,7 @@ class Plan:
         """Says whether two runs have the same batches: a hash of rules, samples and their lengths."""
         digest = hashlib.sha256(repr(self.rules).encode())
         for sample in self.samples:
-            digest.update(f"{sample.id}\0{sample.num_samples}\0{sample.transcript}\n".encode())
+            digest.update(f"{sample.id}\0{sample.num_samples}\0{sample.size}\0{sample.transcript}\n".encode())
         return digest.hexdigest()[:16]
 
     def _generator(self, epoch: int) -> np.random.Generator:
@@ -67,8 +67,8 @@ class Plan:
     def _make(self, epoch: int) -> list[tuple[int, ...]]:
         rules = self.rules
         if not rules.shuffle:
-            order = np.argsort(self._sizes, kind="stable")  # DeepSpeech: by wav_filesize, ties in the order of rows
-            return self._cut(order[::-1] if rules.reverse else order)
+            # DeepSpeech: by wav_filesize, ties in the order of rows (in Python's reversed sort too).
+            return self._cut(np.argsort(-self._sizes if rules.reverse else self._sizes, kind="stable"))
         generator = self._generator(epoch)
         if epoch == 0:
             # Short to long. Clips of equal length come in random order: a corpus of commands, all of one second and
@@ -104,7 +104,12 @@ class Plan:
         order = np.argsort(-self._num_samples, kind="stable")
         if self.rules.batch_seconds <= 0:
             return tuple(order[: self.rules.batch_size].tolist())
-        return max(self._cut(order), key=lambda batch: len(batch) * int(self._num_samples[list(batch)].max()))
+        # A batch whose longest clip is order[i] has as many clips as the budget allows, and none longer than that one.
+        longest = np.maximum(self._num_samples[order], 1)
+        allowed = np.maximum(self.rules.batch_seconds * self.rules.sample_rate // longest, 1)
+        clips = np.minimum(allowed, np.arange(len(order), 0, -1)).astype(np.int64)
+        first = int(np.argmax(clips * longest))
+        return tuple(order[first : first + clips[first]].tolist())
 
     def padding_share(self, epoch: int) -> float:
         """Share of an epoch's batched samples that are padding, 0..1."""

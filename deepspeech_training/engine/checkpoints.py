@@ -70,6 +70,10 @@ class CheckpointFolder:
                 f"{self.folder}: another process is training in this folder\n"
                 "Wait for it, stop it, or name another folder with --checkpoint_dir."
             ) from error
+        except OSError as error:  # a network file system without locks
+            self._console.warn(
+                f"{self.folder}: cannot be locked ({error.strerror}); see to it that nothing else trains there"
+            )
         for leftover in self.folder.glob(".*.part"):  # of a process that was killed while it saved
             leftover.unlink(missing_ok=True)
 
@@ -129,7 +133,8 @@ class CheckpointFolder:
         weights_file, checksum = self._weights(step, arrays)
         path = self.folder / f"train-{step:09}.json"
         write_state(path, {**state, "weights_file": weights_file, "weights_sha256": checksum})
-        for old in self._states("train")[max_to_keep:]:
+        others = [other for other in self._states("train") if other != path]  # a damaged one may be of a later step
+        for old in others[max_to_keep - 1 :]:
             old.unlink(missing_ok=True)
         self._remove_unused_weights()
         return path

@@ -42,15 +42,17 @@ def available_memory() -> int | None:
                 amounts.append(int(line.split()[1]) * 1024)
     except (OSError, ValueError):
         pass
-    pairs = [
-        ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory.current"),
-        ("/sys/fs/cgroup/memory/memory.limit_in_bytes", "/sys/fs/cgroup/memory/memory.usage_in_bytes"),
-    ]
-    for limit_file, used_file in pairs:
+    for folder, limit_file, used_file, prefix in (
+        (Path("/sys/fs/cgroup"), "memory.max", "memory.current", ""),
+        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
+    ):
         try:
-            amounts.append(int(Path(limit_file).read_text()) - int(Path(used_file).read_text()))
+            free = int((folder / limit_file).read_text()) - int((folder / used_file).read_text())
+            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
         except (OSError, ValueError):
             continue  # no such cgroup version, or "max"
+        # Files that were read lately count as used, but the kernel gives them up when memory is wanted.
+        amounts.append(free + sum(int(statistics.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive")))
     return max(0, min(amounts)) if amounts else None
 
 

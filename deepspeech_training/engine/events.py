@@ -4,6 +4,7 @@ An event is a dict with "event" (its kind), "time" (seconds since 1970) and fiel
 and show or keep what concerns them: the console, the JSON-lines log beside the checkpoints, TensorBoard's summaries.
 """
 
+import contextlib
 import json
 import os
 import time
@@ -52,8 +53,11 @@ class JsonLines:
             if event["time"] - self._last_step_line < STEP_LINES_EVERY_S:
                 return
             self._last_step_line = event["time"]
-        self._file.write(json.dumps(event, ensure_ascii=False) + "\n")
-        self._file.flush()
+        try:
+            self._file.write(json.dumps(event, ensure_ascii=False) + "\n")
+            self._file.flush()
+        except OSError as error:
+            raise UserError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def length(self) -> int:
         """Bytes written so far: a checkpoint remembers it."""
@@ -65,7 +69,8 @@ class JsonLines:
             self._file.truncate(length)
 
     def close(self) -> None:
-        self._file.close()
+        with contextlib.suppress(OSError):  # what a full disk did not take has been told by `take`
+            self._file.close()
 
 
 class TensorBoard:
@@ -201,7 +206,8 @@ class ConsoleSink:
 
     def _on_epoch(self, event) -> None:
         self._end_progress()
-        parts = [f"Epoch {event['epoch'] + 1:>3}  train loss {event['train_loss']:.4f}"]
+        train_loss = "not finite" if event["train_loss"] is None else f"{event['train_loss']:.4f}"
+        parts = [f"Epoch {event['epoch'] + 1:>3}  train loss {train_loss}"]
         for kind in ("dev", "metrics"):
             for found in event[kind]:
                 label = kind if len(event[kind]) == 1 else f"{kind} {found['name']}"
