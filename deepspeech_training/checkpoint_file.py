@@ -50,7 +50,8 @@ def write_atomically(path: Path, chunks) -> str:
         os.replace(beside, path)
         _fsync_folder(path.parent)
     except OSError as error:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"{path}: no space left on the disk for this file; what was saved before is untouched\n"
@@ -64,12 +65,12 @@ def write_atomically(path: Path, chunks) -> str:
 
 
 def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        with contextlib.suppress(OSError):  # some mounts (SMB, FUSE) cannot; the file itself is on the disk already
+    with contextlib.suppress(OSError):  # some mounts (SMB, FUSE) cannot; the file itself is on the disk already
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
             os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> str:

@@ -247,7 +247,9 @@ class Session:
         )  # fmt: skip
         for warning in checked.warnings:
             self._console.warn(warning)
-        if checked.rejected and folder is not None:
+        if folder is not None and not checked.rejected:
+            (folder / "rejected.csv").unlink(missing_ok=True)  # of an earlier run, whose rows have been mended
+        elif folder is not None:
             write_rejected_csv(folder / "rejected.csv", checked.rejected)
             self._console.warn(f"The rows left out are listed in {folder / 'rejected.csv'}")
         seed = self._config.training.random_seed
@@ -287,11 +289,11 @@ class Session:
             ),
         )
         checkpoint = None if source.folder is None else source.folder.load(source.checkpoint_kind)
-        if config.checkpoint.load_train == "init":
+        if source.kind != "resume":
             aside = folder.set_aside()
             if aside is not None:
-                self._console.info(f"--load_train init: the checkpoints that were there are in {aside}")
-        if source.kind == "resume" and source.checkpoint_kind == "best":
+                self._console.info(f"A new run begins: the checkpoints that were there are in {aside}")
+        elif source.checkpoint_kind == "best":
             aside = folder.set_aside(later_than=checkpoint.state["run"]["step"])
             if aside is not None:
                 self._console.info(f"Later checkpoints than the best one are in {aside}")
@@ -299,8 +301,8 @@ class Session:
         if source.kind == "resume":
             state = RunState.from_json(checkpoint.state["run"])
         log = JsonLines(folder.folder / "events.jsonl")
-        if source.kind == "resume":
-            log.cut_back(checkpoint.state["log_length"])
+        # Without a checkpoint to resume, what the log has is of a run that was killed before its first.
+        log.cut_back(checkpoint.state["log_length"] if source.kind == "resume" else 0)
         sinks = [ConsoleSink(self._console), log]
         if config.reporting.summary_dir:
             sinks.append(TensorBoard(Path(config.reporting.summary_dir), resumed_step=state.step))
@@ -449,13 +451,13 @@ class Session:
                 return devices.training_memory(
                     parameters=sum(_product(s) for s in task.network.weight_shapes().values()),
                     n_hidden=task.network.n_hidden, clips=clips * len(machine.devices), frames=frames,
-                    bytes_per_value=4 if machine.compute_dtype == "float32" else 2,
                 )  # fmt: skip
 
             if needed(per_device) > available:
                 fitting = next((n for n in range(per_device - 1, 0, -1) if needed(n) <= available), 0)
                 raise UserError(self._memory_message(samples, fitting, needed(per_device), available))
         batch = loader.load_now(samples)
+        samples = batch.samples  # a clip that cannot be read any more is no question of memory
         while batch.samples:
             keys = clip_keys(batch.samples, seed=0, step=0)
             try:

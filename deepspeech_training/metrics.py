@@ -1,5 +1,6 @@
 """How far hypotheses are from references: edit distance, word and character error rate, and the report of a set."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -72,7 +73,7 @@ class Result:
             "wav_filename": self.wav_filename,
             "src": self.reference,
             "res": self.hypothesis,
-            "loss": self.loss,
+            "loss": self.loss if math.isfinite(self.loss) else None,  # JSON has no NaN
             "char_distance": self.char_distance,
             "char_length": self.char_length,
             "word_distance": self.word_distance,

@@ -479,7 +479,7 @@ def _save_cache(
 
 def _write_atomically(path: Path, data: bytes) -> None:
     """Write beside the file and rename, so that a reader, or a crash, sees all of it or the old one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}")
+    beside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
     try:
         with open(beside, "xb") as file:
             file.write(data)

@@ -74,8 +74,9 @@ class CheckpointFolder:
             self._console.warn(
                 f"{self.folder}: cannot be locked ({error.strerror}); see to it that nothing else trains there"
             )
-        for leftover in self.folder.glob(".*.part"):  # of a process that was killed while it saved
-            leftover.unlink(missing_ok=True)
+        for pattern in (".*.part", "data_check/.*.part"):  # of a process that was killed while it saved
+            for leftover in self.folder.glob(pattern):
+                leftover.unlink(missing_ok=True)
 
     def _states(self, kind: str) -> list[Path]:
         """State files of a kind, the newest first."""

@@ -115,11 +115,13 @@ def set_up(flags: PerformanceFlags) -> Machine:
     return Machine(tuple(name for name, _ in found), names, compute_dtype, precision, intra_op, inter_op, on_gpu)
 
 
-def training_memory(*, parameters: int, n_hidden: int, clips: int, frames: int, bytes_per_value: int) -> int:
-    """Bytes that a step on the CPU takes, roughly: weights with moments and copies, and what the gradient remembers.
+def training_memory(*, parameters: int, n_hidden: int, clips: int, frames: int) -> int:
+    """Bytes that a step on the CPU takes, to some 10 %: for clips of `frames` frames each, in either precision.
 
-    The constants were fitted to peaks of resident memory at n_hidden 512 and 2048 (benchmarks/train_throughput.py).
+    Fitted to peaks of resident memory that benchmarks/train_throughput.py printed at n_hidden 512 and 2048, batches of
+    2 to 64 clips of up to 438 frames (1.17 to 4.33 GB).
     """
-    weights = 4 * parameters * 7
-    activations = clips * frames * n_hidden * (26 * 4 + 8 * bytes_per_value)
-    return weights + activations + 700_000_000
+    process = 600_000_000
+    weights = 6 * 4 * parameters  # weights, gradient, two moments, copies in the layout of the kernels
+    activations = clips * frames * (84 * n_hidden + 15_000)
+    return process + weights + activations

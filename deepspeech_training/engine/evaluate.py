@@ -1,5 +1,6 @@
 """Losses and hypotheses of a data set: for the validation inside a run and for the test after it."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,16 @@ def by_length(samples: Sequence[Sample], batch_size: int, *, reverse: bool = Fal
     """Batches of clips of similar length, short to long (or long to short)."""
     ordered = sorted(samples, key=lambda s: s.num_samples, reverse=reverse)
     return [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
+
+
+def batches_fingerprint(sets: Sequence[Sequence[Sequence[Sample]]]) -> str:
+    """Says whether two validations have the same sets and batches."""
+    digest = hashlib.sha256()
+    for batches in sets:
+        for batch in batches:
+            digest.update("".join(f"{s.id}\0{s.num_samples}\0{s.transcript}\n" for s in batch).encode() + b"\0")
+        digest.update(b"\0\0")
+    return digest.hexdigest()[:16]
 
 
 def evaluate_batches(
@@ -73,8 +84,12 @@ class Sums:
 
 @dataclass
 class ValidationState:
-    """How far a validation has come: sets done, batches done in the one in hand, sums of each. Part of a checkpoint."""
+    """How far a validation has come: sets done, batches done in the one in hand, sums of each. Part of a checkpoint.
 
+    `plan` is a fingerprint of the sets and their batches, without which the position means nothing.
+    """
+
+    plan: str = ""
     set_index: int = 0
     batch_index: int = 0
     sums: list[Sums] = field(default_factory=list)
@@ -84,7 +99,7 @@ class ValidationState:
 
     @classmethod
     def from_json(cls, values: dict[str, Any]) -> "ValidationState":
-        return cls(values["set_index"], values["batch_index"], [Sums(**s) for s in values["sums"]])
+        return cls(**{**values, "sums": [Sums(**s) for s in values["sums"]]})
 
 
 def test_results(

@@ -8,7 +8,7 @@ import contextlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -45,7 +45,8 @@ class JsonLines:
 
     def __init__(self, path: Path):
         self.path = path
-        self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open for as long as the run
+        with _user_errors(path):
+            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open for as long as the run
         self._last_step_line = 0.0
 
     def take(self, event: dict[str, Any]) -> None:
@@ -53,11 +54,9 @@ class JsonLines:
             if event["time"] - self._last_step_line < STEP_LINES_EVERY_S:
                 return
             self._last_step_line = event["time"]
-        try:
+        with _user_errors(self.path):
             self._file.write(json.dumps(event, ensure_ascii=False) + "\n")
             self._file.flush()
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be written: {error.strerror}") from error
 
     def length(self) -> int:
         """Bytes written so far: a checkpoint remembers it."""
@@ -93,9 +92,11 @@ class TensorBoard:
                 "Install it (pip install tensorboard), or leave --summary_dir out: events.jsonl has the same figures."
             ) from error
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        self._writer = EventFileWriter(str(folder))
+        self._folder = folder
         start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        self._writer.add_event(self._event(wall_time=time.time(), step=resumed_step + 1, session_log=start))
+        with _user_errors(folder):
+            self._writer = EventFileWriter(str(folder))
+            self._writer.add_event(self._event(wall_time=time.time(), step=resumed_step + 1, session_log=start))
 
     def take(self, event: dict[str, Any]) -> None:
         scalars = {}
@@ -114,10 +115,20 @@ class TensorBoard:
         ]
         if values:
             summary = self._summary(value=values)
-            self._writer.add_event(self._event(wall_time=event["time"], step=event["step"], summary=summary))
+            with _user_errors(self._folder):
+                self._writer.add_event(self._event(wall_time=event["time"], step=event["step"], summary=summary))
 
     def close(self) -> None:
-        self._writer.close()
+        with contextlib.suppress(OSError):
+            self._writer.close()
+
+
+@contextlib.contextmanager
+def _user_errors(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def duration(seconds: float) -> str:

@@ -3,8 +3,9 @@
 Installed before TensorFlow is imported, which takes seconds in which a container may well be stopped.
 """
 
+import contextlib
+import os
 import signal
-import sys
 
 EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}  # 128 + the signal's number, as shells have it
 
@@ -30,7 +31,9 @@ class _Interrupts:
     def _handle(self, number: int, frame) -> None:
         if self._training and self._caught is None:
             self._caught = number
-            print("I stopping: the step in hand is finished and saved (again: stop without saving)", file=sys.stderr)
+            # Not print: the signal may have come while Python itself writes to stderr, which is not reentrant.
+            with contextlib.suppress(OSError):
+                os.write(2, b"I stopping: the step in hand is finished and saved (again: stop without saving)\n")
             return
         raise Interrupted(EXIT_CODES[number])
 

@@ -300,7 +300,7 @@ class Backend:
         return self._gathered(losses), self._gathered(norm)[0]
 
     def _apply(self, strategy, pairs, good, scalars):
-        """Adam in TF1's form: the bias correction in the rate, epsilon outside the root of the corrected moment."""
+        """Adam in TF1's form: both bias corrections in the rate, epsilon beside the root of the uncorrected moment."""
         beta1, beta2, epsilon = self._adam
 
         def update(variable, first, second, gradient, good):

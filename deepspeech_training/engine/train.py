@@ -15,7 +15,7 @@ from deepspeech_training.config import Config, as_dict
 from deepspeech_training.data.loader import Batch, Loader
 from deepspeech_training.data.plan import Plan, clip_keys
 from deepspeech_training.engine.checkpoints import CheckpointFolder
-from deepspeech_training.engine.evaluate import Sums, ValidationState, by_length, evaluate_batches
+from deepspeech_training.engine.evaluate import Sums, ValidationState, batches_fingerprint, by_length, evaluate_batches
 from deepspeech_training.engine.events import Events, JsonLines
 from deepspeech_training.engine.interrupt import Interrupted, interrupts
 from deepspeech_training.engine.schedule import ScheduleState, after_epoch, wants_stop
@@ -132,6 +132,8 @@ class Trainer:
         """
         state = self.state
         interrupts.begin_training()
+        if state.quarantine:
+            self._save_rejections(self.quarantined())  # the check of the data has written the list without them
         while state.epoch < self._config.training.epochs and not self._stopped_early():
             state.stopped = None
             if state.validation is None:
@@ -265,15 +267,22 @@ class Trainer:
         """Evaluate dev and metrics sets, going on in the middle where a checkpoint was; returns their figures."""
         state = self.state
         sets = self._dev_sets + self._metrics_sets
-        if state.validation is None or len(state.validation.sums) > len(sets):
-            state.validation = ValidationState()
-        progress = state.validation
         size = self._config.batches.dev_batch_size * self._backend.num_devices
+        planned = [by_length(s.samples, size, reverse=self._config.limits.reverse_dev) for s in sets]
+        fingerprint = batches_fingerprint(planned)
+        if state.validation is not None and state.validation.plan != fingerprint:
+            self._events.emit(
+                "note", message="The validation clips or their batches have changed: the validation starts again"
+            )
+            state.validation = None
+        if state.validation is None:
+            state.validation = ValidationState(plan=fingerprint)
+        progress = state.validation
         while progress.set_index < len(sets):
             current = sets[progress.set_index]
             if len(progress.sums) == progress.set_index:
                 progress.sums.append(Sums())
-            batches = by_length(current.samples, size, reverse=self._config.limits.reverse_dev)
+            batches = planned[progress.set_index]
             self._events.emit(
                 "validation_begin", what=f"Validating on {current.name}", batches=len(batches),
                 done=progress.batch_index, step=state.step,
@@ -370,6 +379,9 @@ class Trainer:
     def _stop_if_asked(self) -> None:
         exit_code = interrupts.requested()
         if exit_code is not None:
+            wanted = self._config.checkpoint.load_train
+            how = "" if wanted in ("auto", "last") else f", with --load_train last instead of {wanted},"
             raise Interrupted(
-                exit_code, f"saved at step {self.state.step:,} in {self._folder.folder}; the same command goes on there"
+                exit_code,
+                f"saved at step {self.state.step:,} in {self._folder.folder}; the same command{how} goes on there",
             )

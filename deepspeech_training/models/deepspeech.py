@@ -66,11 +66,12 @@ def dropout_mask(shape, rate: float, *, clip_keys, layer: int):
 
     The decision is a function of (clip key, layer, frame, unit) alone: the same clip has the same mask alone and in
     any padded batch, in a repeated step and after a restart. The bits are a 32-bit integer hash of the place
-    (a Weyl sequence through the `lowbias32` finaliser of C. Wellons, "Prospecting for hash functions", 2018).
+    (a Weyl sequence through the `lowbias32` finaliser of C. Wellons, "Prospecting for hash functions", 2018); each
+    hash decides on two units, with 16 bits each.
 
     Args:
         shape: of the tensor to drop from: (frames, batch, units).
-        rate: 0..1, the share to drop.
+        rate: 0..1, the share to drop, to 1 / 65536.
         clip_keys: uint32 [batch], a function of (seed, step, clip).
         layer: number of the layer, so that layers differ.
     Returns:
@@ -80,16 +81,21 @@ def dropout_mask(shape, rate: float, *, clip_keys, layer: int):
     def constant(value: int):
         return ops.convert_to_tensor(np.uint32(value & 0xFFFFFFFF), dtype="uint32")
 
-    def shifted(bits, places: int):
+    def mixed(bits, places: int):
         return ops.bitwise_xor(bits, ops.right_shift(bits, constant(places)))
 
     frames, _, units = shape
-    keys = shifted((ops.cast(clip_keys, "uint32") + constant(layer * 0x9E3779B9)) * constant(0x21F0AAAD), 15)
-    place = ops.reshape(ops.cast(ops.arange(frames * units), "uint32"), (frames, 1, units))
+    half = (units + 1) // 2
+    keys = mixed((ops.cast(clip_keys, "uint32") + constant(layer * 0x9E3779B9)) * constant(0x21F0AAAD), 15)
+    place = ops.reshape(ops.cast(ops.arange(frames * half), "uint32"), (frames, 1, half))
     bits = place * constant(0x9E3779B1) + keys[None, :, None]
-    bits = shifted(bits, 16) * constant(0x7FEB352D)
-    bits = shifted(bits, 15) * constant(0x846CA68B)
-    return shifted(bits, 16) >= constant(round(rate * 2**32))
+    bits = mixed(bits, 16) * constant(0x7FEB352D)
+    bits = mixed(bits, 15) * constant(0x846CA68B)
+    bits = mixed(bits, 16)
+    threshold = round(rate * 65536)
+    low = ops.bitwise_and(bits, constant(0xFFFF)) >= constant(threshold)
+    high = bits >= constant(threshold << 16)
+    return ops.concatenate([low, high], axis=-1)[:, :, :units]
 
 
 class DeepSpeech(keras.Model):
@@ -129,7 +135,7 @@ class DeepSpeech(keras.Model):
 
     def _dense(self, name: str, inputs, *, dropout_rate: float, clip_keys):
         outputs = self.kernels.dense(inputs, self.by_name[f"{name}/weights"], self.by_name[f"{name}/bias"])
-        outputs = ops.clip(outputs, 0.0, self.geometry.relu_clip)
+        outputs = ops.minimum(ops.relu(outputs), ops.cast(self.geometry.relu_clip, outputs.dtype))
         if self.geometry.layer_norm:  # after the clipped ReLU and before dropout, as in DeepSpeech
             outputs = ops.cast(outputs, "float32")
             mean, variance = ops.moments(outputs, axes=[-1], keepdims=True)
