@@ -3,11 +3,12 @@
 
     python benchmarks/train_throughput.py --n_hidden 512 --train_batch_size 16 [--bfloat16] [--steps 12]
 
-Makes speech-like WAVs of 2.9, 5.8 and 8.8 s in a temporary folder (with `deepspeech_training.synthetic_speech`), trains on
-them through the loader as a run does, and prints audio-seconds per second, the share of the peak of a 4096 x 4096 product
-measured in the same process before and after, the share of time spent waiting for data, the peak of resident memory, and
-the padding share of random, sorted and planned batches. The work of a step is counted as 2 x 3 x (multiplications of the
-forward pass), less the gradient with respect to the features, which nobody needs; padding does no work that counts.
+Makes speech-like WAVs of 2.9, 5.8 and 8.8 s in a temporary folder (with `deepspeech_training.synthetic_speech`), trains
+on them through the loader as a run does, and prints audio-seconds per second, the share of the peak of a 4096 x 4096
+product measured in the same process before and after, the share of time spent waiting for data, the peak of resident
+memory, and the padding share of random, sorted and planned batches. The work of a step is counted as 2 x 3 x
+(multiplications of the forward pass), less the gradient with respect to the features, which nobody needs; padding does
+no work that counts.
 """
 
 import argparse
@@ -20,7 +21,6 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepspeech_training import cli
 from deepspeech_training.config import parse_flags
 
 DURATIONS_S = (2.9, 5.8, 8.8)
@@ -85,23 +85,24 @@ def main() -> int:
     parser.add_argument("--inter_op", type=int, default=0)
     parser.add_argument("--csv", help="time a corpus of your own instead")
     options = parser.parse_args()
-    cli._say_less()
+
+    from deepspeech_training.engine import devices
+
+    flags = [f"--inter_op_parallelism_threads={options.inter_op}"]
+    if options.bfloat16:
+        flags.append("--automatic_mixed_precision")
+    machine = devices.set_up(parse_flags(flags).config.performance)
 
     from deepspeech_training.alphabet import Alphabet
     from deepspeech_training.console import Console
     from deepspeech_training.data.loader import Loader
     from deepspeech_training.data.plan import BatchRules, Plan, clip_keys
-    from deepspeech_training.engine import devices
     from deepspeech_training.engine.tensorflow_backend import Backend
     from deepspeech_training.features_geometry import FeatureGeometry
     from deepspeech_training.models.deepspeech import NetworkGeometry
     from deepspeech_training.samples import check_sets
     from deepspeech_training.tasks.speech_to_text import SpeechToText
 
-    flags = [f"--inter_op_parallelism_threads={options.inter_op}"]
-    if options.bfloat16:
-        flags.append("--automatic_mixed_precision")
-    machine = devices.set_up(parse_flags(flags).config.performance)
     alphabet, features = Alphabet.english(), FeatureGeometry(sample_rate=options.audio_sample_rate)
     network = NetworkGeometry(num_classes=alphabet.num_classes, n_hidden=options.n_hidden)
     task = SpeechToText(alphabet, features, network)
@@ -146,7 +147,8 @@ def main() -> int:
         peak = max(peak_before, peak_gflops(machine.compute_dtype))
         gflops = frames * flop_per_frame / elapsed / 1e9
         print(f"n_hidden  {options.n_hidden}, batch {options.train_batch_size}, {backend.traces()} trace")
-        print(f"speed     {seconds_of_audio / elapsed:.1f} audio-s/s, median step {statistics.median(step_times):.3f} s")
+        median_s = statistics.median(step_times)
+        print(f"speed     {seconds_of_audio / elapsed:.1f} audio-s/s, median step {median_s:.3f} s")
         print(f"work      {gflops:.0f} GFLOP/s = {gflops / peak:.0%} of the {machine.compute_dtype} peak ({peak:.0f})")
         print(f"waiting   {waited / elapsed:.1%} of the time for data")
         print(f"memory    {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6:.2f} GB at most")

@@ -4,7 +4,6 @@ Flags, checkpoints, alphabet and every row of every CSV are checked before Tenso
 """
 
 import json
-import os
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
@@ -105,7 +104,6 @@ class Session:
                 "there is nothing to do: give --train_files, --test_files or --one_shot_infer\n"
                 "--help lists all flags and shows an example."
             )
-        _say_less()
         save_folder = CheckpointFolder(config.checkpoint.save_dir, self._console)
         load_folder = CheckpointFolder(config.checkpoint.load_dir, self._console)
         if self._trains:
@@ -121,10 +119,11 @@ class Session:
         checked = self._check(alphabet, alphabet_name, features, save_folder.folder if self._trains else None)
 
         from deepspeech_training.engine import devices
+
+        machine = devices.set_up(config.performance)  # imports TensorFlow
         from deepspeech_training.models.deepspeech import NetworkGeometry
         from deepspeech_training.tasks.speech_to_text import SpeechToText
 
-        machine = devices.set_up(config.performance)
         network = NetworkGeometry(
             num_classes=alphabet.num_classes, n_hidden=config.geometry.n_hidden, layer_norm=config.geometry.layer_norm,
             relu_clip=config.training.relu_clip, n_features=features.n_mfcc, n_context=features.n_context,
@@ -553,10 +552,3 @@ def _product(shape: Sequence[int]) -> int:
 def _describe_set(kind: str, found: SampleSet, sample_rate: int) -> str:
     hours = sum(s.num_samples for s in found.samples) / sample_rate / 3600
     return f"{kind:<8}{len(found.samples):>8,} clips {hours:9.3f} h  {found.csv_path}"
-
-
-def _say_less() -> None:
-    """Keep TensorFlow's start-up chatter out of the log; --log_level 0 of its own variable brings it back."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")

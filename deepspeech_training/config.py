@@ -473,6 +473,9 @@ def parse_flags(argv: Sequence[str]) -> ParsedFlags:
     >>> sorted(parsed.given)
     ['early_stop', 'epochs', 'shuffle', 'train_files']
     """
+    for word in argv:
+        if any(0xD800 <= ord(character) <= 0xDFFF for character in word):  # Python's sign for a byte it cannot decode
+            raise FlagError(f"{word!a}: is not UTF-8, in which flags are logged and saved; rename the file or folder")
     reader = _Reader()
     reader.read_words(argv, _Place())
     if reader.help_wanted or reader.version_wanted:

@@ -1,6 +1,10 @@
 """How many threads and which precision this machine is used with. Nothing here imports TensorFlow at the top."""
 
+import contextlib
 import os
+import sys
+import tempfile
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -88,13 +92,39 @@ class Machine:
     on_gpu: bool
 
 
+@contextlib.contextmanager
+def without_start_up_chatter() -> Iterator[None]:
+    """Keep two kinds of lines off stderr that TensorFlow's libraries write there while they are loaded.
+
+    They come before its own TF_CPP_MIN_LOG_LEVEL is obeyed. Everything else that is written meanwhile appears after.
+    """
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held_back:
+        stderr = os.dup(2)
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held_back.seek(0)
+            for line in held_back:
+                if b"All log messages before absl::InitializeLog()" not in line and b"oneDNN custom op" not in line:
+                    os.write(2, line)
+
+
 def set_up(flags: PerformanceFlags) -> Machine:
     """Configure TensorFlow's threads and devices, and say what there is; once per process, before any computation.
 
     One thread runs operations (inter_op) unless the flag says otherwise: the recurrent loop is a chain of small ones,
     and handing them from thread to thread costs 10 % at n_hidden 512 (benchmarks/train_throughput.py).
     """
-    from deepspeech_training.engine import tensorflow_backend as backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
+    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+    with without_start_up_chatter():
+        from deepspeech_training.engine import tensorflow_backend as backend
 
     intra_op = flags.intra_op_parallelism_threads or usable_cores()
     inter_op = flags.inter_op_parallelism_threads or max(1, flags.logical_cpus)

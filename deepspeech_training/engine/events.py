@@ -181,7 +181,7 @@ class ConsoleSink:
         if event.get("padding_share") is not None:
             say(
                 f"Batches   {event['batches_per_epoch']:,} per epoch, {event['batches']}; "
-                f"padding {event['padding_share']:.1%} in shuffled epochs"
+                f"padding {event['padding_share']:.1%}"
             )
         say(f"Network   {event['parameters']:,} parameters, n_hidden {event['n_hidden']}")
         say(f"Saved in  {event['checkpoint_dir']}")
