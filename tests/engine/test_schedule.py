@@ -1,0 +1,89 @@
+import json
+from dataclasses import asdict
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from deepspeech_training.config import Config, EarlyStopFlags, PlateauFlags
+from deepspeech_training.engine.schedule import ScheduleState, after_epoch, wants_stop
+
+LOSSES = st.lists(st.floats(0, 100) | st.sampled_from([5.0, 4.95, 4.9, 4.0]), max_size=40)
+CONFIGS = st.builds(
+    lambda early_stop, plateau: Config(early_stop=early_stop, plateau=plateau),
+    st.builds(
+        EarlyStopFlags, early_stop=st.booleans(), es_epochs=st.integers(1, 6),
+        es_min_delta=st.sampled_from([0.0, 0.05, 1.0]),
+    ),
+    st.builds(PlateauFlags, reduce_lr_on_plateau=st.booleans(), plateau_epochs=st.integers(1, 5)),
+)  # fmt: skip
+
+
+def deepspeech(losses, config):
+    """The lines of DeepSpeech 0.9.3's train(), in their order: what it does after each epoch."""
+    best_dev_loss, epochs_without_improvement = float("inf"), 0
+    done = []
+    for dev_loss in losses:
+        saved = reduced = False
+        if dev_loss > best_dev_loss - config.early_stop.es_min_delta:
+            epochs_without_improvement += 1
+        else:
+            epochs_without_improvement = 0
+        if dev_loss < best_dev_loss:
+            best_dev_loss = dev_loss
+            saved = True
+        if config.early_stop.early_stop and epochs_without_improvement == config.early_stop.es_epochs:
+            done.append((saved, reduced, True))
+            break
+        if (
+            config.plateau.reduce_lr_on_plateau
+            and epochs_without_improvement > 0
+            and epochs_without_improvement % config.plateau.plateau_epochs == 0
+        ):
+            reduced = True
+        done.append((saved, reduced, False))
+    return done
+
+
+def ours(losses, config, *, resume_after=None):
+    state, done = ScheduleState(), []
+    for epoch, loss in enumerate(losses):
+        decision = after_epoch(state, loss, epoch, config)
+        done.append((decision.is_best, decision.reduce_rate and not decision.stop, decision.stop))
+        if decision.stop:
+            break
+        if epoch == resume_after:
+            state = ScheduleState(**json.loads(json.dumps(asdict(state))))
+    return done
+
+
+@given(LOSSES, CONFIGS)
+def test_the_decisions_are_deepspeechs(losses, config):
+    assert ours(losses, config) == deepspeech(losses, config)
+
+
+@given(LOSSES, CONFIGS, st.integers(0, 40))
+def test_a_resume_between_epochs_changes_no_decision(losses, config, resume_after):
+    assert ours(losses, config, resume_after=resume_after) == ours(losses, config)
+
+
+@given(LOSSES)
+def test_the_best_is_the_first_lowest(losses):
+    state = ScheduleState()
+    for epoch, loss in enumerate(losses):
+        after_epoch(state, loss, epoch, Config())
+    if losses:
+        assert (state.best_loss, state.best_epoch) == (min(losses), losses.index(min(losses)))
+
+
+def test_nothing_stops_before_min_epochs():
+    config = Config(early_stop=EarlyStopFlags(early_stop=True, es_epochs=2, min_epochs=6))
+    state = ScheduleState()
+    stops = [after_epoch(state, 5.0, epoch, config).stop for epoch in range(8)]
+    assert stops == [False] * 5 + [True] * 3
+    assert not wants_stop(state, 5, config) and wants_stop(state, 6, config)
+
+
+def test_a_flag_changed_on_resume_counts_from_then_on():
+    state = ScheduleState(best_loss=1.0, best_epoch=0, epochs_without_improvement=9)
+    assert not wants_stop(state, 10, Config())
+    assert wants_stop(state, 10, Config(early_stop=EarlyStopFlags(early_stop=True, es_epochs=5)))
