@@ -6,8 +6,8 @@
     python benchmarks/learning.py smoke    --seeds 10
 
 "digits" and "commands" are the folders fsdd and commands of the test data ($DEEPSPEECH_TEST_DATA, else ../shared/data
-beside the project), with the flags that DeepSpeech 0.9.3 was run with; "smoke" is bin/run-ldc93s1.sh. Flags after -- are
-added. The figures are of the dev set and the checkpoint with the best dev loss, as the ancestor's are.
+beside the project), with the flags that DeepSpeech 0.9.3 was run with; "smoke" is bin/run-ldc93s1.sh. Flags after --
+are added. The figures are of the dev set and the checkpoint with the best dev loss, as the ancestor's are.
 """
 
 import argparse

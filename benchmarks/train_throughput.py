@@ -141,7 +141,7 @@ def main() -> int:
                 if step >= 3:
                     step_times.append(time.perf_counter() - step_started)
                     frames += sum(features.num_frames(int(n)) for n in batch.num_samples)
-                    seconds_of_audio += batch.seconds_of_samples / options.audio_sample_rate
+                    seconds_of_audio += batch.samples_of_audio / options.audio_sample_rate
             elapsed = time.perf_counter() - started
             waited = loader.seconds_waited - waited_before
         peak = max(peak_before, peak_gflops(machine.compute_dtype))

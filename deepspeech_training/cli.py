@@ -19,7 +19,7 @@ from deepspeech_training.engine.checkpoints import Checkpoint, CheckpointFolder
 from deepspeech_training.engine.interrupt import Interrupted, interrupts
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.samples import CheckedData, Rejection, Sample, SampleSet, check_sets, limit_fairly
+from deepspeech_training.samples import CheckedData, Rejection, SampleSet, check_sets, limit_fairly
 from deepspeech_training.samples import write_rejections as write_rejected_csv
 from deepspeech_training.version import VERSION
 
@@ -268,6 +268,7 @@ class Session:
         from deepspeech_training.data.plan import BatchRules, Plan
         from deepspeech_training.engine.devices import usable_cores
         from deepspeech_training.engine.events import ConsoleSink, Events, JsonLines, TensorBoard
+        from deepspeech_training.engine.memory import try_heaviest_batches
         from deepspeech_training.engine.train import RunState, Trainer
 
         config = self._config
@@ -339,7 +340,12 @@ class Session:
                     and state.stopped is None
                     and not config.batches.skip_batch_test
                 ):
-                    self._try_heaviest_batch(backend, task, machine, plan, loader)
+                    try_heaviest_batches(
+                        backend, task, machine, loader, [plan.samples[i] for i in plan.heaviest_batch()],
+                        dev_samples=[s for found in checked.sets.get("dev", []) for s in found.samples],
+                        dev_batch_size=config.batches.dev_batch_size * num_devices,
+                        by_seconds=config.batches.batch_seconds > 0,
+                    )  # fmt: skip
                 trainer.run()
             finally:
                 events.close()
@@ -434,56 +440,6 @@ class Session:
                 f"--force_initialize_learning_rate takes {flag:g}",
             )  # fmt: skip
 
-    def _try_heaviest_batch(self, backend: "Backend", task: "SpeechToText", machine: "Machine", plan, loader) -> None:
-        """Run the step on the longest clips together, changing nothing: out of memory shows now, not in an hour."""
-        from deepspeech_training.data.plan import clip_keys
-        from deepspeech_training.engine import devices
-        from deepspeech_training.engine.tensorflow_backend import OutOfMemory
-
-        samples = [plan.samples[i] for i in plan.heaviest_batch()]
-        frames = max(task.feature_geometry.num_frames(s.num_samples) for s in samples)
-        available = devices.available_memory()
-        if not machine.on_gpu and available is not None:
-            per_device = -(-len(samples) // len(machine.devices))
-
-            def needed(clips: int) -> int:
-                return devices.training_memory(
-                    parameters=sum(_product(s) for s in task.network.weight_shapes().values()),
-                    n_hidden=task.network.n_hidden, clips=clips * len(machine.devices), frames=frames,
-                )  # fmt: skip
-
-            if needed(per_device) > available:
-                fitting = next((n for n in range(per_device - 1, 0, -1) if needed(n) <= available), 0)
-                raise UserError(self._memory_message(samples, fitting, needed(per_device), available))
-        batch = loader.load_now(samples)
-        samples = batch.samples  # a clip that cannot be read any more is no question of memory
-        while batch.samples:
-            keys = clip_keys(batch.samples, seed=0, step=0)
-            try:
-                backend.train_step(batch, keys, learning_rate=0.0, updates=0, apply=False)
-            except OutOfMemory as error:
-                if len(batch.samples) == 1:
-                    raise UserError(self._memory_message(samples, 0, None, None)) from error
-                batch = batch.without([s.id for s in batch.samples[len(batch.samples) // 2 :]])
-                continue
-            if len(batch.samples) < len(samples):
-                fitting = len(batch.samples) // len(machine.devices)
-                raise UserError(self._memory_message(samples, fitting, None, None))
-            return
-
-    def _memory_message(
-        self, samples: Sequence[Sample], fitting: int, needed: int | None, available: int | None
-    ) -> str:
-        longest = max(s.num_samples for s in samples) / self._config.data.audio_sample_rate
-        text = f"The batch of the {len(samples)} longest clips (up to {longest:.1f} s) does not fit into memory"
-        if needed is not None:
-            text += f": it needs about {needed / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
-        if fitting == 0:
-            return f"{text}\nEven one clip is too much: leave out the longest clips, or lower --n_hidden."
-        if self._config.batches.batch_seconds:
-            return f"{text}\nUse --batch_seconds {int(longest * fitting)}."
-        return f"{text}\nUse --train_batch_size {fitting} (or --batch_seconds {max(1, int(longest * fitting))})."
-
     # --- test and one-shot inference -----------------------------------------------------------------------------
 
     def _with_weights_for_evaluation(
@@ -501,7 +457,7 @@ class Session:
     def _test(self, backend: "Backend", task: "SpeechToText", machine: "Machine", checked: CheckedData) -> None:
         from deepspeech_training.data.loader import Loader
         from deepspeech_training.engine.devices import usable_cores
-        from deepspeech_training.engine.evaluate import test_results
+        from deepspeech_training.engine.evaluate import clip_results
         from deepspeech_training.metrics import SetReport
 
         config = self._config
@@ -512,7 +468,7 @@ class Session:
             for found in checked.sets["test"]:
                 batches = -(-len(found.samples) // size)
                 with self._console.progress(f"Testing on {found.name}", total=batches, unit="batches") as progress:
-                    results = test_results(
+                    results = clip_results(
                         backend, task, loader, found.samples, batch_size=size, reverse=config.limits.reverse_test,
                         on_batch=progress.update,
                         on_fault=lambda sample, reason: self._console.warn(f"{sample.id} ({sample.path}) {reason}"),

@@ -219,10 +219,10 @@ class OptimizerFlags:
 @dataclass(frozen=True)
 class PerformanceFlags:
     inter_op_parallelism_threads: int = flag(
-        0, "threads that run operations side by side", unit="threads", zero="TensorFlow decides", at_least=0
+        0, "threads that run operations side by side", unit="threads", zero="one for each CPU device", at_least=0
     )
     intra_op_parallelism_threads: int = flag(
-        0, "threads inside one operation", unit="threads", zero="TensorFlow decides", at_least=0
+        0, "threads inside one operation", unit="threads", zero="one for each usable core", at_least=0
     )
     automatic_mixed_precision: bool = flag(
         False, "compute in 16 bits where that is safe; weights and checkpoints stay in 32 bits"

@@ -15,6 +15,10 @@ class UserError(Exception):
     exit_code = EXIT_RUN
 
 
+class OutOfMemory(UserError):
+    """A step needs more memory than the device has."""
+
+
 class FlagError(UserError):
     """A flag or its value is wrong; found before any work starts."""
 

@@ -60,7 +60,7 @@ class Batch:
         return make_batch([self.samples[k] for k in keep], clips, faults=self.faults)
 
     @property
-    def seconds_of_samples(self) -> int:
+    def samples_of_audio(self) -> int:
         return int(self.num_samples.sum())
 
 

@@ -116,9 +116,12 @@ class CheckpointFolder:
             except DamagedCheckpoint as error:
                 self._console.warn(f"Damaged checkpoint: {error}\nThe one before it is used, if there is one.")
         if paths:
+            other = "best" if kind == "train" else "last"
+            instead = f"use the {other} one (--load_train {other}, --load_evaluate {other}), "
             raise UserError(
                 f"{self.folder}: all {len(paths)} checkpoints ({kind}-*) are damaged\n"
-                "Restore one from a backup, or start anew with --load_train init."
+                f"Restore one from a backup, {instead if self.has('best' if kind == 'train' else 'train') else ''}"
+                "or start anew with --load_train init."
             )
         return None
 
@@ -215,7 +218,7 @@ class CheckpointFolder:
             weights = path.with_suffix(".safetensors")
             with contextlib.suppress(DamagedCheckpoint):
                 weights = self.folder / Path(read_state(path)["weights_file"]).name
-            for file in (path, weights):
+            for file in (weights, path):  # weights without a state file would be cleared away by the next save
                 if file.exists():
                     os.replace(file, target / file.name)
         log = self.folder / "events.jsonl"

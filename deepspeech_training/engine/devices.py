@@ -37,29 +37,6 @@ def _quota_v1() -> float | None:
         return None
 
 
-def available_memory() -> int | None:
-    """Bytes that can still be taken without swapping or an out-of-memory kill; None where that cannot be told."""
-    amounts = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                amounts.append(int(line.split()[1]) * 1024)
-    except (OSError, ValueError):
-        pass
-    for folder, limit_file, used_file, prefix in (
-        (Path("/sys/fs/cgroup"), "memory.max", "memory.current", ""),
-        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
-    ):
-        try:
-            free = int((folder / limit_file).read_text()) - int((folder / used_file).read_text())
-            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        except (OSError, ValueError):
-            continue  # no such cgroup version, or "max"
-        # Files that were read lately count as used, but the kernel gives them up when memory is wanted.
-        amounts.append(free + sum(int(statistics.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive")))
-    return max(0, min(amounts)) if amounts else None
-
-
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 itself (x86 AMX or AVX-512 BF16, Arm BF16)."""
     try:
@@ -143,15 +120,3 @@ def set_up(flags: PerformanceFlags) -> Machine:
     if not on_gpu:
         names += f" ({usable_cores()} cores, no GPU)"
     return Machine(tuple(name for name, _ in found), names, compute_dtype, precision, intra_op, inter_op, on_gpu)
-
-
-def training_memory(*, parameters: int, n_hidden: int, clips: int, frames: int) -> int:
-    """Bytes that a step on the CPU takes, to some 10 %: for clips of `frames` frames each, in either precision.
-
-    Fitted to peaks of resident memory that benchmarks/train_throughput.py printed at n_hidden 512 and 2048, batches of
-    2 to 64 clips of up to 438 frames (1.17 to 4.33 GB).
-    """
-    process = 600_000_000
-    weights = 6 * 4 * parameters  # weights, gradient, two moments, copies in the layout of the kernels
-    activations = clips * frames * (84 * n_hidden + 15_000)
-    return process + weights + activations

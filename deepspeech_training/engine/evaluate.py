@@ -102,11 +102,11 @@ class ValidationState:
         return cls(**{**values, "sums": [Sums(**s) for s in values["sums"]]})
 
 
-def test_results(
+def clip_results(
     backend: "Backend", task: Task, loader: Loader, samples: Sequence[Sample], *, batch_size: int, reverse: bool,
     on_batch, on_fault,
 ) -> list[Result]:  # fmt: skip
-    """Test every clip of a set.
+    """Give every clip of a set its result.
 
     Args:
         on_batch: called after each batch.

@@ -51,7 +51,7 @@ class JsonLines:
 
     def take(self, event: dict[str, Any]) -> None:
         if event["event"] == "step":
-            if event["time"] - self._last_step_line < STEP_LINES_EVERY_S:
+            if 0 <= event["time"] - self._last_step_line < STEP_LINES_EVERY_S:  # a clock may be set back
                 return
             self._last_step_line = event["time"]
         with _user_errors(self.path):

@@ -4,19 +4,19 @@ The one file of the package that names TensorFlow. `cli` sets threads, devices a
 Tensors of the network are time-major, [frames, batch, depth]; a batch comes from the loader clip-major, [batch, ...].
 """
 
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from deepspeech_training.data.loader import Batch
+from deepspeech_training.errors import OutOfMemory
 from deepspeech_training.models.kernels import PlainKernels
 from deepspeech_training.tasks.base import Task
 
 tf.autograph.set_verbosity(0)
-
-OutOfMemory = tf.errors.ResourceExhaustedError
 
 
 class TensorFlowKernels:
@@ -364,14 +364,14 @@ class Backend:
         scalars = np.array(
             [learning_rate, beta1 ** (updates + 1), beta2 ** (updates + 1), 1.0 if apply else 0.0], np.float32
         )
-        with tf.device(self._device):
+        with tf.device(self._device), _out_of_memory_named(batch, "--train_batch_size (or --batch_seconds)"):
             losses, norm = self._train(*arrays, clip_weights, clip_keys, scalars)
         return losses.numpy()[: len(batch.samples)], float(norm)
 
     def evaluate_step(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Losses float32 [batch], log probabilities float32 [batch, frames, classes], num_frames int32 [batch]."""
         arrays, _ = self._padded(batch)
-        with tf.device(self._device):
+        with tf.device(self._device), _out_of_memory_named(batch, "--dev_batch_size or --test_batch_size"):
             results = self._evaluate(*arrays)
         return tuple(r.numpy()[: len(batch.samples)] for r in results)
 
@@ -388,6 +388,17 @@ class Backend:
             objective = tf.reduce_mean(losses)
         gradients = tape.gradient(objective, list(self._variables.values()))
         return {name: g.numpy() for name, g in zip(self._variables, gradients, strict=True)}
+
+
+@contextlib.contextmanager
+def _out_of_memory_named(batch: Batch, flag: str) -> Iterator[None]:
+    try:
+        yield
+    except tf.errors.ResourceExhaustedError as error:
+        raise OutOfMemory(
+            f"Out of memory in a batch of {len(batch.samples)} clips of up to {int(batch.num_samples.max()):,} samples "
+            f"each\nLower {flag}; the same command then goes on from the last checkpoint."
+        ) from error
 
 
 def _checked_kernels(compute_dtype: str, *, on_gpu: bool, log: Callable[[str], None]) -> TensorFlowKernels:

@@ -175,6 +175,7 @@ class Trainer:
                     audio_seconds_per_second=self._audio_seconds() / max(state.seconds, 1e-9),
                 )  # fmt: skip
             self._save_if_due()
+        state.validation = ValidationState()  # this epoch's training is done with, whatever the plan becomes
         if self._dev_sets and time.monotonic() - self._last_save >= SAVE_BEFORE_VALIDATION_S:
             self._save()
 
@@ -200,7 +201,7 @@ class Trainer:
                 state.barren_steps = 0
                 state.loss_sum += float(losses.astype(np.float64).sum())
                 state.clips += len(losses)
-                state.samples_done += batch.seconds_of_samples
+                state.samples_done += batch.samples_of_audio
                 return float(losses.mean()), norm
             offenders = self._offenders(batch, keys, losses)
             if len(offenders) == len(batch.samples) > 1 or not offenders:
@@ -270,12 +271,11 @@ class Trainer:
         size = self._config.batches.dev_batch_size * self._backend.num_devices
         planned = [by_length(s.samples, size, reverse=self._config.limits.reverse_dev) for s in sets]
         fingerprint = batches_fingerprint(planned)
-        if state.validation is not None and state.validation.plan != fingerprint:
-            self._events.emit(
-                "note", message="The validation clips or their batches have changed: the validation starts again"
-            )
-            state.validation = None
-        if state.validation is None:
+        if state.validation.plan != fingerprint:
+            if state.validation.plan:
+                self._events.emit(
+                    "note", message="The validation clips or their batches have changed: the validation starts again"
+                )
             state.validation = ValidationState(plan=fingerprint)
         progress = state.validation
         while progress.set_index < len(sets):
@@ -341,7 +341,11 @@ class Trainer:
     def _back_to_best(self) -> None:
         """Plateau: the best weights and moments again, with a lower rate. Steps and epochs count on."""
         state = self.state
-        best = self._folder.load("best")
+        try:
+            best = self._folder.load("best")
+        except UserError as error:  # raised again at every restart, it would end the run for good
+            self._events.emit("warning", message=f"{error}\nThe weights stay as they are.", step=state.step)
+            best = None
         if best is not None:
             self._backend.set_state(best.arrays)
             state.updates = best.state["run"]["updates"]

@@ -164,8 +164,7 @@ class DeepSpeech(keras.Model):
         for name in ("layer_1", "layer_2", "layer_3"):
             tensor = layers[name] = self._dense(name, tensor, dropout_rate=rates[name], clip_keys=clip_keys)
         tensor = self.kernels.lstm(tensor, self.by_name["lstm/kernel"], self.by_name["lstm/bias"])
-        inside = ops.arange(ops.shape(tensor)[0])[:, None] < num_frames[None, :]
-        tensor = layers["rnn_output"] = ops.where(inside[:, :, None], tensor, ops.zeros((), tensor.dtype))
+        layers["rnn_output"] = tensor
         tensor = layers["layer_5"] = self._dense(
             "layer_5", tensor, dropout_rate=rates["layer_5"], clip_keys=clip_keys
         )  # fmt: skip

@@ -5,6 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from deepspeech_training.data.loader import Clip
+from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.samples import Sample
 
 
@@ -12,6 +13,7 @@ class Task(Protocol):
     """A kind of model that the engine can train, evaluate and report on; there is no logic here."""
 
     name: str
+    feature_geometry: FeatureGeometry
 
     def load(self, sample: Sample) -> Clip:
         """Read one sample, in a worker thread."""

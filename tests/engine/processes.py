@@ -70,8 +70,7 @@ def ended(process: subprocess.Popen) -> Ended:
     try:
         out, err = process.communicate(timeout=TIMEOUT_S)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.communicate()
+        stop(process)
         raise
     assert b"Traceback" not in err, err.decode()
     return Ended(process.returncode, out.decode(), err.decode())
@@ -84,7 +83,17 @@ def run(*flags) -> Ended:
 def run_all(*commands) -> list[Ended]:
     """Run commands that do not depend on each other side by side."""
     processes = [start(*flags) for flags in commands]
-    return [ended(process) for process in processes]
+    try:
+        return [ended(process) for process in processes]
+    finally:
+        for process in processes:
+            if process.poll() is None:
+                stop(process)
+
+
+def stop(process: subprocess.Popen) -> None:
+    process.kill()
+    process.communicate()
 
 
 # --- moments -----------------------------------------------------------------------------------------------------
@@ -122,7 +131,9 @@ def signal_when(process: subprocess.Popen, number: int, *moments) -> bool:
         while not moment():
             if process.poll() is not None:
                 return False
-            assert time.monotonic() < deadline, "the moment has not come"
+            if time.monotonic() > deadline:
+                stop(process)
+                raise AssertionError("the moment has not come")
             time.sleep(0.0003)
     process.send_signal(number)
     return True

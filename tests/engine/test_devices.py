@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from deepspeech_training.engine import devices
+from deepspeech_training.engine import devices, memory
 
 GIB = 2**30
 MEMINFO = "MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\nSwapFree: 0 kB\n"  # 8 GiB can be had
@@ -12,6 +12,7 @@ MEMINFO = "MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\nSwapFree: 0
 def root(tmp_path, monkeypatch):
     """A function that writes files of /proc and /sys; the machine of the test has these files and no others."""
     monkeypatch.setattr(devices, "Path", lambda path: tmp_path / path.lstrip("/"))
+    monkeypatch.setattr(memory, "Path", lambda path: tmp_path / path.lstrip("/"))
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(16)), raising=False)
 
     def write(files):
@@ -67,7 +68,7 @@ V2 = "/sys/fs/cgroup/memory."
 )
 def test_what_is_left_of_the_containers_memory_counts(root, files, gib):
     root(files)
-    assert devices.available_memory() == (None if gib is None else gib * GIB)
+    assert memory.available_memory() == (None if gib is None else gib * GIB)
 
 
 @pytest.mark.parametrize("version", [1, 2])
@@ -80,7 +81,7 @@ def test_memory_that_only_caches_files_is_free(root, version):
         names, prefix = (f"{folder}limit_in_bytes", f"{folder}usage_in_bytes", f"{folder}stat"), "total_"
     statistics = f"anon 1\n{prefix}active_file {GIB}\n{prefix}inactive_file {2 * GIB}\n"
     root({"/proc/meminfo": MEMINFO, **dict(zip(names, (f"{4 * GIB}", f"{4 * GIB}", statistics), strict=True))})
-    assert devices.available_memory() == 3 * GIB
+    assert memory.available_memory() == 3 * GIB
 
 
 @pytest.mark.parametrize(
@@ -104,7 +105,7 @@ def test_without_proc_there_is_no_bfloat16(root):
 
 def test_the_memory_of_a_step_grows_with_what_it_holds():
     def needed(**changed):
-        return devices.training_memory(**{"parameters": 10**6, "n_hidden": 64, "clips": 4, "frames": 100} | changed)
+        return memory.training_memory(**{"parameters": 10**6, "n_hidden": 64, "clips": 4, "frames": 100} | changed)
 
     assert all(needed(**{name: 200}) > needed() for name in ("n_hidden", "clips", "frames"))
     assert needed(parameters=10**8) > needed()

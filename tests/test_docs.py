@@ -1,0 +1,145 @@
+"""The pages say what is so: their Python runs, their commands have flags that exist, their links lead somewhere."""
+
+import itertools
+import re
+import shlex
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepspeech_training.config import FLAGS, OBSOLETE, TO_COME, parse_flags
+from deepspeech_training.console import Console
+from deepspeech_training.engine.checkpoints import CheckpointFolder
+from deepspeech_training.features_geometry import FeatureGeometry
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+OUR_PROGRAMS = ("DeepSpeech.py", "deepspeech-train")
+NOT_IN_THE_TABLES = {"logdir", "x", "nox", "flag", "noflag", "help", "flagfile"}  # TensorBoard's, and of the syntax
+
+pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced blocks of a page in a language, indented ones (in a list) too."""
+    found = re.findall(rf"^( *)```{language}\n(.*?)^\1```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [re.sub(rf"^{indent}", "", text, flags=re.MULTILINE) for indent, text in found]
+
+
+def commands(page: Path) -> list[list[str]]:
+    """The words of every command in the shell blocks of a page; continued lines are one command."""
+    lines = "\n".join(blocks(page, "sh")).replace("\\\n", " ").splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+def anchors(page: Path) -> set[str]:
+    """What a #link can lead to, made of the headings as GitHub does."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.fixture
+def trained_folder(tmp_path, monkeypatch):
+    """A folder in which persistent-data/checkpoints/first has a best checkpoint of a tiny network."""
+    folder = CheckpointFolder(tmp_path / "persistent-data" / "checkpoints" / "first", Console())
+    folder.folder.mkdir(parents=True)
+    arrays = {"lstm/kernel": np.arange(128, dtype=np.float32).reshape(8, 16), "lstm/bias": np.ones(16, np.float32)}
+    state = {"run": {"epoch": 7, "step": 1200}, "alphabet": [" ", "a"], "features": asdict(FeatureGeometry())}
+    folder.save_best(1200, state, lambda: arrays)
+    folder.save(1200, state, lambda: arrays, max_to_keep=5)
+    monkeypatch.chdir(tmp_path)
+    return arrays
+
+
+def test_the_lines_that_read_a_checkpoint_with_numpy_alone_do_so(trained_folder, capsys):
+    (snippet,) = blocks(ROOT / "docs" / "checkpoints.md", "python")
+    names = {}
+    exec(snippet, names)
+    for name, array in trained_folder.items():
+        np.testing.assert_array_equal(names["arrays"][name], array)
+    assert capsys.readouterr().out == "7 [' ', 'a'] (8, 16)\n"
+    assert set(re.findall(r"^(?:import|from) (\w+)", snippet, re.MULTILINE)) == {"json", "pathlib", "numpy"}
+
+
+def test_no_other_page_has_python_that_nobody_runs():
+    assert [page.name for page in PAGES if blocks(page, "python")] == ["checkpoints.md"]
+
+
+@pages
+def test_the_commands_of_a_page_have_flags_that_are_read(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for words in commands(page):
+        program = next((place for place, word in enumerate(words) if Path(word).name in OUR_PROGRAMS), None)
+        if program is None:
+            continue
+        for flag, value in itertools.pairwise(words):
+            if flag.startswith("--") and FLAGS[flag.removeprefix("--")].is_file:
+                Path(value).parent.mkdir(parents=True, exist_ok=True)
+                Path(value).touch()
+        parsed = parse_flags(words[program + 1 :])
+        assert parsed.given and not parsed.notices, words
+
+
+@pages
+def test_every_flag_that_a_page_mentions_exists(page):
+    known = {*FLAGS, *OBSOLETE, *(name for family in TO_COME.values() for name in family), *NOT_IN_THE_TABLES}
+    known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool}
+    mentioned = set(re.findall(r"(?<![\w-])--([a-z]\w*)", page.read_text(encoding="utf-8")))
+    assert not mentioned - known
+
+
+@pages
+def test_the_defaults_that_a_page_gives_in_a_table_are_those_of_the_flags(page):
+    for name, default in re.findall(r"^\| `--(\w+)` \| ([\w./]+) \|", page.read_text(encoding="utf-8"), re.MULTILINE):
+        allowed = {FLAGS[name].default_text, "off" if FLAGS[name].default == 0 else "", "none"}
+        assert default in allowed, f"--{name}"
+
+
+@pages
+def test_the_links_of_a_page_lead_somewhere(page):
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        path, _, anchor = target.partition("#")
+        other = (page.parent / path) if path else page
+        assert other.is_file(), target
+        assert not anchor or anchor in anchors(other), target
+
+
+def test_the_headings_that_the_program_refers_to_are_there():
+    sources = "\n".join(path.read_text(encoding="utf-8") for path in (ROOT / "deepspeech_training").rglob("*.py"))
+    references = re.findall(r'(docs/\w+\.md), "([^"]+)"', sources)
+    assert references
+    for page, heading in references:
+        assert re.search(rf"^#+ {re.escape(heading)}$", (ROOT / page).read_text(encoding="utf-8"), re.MULTILINE)
+
+
+def test_the_make_targets_of_the_readme_are_those_of_the_makefile():
+    targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    used = set(re.findall(r"(?:^|`)make (?:PYTHON=\S+ )?([a-z]+)(?:`|$)", text, re.MULTILINE))
+    assert {"smoke", "test", "check", "clean"} <= used <= targets
+
+
+def test_the_reason_codes_of_the_check_are_all_explained():
+    from deepspeech_training.samples import REASON_CODES
+
+    text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \| [^`]", text[text.index("| reason_code") :], re.MULTILINE) == list(REASON_CODES)
+
+
+def test_the_weights_of_a_network_are_those_of_the_page():
+    from deepspeech_training.models.deepspeech import NetworkGeometry
+
+    text = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    n, classes = 8, 5
+    shapes = {}
+    for names, sizes in re.findall(r"^\| (`l[^|]+`) \| (\[[^|]+\]) \|", text, re.MULTILINE):
+        units = {"494": 494, "n": n, "2n": 2 * n, "4n": 4 * n, "C": classes}
+        for name, size in zip(re.findall("`([^`]+)`", names), re.findall(r"\[([^]]+)\]", sizes), strict=False):
+            shapes[name] = tuple(units[part] for part in size.split(", "))
+    gamma = shapes.pop("layer_K/layer_norm/gamma")
+    assert shapes == NetworkGeometry(num_classes=classes, n_hidden=n).weight_shapes()
+    normed = NetworkGeometry(num_classes=classes, n_hidden=n, layer_norm=True).weight_shapes()
+    assert {name.split("/")[0] for name in normed if name.endswith("gamma")} == {f"layer_{k}" for k in (1, 2, 3, 5)}
+    assert all(shape == gamma for name, shape in normed.items() if "layer_norm" in name)
