@@ -51,8 +51,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("digits", "commands", "smoke"))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 1, 2, ...")
-    parser.add_argument("extra", nargs="*", help="flags for DeepSpeech.py, after --")
-    options = parser.parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    extra = sys.argv[end + 1 :]
+    options = parser.parse_args(sys.argv[1:end])
     found = []
     for seed in range(1, options.seeds + 1):
         with tempfile.TemporaryDirectory() as name:
@@ -60,7 +61,7 @@ def main() -> int:
             started = time.perf_counter()
             environment = {**os.environ, "PYTHON": sys.executable}
             run = subprocess.run(
-                command(options.what, seed, folder, options.extra), capture_output=True, text=True, env=environment
+                command(options.what, seed, folder, extra), capture_output=True, text=True, env=environment
             )
             seconds = time.perf_counter() - started
             if not (folder / "test.json").exists():

@@ -17,6 +17,7 @@ from deepspeech_training.config import Config, ParsedFlags, as_dict, format_help
 from deepspeech_training.console import Console
 from deepspeech_training.engine.checkpoints import Checkpoint, CheckpointFolder
 from deepspeech_training.engine.interrupt import Interrupted, interrupts
+from deepspeech_training.engine.schedule import wants_stop
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.samples import CheckedData, Rejection, SampleSet, check_sets, limit_fairly
@@ -337,7 +338,7 @@ class Session:
             try:
                 if (
                     state.epoch < config.training.epochs
-                    and state.stopped is None
+                    and not wants_stop(state.schedule, state.epoch, config)
                     and not config.batches.skip_batch_test
                 ):
                     try_heaviest_batches(

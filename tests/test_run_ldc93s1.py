@@ -152,7 +152,7 @@ def test_the_trainer_runs_in_the_project_root_with_the_flags_of_the_smoke_test(s
         "--train_batch_size": "1",
         "--test_batch_size": "1",
         "--n_hidden": "100",
-        "--epochs": "200",
+        "--epochs": "300",
         "--dropout_rate": "0",
     }
     assert smoke.note["cwd"] == str(ROOT)

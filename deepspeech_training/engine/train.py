@@ -191,6 +191,8 @@ class Trainer:
             if sample.id not in state.quarantine:
                 self._offence(sample, reason)
         batch = loaded.without(state.quarantine)
+        if loaded.samples and not batch.samples:
+            return None, None  # quarantined clips only: nothing new is wrong
         while batch.samples:
             keys = clip_keys(batch.samples, seed=self._config.training.random_seed, step=state.step)
             losses, norm = self._backend.train_step(

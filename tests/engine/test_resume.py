@@ -427,9 +427,8 @@ def test_load_evaluate_chooses_the_checkpoint_that_is_tested(corpus, worsened, t
 def test_flags_that_do_not_fit_the_weights_are_refused_with_both_values(corpus, unbroken, tmp_path):
     alphabet = tmp_path / "alphabet.txt"
     alphabet.write_text("".join(f"{c}\n" for c in " abcdefghijklmnopqrstuvwxyzé"), encoding="utf-8")
-    hidden, other_alphabet = run_all(
-        corpus.flags(unbroken, "--n_hidden", 24), corpus.flags(unbroken, "--alphabet_config_path", alphabet)
-    )
+    hidden = run(*corpus.flags(unbroken, "--n_hidden", 24))
+    other_alphabet = run(*corpus.flags(unbroken, "--alphabet_config_path", alphabet))
     assert hidden.code == 2
     assert "E --n_hidden 24: the checkpoint was trained with 16" in hidden.log
     assert other_alphabet.code == 2
