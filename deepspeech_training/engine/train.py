@@ -47,6 +47,8 @@ class RunState:
         validation: how far it has come, None outside.
         offences: how often a clip made a step impossible.
         quarantine: clips left out for the rest of the run, with the reason.
+        suspects: clips of the barren steps, with the reason: if a later step works they were at fault, not the
+            weights.
         barren_steps: steps in a row without a usable clip.
         history: one entry per finished epoch.
         stopped: why training is finished, None while it is not.
@@ -68,6 +70,7 @@ class RunState:
     validation: ValidationState | None = None
     offences: dict[str, int] = field(default_factory=dict)
     quarantine: dict[str, str] = field(default_factory=dict)
+    suspects: dict[str, str] = field(default_factory=dict)
     barren_steps: int = 0
     history: list[dict[str, Any]] = field(default_factory=list)
     stopped: str | None = None
@@ -201,17 +204,20 @@ class Trainer:
             if np.isfinite(norm) and np.isfinite(losses).all():
                 state.updates += 1
                 state.barren_steps = 0
+                self._settle_suspects()
                 state.loss_sum += float(losses.astype(np.float64).sum())
                 state.clips += len(losses)
                 state.samples_done += batch.samples_of_audio
                 return float(losses.mean()), norm
             offenders = self._offenders(batch, keys, losses)
-            if len(offenders) == len(batch.samples) > 1 or not offenders:
-                names = ", ".join(s.id for s in batch.samples[:3])
+            if len(offenders) == len(batch.samples) or not offenders:
+                named = [f"{sample.id} {reason}" for sample, reason in offenders[:3]]
+                named += ["..."] if len(offenders) > 3 else []
                 self._events.emit(
                     "warning", step=state.step,
-                    message=f"Step {state.step:,}: no clip has a finite loss and gradient ({names} ...); no update",
+                    message=f"Step {state.step:,}: no usable clip, no update. {'; '.join(named)}".rstrip(),
                 )  # fmt: skip
+                state.suspects |= {sample.id: reason for sample, reason in offenders}
                 break
             for sample, reason in offenders:
                 self._offence(sample, reason)
@@ -244,6 +250,13 @@ class Trainer:
             if not np.isfinite(norm):
                 found.append((sample, "has a gradient that is not finite"))
         return found
+
+    def _settle_suspects(self) -> None:
+        """After an update that worked: steps that had no good clip before it were the fault of their clips."""
+        suspects, self.state.suspects = self.state.suspects, {}
+        for sample in self._plan.samples if suspects else ():
+            if sample.id in suspects:
+                self._offence(sample, suspects[sample.id])
 
     def _offence(self, sample: Sample, reason: str) -> None:
         state = self.state

@@ -225,6 +225,23 @@ def test_a_rate_that_makes_training_diverge_ends_it_with_finite_weights(tmp_path
 
 
 @pytest.mark.slow
+def test_poisonous_clips_that_always_share_a_batch_are_found_by_the_steps_after_them(tmp_path):
+    for name in ("a", "b"):
+        write_overflowing(tmp_path / f"{name}.wav", "dark suit")
+    soundfile.write(tmp_path / "good.wav", synthesize("wash water all year"), 16000, subtype="PCM_16")
+    write_csv(tmp_path / "train.csv", [("a.wav", 1, "dark suit"), ("b.wav", 2, "dark suit")])
+    with open(tmp_path / "train.csv", "a") as file:
+        file.write("good.wav,3,wash water all year\n")
+    flags = ("--train_files", tmp_path / "train.csv", "--n_hidden", 16, "--epochs", 4, "--noshuffle")
+    (result,) = run_all((*flags, "--train_batch_size", 2, "--checkpoint_dir", tmp_path / "checkpoints"))
+    assert result.code == 0
+    state = run_state(tmp_path / "checkpoints")
+    assert sorted(state["quarantine"]) == ["train.csv:2", "train.csv:3"]
+    assert state["updates"] == 4 and not state["suspects"]
+    assert (tmp_path / "checkpoints/rejected.csv").read_text().count("quarantined") == 2
+
+
+@pytest.mark.slow
 def test_a_corpus_of_nothing_but_poisonous_clips_ends_the_run(tmp_path):
     for name in ("a", "b", "c", "d"):
         write_overflowing(tmp_path / f"{name}.wav", "dark suit")
