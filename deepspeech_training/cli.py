@@ -269,7 +269,7 @@ class Session:
         from deepspeech_training.data.plan import BatchRules, Plan
         from deepspeech_training.engine.devices import usable_cores
         from deepspeech_training.engine.events import ConsoleSink, Events, JsonLines, TensorBoard
-        from deepspeech_training.engine.memory import try_heaviest_batches
+        from deepspeech_training.engine.memory import memory_for_audio, try_heaviest_batches
         from deepspeech_training.engine.train import RunState, Trainer
 
         config = self._config
@@ -324,7 +324,9 @@ class Session:
             write_rejected_csv(folder.folder / "rejected.csv", [*checked.rejected, *quarantined])
 
         threads = config.performance.loader_threads or min(usable_cores(), 8)
-        with Loader(task.load, threads=threads, static_shapes=machine.on_gpu) as loader:
+        with Loader(
+            task.load, threads=threads, static_shapes=machine.on_gpu, keep_bytes=memory_for_audio()
+        ) as loader:  # fmt: skip
             trainer = Trainer(
                 backend=backend, task=task, config=config, plan=plan, dev_sets=checked.sets.get("dev", []),
                 metrics_sets=checked.sets.get("metrics", []), loader=loader, folder=folder, state=state,

@@ -86,10 +86,16 @@ class Loader:
         load: reads one sample; raises ClipFault for one that cannot be used. `Task.load`.
         threads: how many clips are read at once.
         static_shapes: pad to few lengths, for a GPU.
+        keep_bytes: keep clips in memory once they are read, up to so much audio: a small corpus is decoded once, not
+            in every epoch.
     """
 
-    def __init__(self, load: Callable[[Sample], Clip], *, threads: int, static_shapes: bool = False):
+    def __init__(
+        self, load: Callable[[Sample], Clip], *, threads: int, static_shapes: bool = False, keep_bytes: int = 0
+    ):  # fmt: skip
         self._load = load
+        self._kept: dict[str, Clip] = {}
+        self._bytes_left = keep_bytes
         self._static_shapes = static_shapes
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="loader")
         self.seconds_waited = 0.0  # time in which the consumer had to wait for data
@@ -101,10 +107,17 @@ class Loader:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _load_or_fault(self, sample: Sample) -> Clip | str:
-        try:
-            return self._load(sample)
-        except ClipFault as fault:
-            return str(fault)
+        key = sample.path + "\0" + sample.transcript  # ids of different sets may be the same
+        clip = self._kept.get(key)
+        if clip is None:
+            try:
+                clip = self._load(sample)
+            except ClipFault as fault:
+                return str(fault)
+            if clip.audio.nbytes <= self._bytes_left:  # threads may overdraw it by a clip each
+                self._bytes_left -= clip.audio.nbytes
+                self._kept[key] = clip
+        return clip
 
     def load_now(self, samples: Sequence[Sample]) -> Batch:
         """Load one batch and wait for it."""

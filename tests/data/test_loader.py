@@ -1,3 +1,4 @@
+import dataclasses
 import threading
 import time
 
@@ -121,3 +122,24 @@ def test_waiting_for_data_is_counted():
 def test_static_shapes_round_the_time_up():
     with Loader(clip_of, threads=1, static_shapes=True) as loader:
         assert loader.load_now([sample(1)]).audio.shape == (1, 16000)
+
+
+def test_clips_are_kept_in_memory_up_to_the_limit_and_change_nothing():
+    reads = []
+
+    def load(one: Sample) -> Clip:
+        reads.append(one.row)
+        return Clip(np.full(100, one.row, np.float32), np.ones(1, np.int32))
+
+    with Loader(load, threads=1, keep_bytes=4 * 100 * 5) as loader:
+        first, second = list(loader.batches(planned(3))), list(loader.batches(planned(3)))
+    assert sorted(reads) == sorted([*range(9), *range(5, 9)])  # five of nine were kept
+    for one, other in zip(first, second, strict=True):
+        assert_same(one, other)
+
+
+def test_the_same_file_with_another_transcript_is_another_clip():
+    one, other = sample(1), dataclasses.replace(sample(1), transcript="b", labels=(1,))
+    with Loader(lambda s: Clip(np.ones(3, np.float32), np.array(s.labels)), threads=1, keep_bytes=1000) as loader:
+        labels = [loader.load_now([s]).labels.tolist() for s in (one, other, one)]
+    assert labels == [[[0, 1]], [[1]], [[0, 1]]]
