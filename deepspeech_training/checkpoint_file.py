@@ -8,17 +8,15 @@ a crash, a kill or a full disk leaves the checkpoint before it untouched. The fo
 https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header, the arrays one after another).
 """
 
-import contextlib
-import errno
 import hashlib
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.errors import UserError
 
 FORMAT = 1
@@ -30,47 +28,6 @@ _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 class DamagedCheckpoint(UserError):
     """A checkpoint that cannot be used as it is; the message names the file and what is wrong with it."""
-
-
-def write_atomically(path: Path, chunks) -> str:
-    """Write bytes to `path` so that either all of them are there or the old file still is; returns their SHA-256.
-
-    Raises:
-        UserError: the disk is full or the folder cannot be written; nothing was changed.
-    """
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    digest = hashlib.sha256()
-    try:
-        with open(beside, "wb") as file:
-            for chunk in chunks:
-                digest.update(chunk)
-                file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-        _fsync_folder(path.parent)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            beside.unlink()
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise UserError(
-                f"{path}: no space left on the disk for this file; what was saved before is untouched\n"
-                "Free some space, or lower --max_to_keep; then the same command goes on."
-            ) from error
-        raise UserError(f"{path} cannot be written: {error.strerror}") from error
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
-    return digest.hexdigest()
-
-
-def _fsync_folder(folder: Path) -> None:
-    with contextlib.suppress(OSError):  # some mounts (SMB, FUSE) cannot; the file itself is on the disk already
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
 
 
 def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> str:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.checkpoint_file import write_atomically
+from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.config import Config, ParsedFlags, as_dict, format_help, parse_flags, to_flag_lines, value_text
 from deepspeech_training.console import Console
 from deepspeech_training.engine.checkpoints import Checkpoint, CheckpointFolder

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio import AudioError, AudioInfo, num_samples_after_resampling, read_audio_info
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
@@ -472,22 +473,9 @@ def _save_cache(
     first = json.dumps({"format": CACHE_FORMAT, "sha256": hashlib.sha256(body).hexdigest()})
     try:
         os.makedirs(cache_path.parent, exist_ok=True)
-        _write_atomically(cache_path, first.encode("ascii") + b"\n" + body)
-    except OSError as error:
-        console.warn(f"{cache_path}: cannot keep the headers of the audio files for the next start: {error.strerror}")
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    """Write beside the file and rename, so that a reader, or a crash, sees all of it or the old one."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}-{os.urandom(4).hex()}.part")
-    try:
-        with open(beside, "xb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(beside, path)
-    finally:
-        beside.unlink(missing_ok=True)
+        write_atomically(cache_path, [first.encode("ascii"), b"\n", body])
+    except (OSError, UserError) as error:
+        console.warn(f"The headers of the audio files cannot be kept for the next start: {error}")
 
 
 def write_rejections(path: str | Path, rejections: Iterable[Rejection]) -> None:
@@ -505,10 +493,7 @@ def write_rejections(path: str | Path, rejections: Iterable[Rejection]) -> None:
             [rejection.csv_path, rejection.row, rejection.wav_filename, rejection.transcript,
              rejection.reason_code, rejection.reason]
         )  # fmt: skip
-    try:
-        _write_atomically(Path(path), text.getvalue().encode("utf-8", "surrogateescape"))
-    except OSError as error:
-        raise UserError(f"{path}: cannot write the list of rejected rows: {error.strerror}") from error
+    write_atomically(Path(path), [text.getvalue().encode("utf-8", "surrogateescape")])
 
 
 HOW_TO_MEND = {

@@ -86,6 +86,8 @@ def test_the_commands_of_a_page_have_flags_that_are_read(page, tmp_path, monkeyp
 def test_every_flag_that_a_page_mentions_exists(page):
     known = {*FLAGS, *OBSOLETE, *(name for family in TO_COME.values() for name in family), *NOT_IN_THE_TABLES}
     known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool}
+    for benchmark in (ROOT / "benchmarks").glob("*.py"):
+        known |= set(re.findall(r'add_argument\("--(\w+)"', benchmark.read_text(encoding="utf-8")))
     mentioned = set(re.findall(r"(?<![\w-])--([a-z]\w*)", page.read_text(encoding="utf-8")))
     assert not mentioned - known
 

@@ -322,7 +322,7 @@ def test_write_rejections_can_be_read_back(tmp_path):
     assert header == ["csv", "row", "wav_filename", "transcript", "reason_code", "reason"]
     assert rows == [[str(value) for value in dataclasses.astuple(rejection)] for rejection in rejections]
     assert os.listdir(tmp_path) == ["rejected.csv"]
-    with pytest.raises(UserError, match="cannot write the list of rejected rows"):
+    with pytest.raises(UserError, match=r"rejected\.csv cannot be written"):
         write_rejections(tmp_path / "absent" / "rejected.csv", rejections)
 
 
@@ -437,7 +437,7 @@ def test_a_cache_that_cannot_be_written_is_a_warning(tmp_path, corpus):
     stream = io.StringIO()
     checked = check(corpus(["a"]), cache_dir=tmp_path / "file" / "cache", console=Console(stream=stream))
     assert len(train_samples(checked)) == 1
-    assert "W " in stream.getvalue() and "cannot keep the headers" in stream.getvalue()
+    assert "W " in stream.getvalue() and "cannot be kept for the next start" in stream.getvalue()
 
 
 def test_the_cache_names_files_relative_to_the_csv(tmp_path, corpus):

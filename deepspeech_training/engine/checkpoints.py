@@ -17,12 +17,12 @@ from typing import Any
 
 import numpy as np
 
+from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.checkpoint_file import (
     DamagedCheckpoint,
     read_arrays,
     read_state,
     write_arrays,
-    write_atomically,
     write_state,
 )  # fmt: skip
 from deepspeech_training.console import Console
