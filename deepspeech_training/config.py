@@ -108,7 +108,7 @@ class DataFlags:
     train_files: tuple[str, ...] = flag((), "CSV files to train on; without any, nothing is trained")
     dev_files: tuple[str, ...] = flag(
         (),
-        "CSV files to validate on after each epoch, reported one by one; their loss decides which checkpoint is best",
+        "CSV files to validate on after each epoch, reported one by one; they decide which checkpoint is the best",
     )
     test_files: tuple[str, ...] = flag((), "CSV files to test on after training; each gets a report of WER and CER")
     metrics_files: tuple[str, ...] = flag(
@@ -254,6 +254,12 @@ class CheckpointFlags:
     )
     checkpoint_secs: int = flag(600, "save within an epoch too, this often", unit="seconds", at_least=1)
     max_to_keep: int = flag(5, "last checkpoints to keep; the best is kept besides", unit="checkpoints", at_least=1)
+    best_by: str = flag(
+        "cer",
+        "which figure of the validation decides which checkpoint is the best: the character error rate, the word error "
+        "rate, or the loss, as in DeepSpeech; early stopping and plateaus always go by the loss",
+        choices=("cer", "wer", "loss"),
+    )
     load_train: str = flag(
         "auto",
         "where training starts: from the last checkpoint, from the best, or from init, which is new weights; "

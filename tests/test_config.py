@@ -69,7 +69,8 @@ COQUI_ONLY_DEFAULTS = {
     "export_min_stt_version": "<...>", "export_max_stt_version": "<...>",
 }  # fmt: skip
 OURS = {
-    "on_bad_row": "fail", "shuffle": True, "batch_seconds": 0.0, "max_grad_norm": 0.0, "logical_cpus": 1,
+    "on_bad_row": "fail", "best_by": "cer", "shuffle": True, "batch_seconds": 0.0, "max_grad_norm": 0.0,
+    "logical_cpus": 1,
     "loader_threads": 0, "min_epochs": 0,
     "alphabet_config_path": "",  # DeepSpeech: data/alphabet.txt; here the checkpoint's or the package's
 }  # fmt: skip

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,6 +71,11 @@ class Sums:
             self.char_distance += edit_distance(sample.transcript, hypothesis)
             self.characters += len(sample.transcript)
         return bad
+
+    @classmethod
+    def together(cls, parts: Sequence["Sums"]) -> "Sums":
+        """The sums over several sets as one."""
+        return cls(*(sum(values) for values in zip(*(astuple(part) for part in parts), strict=True)))
 
     def figures(self, name: str) -> dict[str, Any]:
         return {

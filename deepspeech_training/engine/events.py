@@ -231,9 +231,13 @@ class ConsoleSink:
             if event["best_epoch"] == event["epoch"]:
                 parts.append("best so far, saved")
             else:
-                parts.append(f"best {event['best_loss']:.4f} in epoch {event['best_epoch'] + 1}")
-                if event["patience"]:
-                    parts.append(f"patience {event['epochs_without_improvement']}/{event['patience']}")
+                by = event["best_by"]
+                label, figure = ("loss", "{:.4f}") if by == "loss" else (by.upper(), "{:.3f}")
+                parts.append(
+                    f"best {label} {figure.format(event['best_figures'][by])} in epoch {event['best_epoch'] + 1}"
+                )
+            if event["patience"] and event["epochs_without_improvement"]:
+                parts.append(f"patience {event['epochs_without_improvement']}/{event['patience']}")
         parts.append(f"rate {event['learning_rate']:.3g}")
         parts.append(
             f"{duration(event['seconds'])}, {event['audio_seconds_per_second']:,.0f} audio-s/s, "

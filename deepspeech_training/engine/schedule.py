@@ -1,7 +1,7 @@
 """When to stop and when to lower the learning rate: a function of the dev losses of the whole run, resumes included.
 
-The rules are DeepSpeech's (train.py): an epoch without improvement is one whose dev loss is above best - es_min_delta;
-the best checkpoint is that of the lowest loss, however small the difference.
+The rules are DeepSpeech's (train.py): an epoch without improvement is one whose dev loss is above best - es_min_delta.
+Which checkpoint is the best is decided by --best_by, however small the difference.
 """
 
 from dataclasses import dataclass
@@ -15,12 +15,14 @@ class ScheduleState:
 
     Args:
         best_loss: lowest dev loss so far; None before the first.
-        best_epoch: the epoch (from 0) of it.
-        epochs_without_improvement: in a row, up to now.
+        best_epoch: the epoch (from 0) of the best checkpoint.
+        best_figures: dev loss, WER and CER of that epoch.
+        epochs_without_improvement: in a row, up to now, of the loss.
     """
 
     best_loss: float | None = None
     best_epoch: int | None = None
+    best_figures: dict[str, float] | None = None
     epochs_without_improvement: int = 0
 
 
@@ -33,29 +35,32 @@ class Decision:
     stop: bool = False
 
 
-def after_epoch(state: ScheduleState, dev_loss: float, epoch: int, config: Config) -> Decision:
-    """Take in an epoch's dev loss; changes `state` and says what to do.
+def after_epoch(state: ScheduleState, figures: dict[str, float], epoch: int, config: Config) -> Decision:
+    """Take in an epoch's figures on the dev sets; changes `state` and says what to do.
 
     Args:
         state: from the epochs before.
-        dev_loss: mean over all dev clips.
+        figures: "loss", the mean over all dev clips, "wer" and "cer" over all of them.
         epoch: from 0.
-        config: its groups early_stop and plateau.
+        config: its groups early_stop, plateau and checkpoint.
 
     >>> state, config = ScheduleState(), Config()
-    >>> [after_epoch(state, loss, epoch, config).is_best for epoch, loss in enumerate([9.0, 8.0, 8.5, 7.99])]
-    [True, True, False, True]
-    >>> state.epochs_without_improvement, state.best_epoch
-    (2, 3)
+    >>> figures = [{"loss": loss, "wer": 1.0, "cer": cer} for loss, cer in [(9, 1), (8, 1), (8.5, 0.7), (7.99, 0.8)]]
+    >>> [after_epoch(state, found, epoch, config).is_best for epoch, found in enumerate(figures)]
+    [True, True, True, False]
+    >>> state.epochs_without_improvement, state.best_epoch, state.best_loss
+    (2, 2, 7.99)
     """
+    dev_loss = figures["loss"]
     best = state.best_loss if state.best_loss is not None else float("inf")
     if dev_loss > best - config.early_stop.es_min_delta:
         state.epochs_without_improvement += 1
     else:
         state.epochs_without_improvement = 0
-    is_best = dev_loss < best
+    state.best_loss = min(best, dev_loss)
+    is_best = state.best_figures is None or _score(figures, config) < _score(state.best_figures, config)
     if is_best:
-        state.best_loss, state.best_epoch = dev_loss, epoch
+        state.best_figures, state.best_epoch = dict(figures), epoch
     return Decision(
         is_best=is_best,
         reduce_rate=config.plateau.reduce_lr_on_plateau
@@ -63,6 +68,11 @@ def after_epoch(state: ScheduleState, dev_loss: float, epoch: int, config: Confi
         and state.epochs_without_improvement % config.plateau.plateau_epochs == 0,
         stop=wants_stop(state, epoch + 1, config),
     )
+
+
+def _score(figures: dict[str, float], config: Config) -> tuple[float, float]:
+    """What makes an epoch the best: --best_by, and where that is equal (all blank in the first epochs) the loss."""
+    return figures[config.checkpoint.best_by], figures["loss"]
 
 
 def wants_stop(state: ScheduleState, epochs_done: int, config: Config) -> bool:

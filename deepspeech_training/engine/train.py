@@ -320,11 +320,11 @@ class Trainer:
         """Take in the figures, save, and go on as the schedule says. One checkpoint holds all of it, or none."""
         state, epoch = self.state, self.state.epoch
         sums = state.validation.sums[: len(self._dev_sets)]
-        clips = sum(s.clips for s in sums)
+        together = Sums.together(sums).figures("dev")
         decision = None
-        if clips:
-            dev_loss = sum(s.loss for s in sums) / clips
-            decision = after_epoch(state.schedule, dev_loss, epoch, self._config)
+        if together["clips"]:
+            found = {key: together[key] for key in ("loss", "wer", "cer")}
+            decision = after_epoch(state.schedule, found, epoch, self._config)
         elif self._dev_sets:
             self._events.emit("warning", message="No dev clip has a finite loss: not taken into account")
         figures = {
@@ -335,6 +335,8 @@ class Trainer:
             "metrics": metrics,
             "best_loss": state.schedule.best_loss,
             "best_epoch": state.schedule.best_epoch,
+            "best_by": self._config.checkpoint.best_by,
+            "best_figures": state.schedule.best_figures,
             "epochs_without_improvement": state.schedule.epochs_without_improvement,
             "patience": self._config.early_stop.es_epochs if self._config.early_stop.early_stop else None,
             "learning_rate": state.learning_rate,

@@ -9,7 +9,8 @@ from deepspeech_training.errors import UserError
 
 EPOCH = {
     "epoch": 1, "step": 12, "train_loss": 3.25, "dev": [{"name": "dev.csv", "loss": 2.5, "wer": 0.5, "cer": 0.25}],
-    "metrics": [], "best_loss": 2.5, "best_epoch": 1, "epochs_without_improvement": 0, "patience": 25,
+    "metrics": [], "best_loss": 2.5, "best_epoch": 1, "best_by": "cer",
+    "best_figures": {"loss": 2.5, "wer": 0.5, "cer": 0.25}, "epochs_without_improvement": 0, "patience": 25,
     "learning_rate": 0.001, "seconds": 75.0, "audio_seconds_per_second": 1234.0, "waited_share": 0.02,
 }  # fmt: skip
 
@@ -75,9 +76,9 @@ def test_an_epoch_is_one_line_with_all_that_counts(events, written):
 
 def test_an_epoch_without_improvement_shows_the_best_and_the_patience(events, written):
     two = [dict(EPOCH["dev"][0], name=name) for name in ("a.csv", "b.csv")]
-    events.emit("epoch", **{**EPOCH, "dev": two, "best_epoch": 0, "best_loss": 2.0, "epochs_without_improvement": 3})
+    events.emit("epoch", **{**EPOCH, "dev": two, "best_epoch": 0, "epochs_without_improvement": 3})
     assert "dev a.csv loss" in written.getvalue() and "dev b.csv loss" in written.getvalue()
-    assert "best 2.0000 in epoch 1 | patience 3/25" in written.getvalue()
+    assert "best CER 0.250 in epoch 1 | patience 3/25" in written.getvalue()
 
 
 def test_an_epoch_without_any_finite_loss_is_shown_too(events, written):

@@ -4,12 +4,14 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepspeech_training.config import Config, EarlyStopFlags, PlateauFlags
+from deepspeech_training.config import CheckpointFlags, Config, EarlyStopFlags, PlateauFlags
 from deepspeech_training.engine.schedule import ScheduleState, after_epoch, wants_stop
 
 LOSSES = st.lists(st.floats(0, 100) | st.sampled_from([5.0, 4.95, 4.9, 4.0]), max_size=40)
 CONFIGS = st.builds(
-    lambda early_stop, plateau: Config(early_stop=early_stop, plateau=plateau),
+    lambda early_stop, plateau: Config(
+        early_stop=early_stop, plateau=plateau, checkpoint=CheckpointFlags(best_by="loss")
+    ),
     st.builds(
         EarlyStopFlags, early_stop=st.booleans(), es_epochs=st.integers(1, 6),
         es_min_delta=st.sampled_from([0.0, 0.05, 1.0]),
@@ -44,10 +46,14 @@ def deepspeech(losses, config):
     return done
 
 
+def figures(loss: float, cer: float = 1.0, wer: float = 1.0) -> dict[str, float]:
+    return {"loss": loss, "wer": wer, "cer": cer}
+
+
 def ours(losses, config, *, resume_after=None):
     state, done = ScheduleState(), []
     for epoch, loss in enumerate(losses):
-        decision = after_epoch(state, loss, epoch, config)
+        decision = after_epoch(state, figures(loss), epoch, config)
         done.append((decision.is_best, decision.reduce_rate and not decision.stop, decision.stop))
         if decision.stop:
             break
@@ -70,7 +76,7 @@ def test_a_resume_between_epochs_changes_no_decision(losses, config, resume_afte
 def test_the_best_is_the_first_lowest(losses):
     state = ScheduleState()
     for epoch, loss in enumerate(losses):
-        after_epoch(state, loss, epoch, Config())
+        after_epoch(state, figures(loss), epoch, Config())
     if losses:
         assert (state.best_loss, state.best_epoch) == (min(losses), losses.index(min(losses)))
 
@@ -78,7 +84,7 @@ def test_the_best_is_the_first_lowest(losses):
 def test_nothing_stops_before_min_epochs():
     config = Config(early_stop=EarlyStopFlags(early_stop=True, es_epochs=2, min_epochs=6))
     state = ScheduleState()
-    stops = [after_epoch(state, 5.0, epoch, config).stop for epoch in range(8)]
+    stops = [after_epoch(state, figures(5.0), epoch, config).stop for epoch in range(8)]
     assert stops == [False] * 5 + [True] * 3
     assert not wants_stop(state, 5, config) and wants_stop(state, 6, config)
 
@@ -87,3 +93,19 @@ def test_a_flag_changed_on_resume_counts_from_then_on():
     state = ScheduleState(best_loss=1.0, best_epoch=0, epochs_without_improvement=9)
     assert not wants_stop(state, 10, Config())
     assert wants_stop(state, 10, Config(early_stop=EarlyStopFlags(early_stop=True, es_epochs=5)))
+
+
+def test_the_best_checkpoint_goes_by_the_figure_that_is_asked_for_and_patience_by_the_loss():
+    epochs = [figures(9.0, 1.0, 1.0), figures(4.0, 0.5, 0.9), figures(5.0, 0.3, 0.8), figures(6.0, 0.4, 0.6)]
+    for best_by, wanted in (("loss", 1), ("cer", 2), ("wer", 3)):
+        state, config = ScheduleState(), Config(checkpoint=CheckpointFlags(best_by=best_by))
+        decisions = [after_epoch(state, found, epoch, config) for epoch, found in enumerate(epochs)]
+        assert state.best_epoch == wanted and state.best_figures == epochs[wanted]
+        assert decisions[wanted].is_best and state.best_loss == 4.0 and state.epochs_without_improvement == 2
+
+
+def test_while_every_hypothesis_is_empty_the_loss_decides():
+    state = ScheduleState()
+    assert [after_epoch(state, figures(loss), epoch, Config()).is_best for epoch, loss in enumerate([9, 8, 8.5])] == [
+        True, True, False,
+    ]  # fmt: skip
