@@ -122,7 +122,7 @@ class Session:
         from deepspeech_training.engine import devices
 
         machine = devices.set_up(config.performance)  # imports TensorFlow
-        from deepspeech_training.models.deepspeech import NetworkGeometry
+        from deepspeech_training.network_geometry import NetworkGeometry
         from deepspeech_training.tasks.speech_to_text import SpeechToText
 
         network = NetworkGeometry(

@@ -129,7 +129,7 @@ def test_the_reason_codes_of_the_check_are_all_explained():
 
 
 def test_the_weights_of_a_network_are_those_of_the_page():
-    from deepspeech_training.models.deepspeech import NetworkGeometry
+    from deepspeech_training.network_geometry import NetworkGeometry
 
     text = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
     n, classes = 8, 5
