@@ -127,7 +127,7 @@ def _check(weights, alphabet, features: FeatureGeometry, network: NetworkGeometr
         )
 
 
-class _AlignedBuffer(schema.BufferT):
+class AlignedBuffer(schema.BufferT):
     """Data of a tensor at a multiple of 16 bytes, as the schema asks; the generated class leaves that out."""
 
     def Pack(self, builder: flatbuffers.Builder) -> int:
@@ -161,7 +161,7 @@ class _Graph:
         tensor = schema.TensorT()
         tensor.name, tensor.shape, tensor.type, tensor.buffer = name, list(shape), kind, 0
         if data is not None:
-            buffer = _AlignedBuffer()
+            buffer = AlignedBuffer()
             buffer.data = data
             tensor.buffer = len(self._buffers)
             self._buffers.append(buffer)
@@ -336,7 +336,7 @@ def _add_network(graph: _Graph, weights: Mapping[str, np.ndarray], network: Netw
         scope, last = f"lstm/step_{step}", step == n_steps - 1
 
         def unit(code: int, name: str, *inputs: int) -> int:
-            return graph.elementwise(code, name, inputs, [1, n])  # noqa: B023
+            return graph.elementwise(code, name, inputs, [1, n])
 
         from_state = graph.dense(f"{scope}/from_state", h, recurrent_kernel, no_bias, [1, 4 * n])
         gates = graph.elementwise(_Op.ADD, f"{scope}/gates", [from_input, from_state], [1, 4 * n])

@@ -1,10 +1,13 @@
 """Models to export in the tests: the ancestor's trained one, and ones with random weights."""
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.console import Console
+from deepspeech_training.engine.checkpoints import CheckpointFolder
 from deepspeech_training.export.writer import ExportSettings, write_tflite
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.network_geometry import NetworkGeometry
@@ -39,3 +42,19 @@ def random_model(
         random_weights(network), alphabet=alphabet, features=FeatureGeometry(sample_rate=sample_rate),
         network=network, settings=ExportSettings(**settings),
     )  # fmt: skip
+
+
+def save_checkpoint(
+    folder: Path, weights, *, alphabet: Alphabet, features: FeatureGeometry, network: NetworkGeometry
+) -> Path:  # fmt: skip
+    """Write a best checkpoint as a training leaves it, as far as an export reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        "task": "speech_to_text",
+        "alphabet": list(alphabet.characters),
+        "features": asdict(features),
+        "network": asdict(network),
+        "run": {"epoch": 1, "step": 1},
+    }
+    arrays = {name: weights[name] for name in network.weight_shapes()}
+    return CheckpointFolder(folder, Console()).save_best(1, state, lambda: arrays)
