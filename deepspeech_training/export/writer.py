@@ -107,6 +107,12 @@ def _check(weights, alphabet, features: FeatureGeometry, network: NetworkGeometr
             f"The network takes {network.n_features} features with {network.n_context} frames on either side; "
             f"the features have {features.n_mfcc} and {features.n_context}"
         )
+    total_bytes = sum(int(np.prod(s)) for s in network.weight_shapes().values()) * (1 if settings.quantize else 4)
+    if total_bytes > MAX_FILE_BYTES:
+        raise UserError(
+            f"The model would have {total_bytes / 1e9:.1f} GB; a .tflite holds at most {MAX_FILE_BYTES / 1e9:.1f} GB"
+            + ("" if settings.quantize else "\nExport it with 8-bit weights: leave --noexport_quantize out.")
+        )
     for name, shape in network.weight_shapes().items():
         if name not in weights:
             raise UserError(f"The checkpoint lacks the weights {name!r}, so it cannot be exported")
@@ -119,12 +125,6 @@ def _check(weights, alphabet, features: FeatureGeometry, network: NetworkGeometr
             raise UserError(
                 f"The weights {name!r} have values that are not finite numbers; export an earlier checkpoint"
             )
-    total_bytes = sum(int(np.prod(s)) for s in network.weight_shapes().values()) * (1 if settings.quantize else 4)
-    if total_bytes > MAX_FILE_BYTES:
-        raise UserError(
-            f"The model would have {total_bytes / 1e9:.1f} GB; a .tflite holds at most {MAX_FILE_BYTES / 1e9:.1f} GB"
-            + ("" if settings.quantize else "\nExport it with 8-bit weights: leave --noexport_quantize out.")
-        )
 
 
 class AlignedBuffer(schema.BufferT):
