@@ -73,7 +73,9 @@ def test_the_program_that_trains_exports_alone_too_without_tensorflow(checkpoint
     assert done.returncode == 0, done.stderr
     assert names(tmp_path / "deep/er/out") == FILES
     assert {line[:2] for line in done.stderr.splitlines()} == {"I "}  # LiteRT's own lines are kept out
-    done = subprocess.run([sys.executable, ROOT / "bin/export", "--help"], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, ROOT / "bin/export", "--help"], capture_output=True, text=True, timeout=60, check=True
+    )
     assert "--export_dir" in done.stdout
 
 
