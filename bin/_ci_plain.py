@@ -11,7 +11,7 @@ import sys
 import sysconfig
 from pathlib import Path
 
-# All that works without TensorFlow: data, checks, metrics, decoding, checkpoints, export, the command line up to training.
+# All that works without TensorFlow: data, checks, metrics, decoding, checkpoints, export, flags and checks of training.
 MODULES = (
     "errors", "console", "config", "alphabet", "audio", "metrics", "features_geometry", "samples", "checkpoint_file",
     "decoding.greedy", "importers.ldc93s1", "data.plan", "data.loader", "engine.checkpoints", "engine.schedule",
