@@ -99,7 +99,7 @@ def main() -> int:
     from deepspeech_training.data.plan import BatchRules, Plan, clip_keys
     from deepspeech_training.engine.tensorflow_backend import Backend
     from deepspeech_training.features_geometry import FeatureGeometry
-    from deepspeech_training.models.deepspeech import NetworkGeometry
+    from deepspeech_training.network_geometry import NetworkGeometry
     from deepspeech_training.samples import check_sets
     from deepspeech_training.tasks.speech_to_text import SpeechToText
 

@@ -1,25 +1,37 @@
-"""argv -> Config -> check of all data -> train, test, one-shot inference, in DeepSpeech's order.
+"""argv -> Config -> check of all data -> train, test, export, one-shot inference, in DeepSpeech's order.
 
-Flags, checkpoints, alphabet and every row of every CSV are checked before TensorFlow is imported.
+Flags, checkpoints, alphabet and every row of every CSV are checked before TensorFlow is imported. An export alone does
+not import it.
 """
 
 import json
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.config import Config, ParsedFlags, as_dict, format_help, parse_flags, to_flag_lines, value_text
+from deepspeech_training.config import (
+    CardFlags,
+    Config,
+    ExportFlags,
+    ParsedFlags,
+    as_dict,
+    format_help,
+    parse_flags,
+    to_flag_lines,
+    value_text,
+)
 from deepspeech_training.console import Console
 from deepspeech_training.engine.checkpoints import Checkpoint, CheckpointFolder
 from deepspeech_training.engine.interrupt import Interrupted, interrupts
 from deepspeech_training.engine.schedule import wants_stop
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.network_geometry import NetworkGeometry
 from deepspeech_training.samples import CheckedData, Rejection, SampleSet, check_sets, limit_fairly
 from deepspeech_training.samples import write_rejections as write_rejected_csv
 from deepspeech_training.version import VERSION
@@ -38,15 +50,22 @@ FIXED_BY_THE_WEIGHTS = (
     ("data", "feature_win_len", ("features", "win_len_ms")),
     ("data", "feature_win_step", ("features", "win_step_ms")),
 )
+MAX_CLIPS_TO_COMPARE = 20  # of --test_files, after an export
 # Flags whose change on resume is nobody's surprise.
 QUIET_FLAGS = {
     "checkpoint_dir", "load_checkpoint_dir", "save_checkpoint_dir", "load_train", "load_evaluate", "test_files",
     "test_output_file", "one_shot_infer", "log_level", "show_progressbar", "report_count", "alphabet_config_path",
     "summary_dir", "limit_test", "reverse_test", "test_batch_size", "log_placement", "skip_batch_test",
+    *(entry.name for group in (ExportFlags, CardFlags) for entry in fields(group)),
 }  # fmt: skip
 
 
-def main(argv: Sequence[str] | None = None) -> int:
+def export_main(argv: Sequence[str] | None = None) -> int:
+    """Export a checkpoint and do nothing else: --test_files are only what the exported model is compared on."""
+    return main(argv, export_only=True)
+
+
+def main(argv: Sequence[str] | None = None, *, export_only: bool = False) -> int:
     """Run the program; returns its exit code: 0 done, 1 data or run, 2 flags, 130 Ctrl-C, 143 SIGTERM."""
     console = Console()
     try:
@@ -60,7 +79,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             return EXIT_OK
         reporting = parsed.config.reporting
         console = Console(level=reporting.log_level, show_progressbar=reporting.show_progressbar)
-        Session(parsed, console).run()
+        Session(parsed, console, export_only=export_only).run()
         return EXIT_OK
     except UserError as error:
         console.error(str(error))
@@ -90,21 +109,31 @@ class Source:
 class Session:
     """One call of the program."""
 
-    def __init__(self, parsed: ParsedFlags, console: Console):
+    def __init__(self, parsed: ParsedFlags, console: Console, *, export_only: bool = False):
         self._console = console
         self._given = parsed.given
         self._config = parsed.config
         self._trains = bool(parsed.config.data.train_files) and parsed.config.training.epochs > 0
+        self._export_only = export_only
         for notice in parsed.notices:
             console.warn(notice)
 
     def run(self) -> None:
         config, data = self._config, self._config.data
-        if not (self._trains or data.test_files or config.inference.one_shot_infer):
+        exports = bool(config.export.export_dir)
+        tests = bool(data.test_files) and not self._export_only
+        if self._export_only and (not exports or self._trains or config.inference.one_shot_infer):
             raise FlagError(
-                "there is nothing to do: give --train_files, --test_files or --one_shot_infer\n"
+                "this command only exports: give --export_dir and --checkpoint_dir, and neither --train_files nor "
+                "--one_shot_infer"
+            )
+        if not (self._trains or tests or exports or config.inference.one_shot_infer):
+            raise FlagError(
+                "there is nothing to do: give --train_files, --test_files, --export_dir or --one_shot_infer\n"
                 "--help lists all flags and shows an example."
             )
+        if exports:
+            self._check_export()
         save_folder = CheckpointFolder(config.checkpoint.save_dir, self._console)
         load_folder = CheckpointFolder(config.checkpoint.load_dir, self._console)
         if self._trains:
@@ -118,17 +147,19 @@ class Session:
         if source.description is not None:
             features = FeatureGeometry(**source.description["features"])
         checked = self._check(alphabet, alphabet_name, features, save_folder.folder if self._trains else None)
-
-        from deepspeech_training.engine import devices
-
-        machine = devices.set_up(config.performance)  # imports TensorFlow
-        from deepspeech_training.models.deepspeech import NetworkGeometry
-        from deepspeech_training.tasks.speech_to_text import SpeechToText
-
         network = NetworkGeometry(
             num_classes=alphabet.num_classes, n_hidden=config.geometry.n_hidden, layer_norm=config.geometry.layer_norm,
             relu_clip=config.training.relu_clip, n_features=features.n_mfcc, n_context=features.n_context,
         )  # fmt: skip
+        if not (self._trains or tests or config.inference.one_shot_infer):
+            self._write_export(source, alphabet, features, network, checked)
+            return
+
+        from deepspeech_training.engine import devices
+
+        machine = devices.set_up(config.performance)  # imports TensorFlow
+        from deepspeech_training.tasks.speech_to_text import SpeechToText
+
         task = SpeechToText(alphabet, features, network)
         backend = None
         if self._trains:
@@ -138,6 +169,8 @@ class Session:
             backend = self._with_weights_for_evaluation(backend, task, machine, source)
         if data.test_files:
             self._test(backend, task, machine, checked)
+        if exports:
+            self._write_export(source, alphabet, features, network, checked)
         if config.inference.one_shot_infer:
             self._infer(backend, task, config.inference.one_shot_infer)
 
@@ -172,7 +205,7 @@ class Session:
             if folder.has(kind):
                 return self._source("resume", folder, kind)
         raise UserError(
-            f"{folder.folder}: there is no {'' if wanted == 'auto' else wanted + ' '}checkpoint to test\n"
+            f"{folder.folder}: there is no {'' if wanted == 'auto' else wanted + ' '}checkpoint to test or export\n"
             "Train first (--train_files), or name the folder of a trained model with --checkpoint_dir."
         )
 
@@ -442,6 +475,35 @@ class Session:
                 "note", message=f"The checkpoint's learning rate {state.learning_rate:g} is kept; "
                 f"--force_initialize_learning_rate takes {flag:g}",
             )  # fmt: skip
+
+    # --- export --------------------------------------------------------------------------------------------------
+
+    def _check_export(self) -> None:
+        """Find out before a training of days whether its export could be written."""
+        try:
+            from deepspeech_training.export.folder import ExportFolder
+        except ImportError as error:
+            raise UserError(
+                f"--export_dir needs the package {error.name}, which is not installed: pip install ai-edge-litert"
+            ) from error
+        config = self._config
+        self._export_folder = ExportFolder(config.export, config.card, self._console)
+        self._export_folder.check()
+
+    def _write_export(
+        self, source: Source, alphabet: Alphabet, features: FeatureGeometry, network: NetworkGeometry,
+        checked: CheckedData,
+    ) -> None:  # fmt: skip
+        from deepspeech_training.export.folder import TrainedModel
+
+        checkpoint = source.folder.load(source.checkpoint_kind)
+        weights = {name: array for name, array in checkpoint.arrays.items() if not name.startswith("adam_")}
+        self._console.info(f"Exports {checkpoint.path}")
+        samples = [sample for found in checked.sets.get("test", []) for sample in found.samples]
+        self._export_folder.write(
+            TrainedModel(str(checkpoint.path), weights, alphabet, features, network),
+            limit_fairly(samples, MAX_CLIPS_TO_COMPARE, self._config.training.random_seed),
+        )  # fmt: skip
 
     # --- test and one-shot inference -----------------------------------------------------------------------------
 

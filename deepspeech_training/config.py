@@ -31,7 +31,8 @@ class Flag:
     """What there is to know of one flag; the type of `default` is the type of its values.
 
     `zero` says what 0 means and `default_is` what an empty or negative default stands for. The bounds `at_least` and
-    `at_most` are inclusive, `above` and `below` exclusive; `special` is one more number that is allowed.
+    `at_most` are inclusive, `above` and `below` exclusive; `special` is one more number that is allowed. A flag with a
+    `placeholder` takes any text in angle brackets for nothing, as DeepSpeech's flags.txt has it.
     """
 
     default: Any
@@ -46,6 +47,7 @@ class Flag:
     below: float | None = None
     special: float | None = None
     is_file: bool = False
+    placeholder: str = ""
 
     @property
     def type(self) -> type:
@@ -58,8 +60,8 @@ class Flag:
 
     @property
     def default_text(self) -> str:
-        if self.default_is:
-            return self.default_is
+        if self.default_is or self.placeholder:
+            return self.default_is or "a placeholder to fill in"
         return value_text(self.default) or "none"
 
     @property
@@ -288,6 +290,77 @@ class GeometryFlags:
 
 
 @dataclass(frozen=True)
+class ExportFlags:
+    export_dir: str = flag(
+        "",
+        "folder for the exported model, its card and the parity report; without one, nothing is exported. The "
+        "checkpoint is the one that --load_evaluate names",
+    )
+    remove_export: bool = flag(
+        False, "put the new export in the place of the one that --export_dir has, instead of refusing"
+    )
+    export_tflite: bool = flag(True, "export a .tflite; there is no other kind, so --noexport_tflite is refused")
+    export_quantize: bool = flag(
+        True, "8-bit weights, a quarter of the size; --noexport_quantize exports them in 32 bits"
+    )
+    n_steps: int = flag(
+        16,
+        "frames that one call of the exported network takes: fewer give a stream's text earlier, more are faster",
+        unit="frames",
+        at_least=1,
+        at_most=1000,
+    )
+    export_file_name: str = flag("output_graph", "name of the exported file, without .tflite")
+    export_beam_width: int = flag(
+        500, "beam width of the clients unless they set one, written into the exported model", at_least=1
+    )
+    export_batch_size: int = flag(1, "streams that the exported network takes at once; only 1 is written", at_least=1)
+    export_zip: bool = flag(
+        False, "pack the folder as a zip beside it as well: --export_dir models/en makes models/en.zip"
+    )
+    export_max_wer_increase: float = flag(
+        0.05,
+        "how much higher the WER of an exported model with 8-bit weights may be than that of the checkpoint, on up to "
+        "20 clips of --test_files; otherwise nothing is exported",
+        zero="not at all",
+        at_least=0,
+    )
+
+
+@dataclass(frozen=True)
+class CardFlags:
+    export_author_id: str = flag("author", "author of the exported model, and the first part of its card's file name")
+    export_model_name: str = flag("model", "name of the exported model, and the second part")
+    export_model_version: str = flag("0.0.1", "version of the exported model, and the third part")
+    export_contact_info: str = flag(
+        "", "how to reach the author in public", placeholder="<public contact information of the author>"
+    )
+    export_license: str = flag(
+        "", "licence of the exported model", placeholder="<SPDX identifier of the license of the exported model>"
+    )
+    export_language: str = flag(
+        "",
+        "language of the model, such as en-Latn-UK: a BCP 47 tag; it is written into the exported model too",
+        placeholder="<language the model was trained on - IETF BCP 47 language tag>",
+    )
+    export_min_ds_version: str = flag(
+        "", "oldest DeepSpeech that loads the model", placeholder="<minimum DeepSpeech version (inclusive)>"
+    )
+    export_max_ds_version: str = flag(
+        "", "newest DeepSpeech that loads the model", placeholder="<maximum DeepSpeech version (inclusive)>"
+    )
+    export_min_stt_version: str = flag(
+        "", "oldest Coqui STT that loads the model", placeholder="<minimum Coqui STT version (inclusive)>"
+    )
+    export_max_stt_version: str = flag(
+        "", "newest Coqui STT that loads the model", placeholder="<maximum Coqui STT version (inclusive)>"
+    )
+    export_description: str = flag(
+        "", "description of the model, the text of the card", placeholder="<Freeform description of the model>"
+    )
+
+
+@dataclass(frozen=True)
 class EarlyStopFlags:
     early_stop: bool = flag(False, "stop when the validation loss does not get better any more; needs --dev_files")
     es_epochs: int = flag(25, "stop after this many epochs without a better validation loss", unit="epochs", at_least=1)
@@ -358,6 +431,8 @@ class Config:
     plateau: PlateauFlags = field(default_factory=PlateauFlags, metadata={"title": "Learning rate on a plateau"})
     reporting: ReportingFlags = field(default_factory=ReportingFlags, metadata={"title": "Reporting"})
     decoder: DecoderFlags = field(default_factory=DecoderFlags, metadata={"title": "Decoder"})
+    export: ExportFlags = field(default_factory=ExportFlags, metadata={"title": "Export"})
+    card: CardFlags = field(default_factory=CardFlags, metadata={"title": "Card of the exported model"})
     inference: InferenceFlags = field(default_factory=InferenceFlags, metadata={"title": "One-shot inference"})
 
 
@@ -380,31 +455,9 @@ OBSOLETE: dict[str, Flag] = {
 }
 SILENT_AT_DEFAULT = frozenset({"dropout_rate4", "dropout_rate5"})  # there, the default is also what happens
 
-# Refused with exit code 2. A default of "<...>" stands for any text in angle brackets, as DeepSpeech has it.
+# Refused with exit code 2.
 EXPORT_TO_COME: dict[str, Flag] = {
-    "export_dir": Flag("", "is to come: writing the trained model as .tflite into a folder"),
-    "remove_export": Flag(False, "is to come: removing an older export first"),
-    "export_tflite": Flag(False, "is to come: writing the trained model as .tflite"),
-    "export_quantize": Flag(True, "is to come: an exported model with 8-bit weights"),
     "export_savedmodel": Flag(False, "is to come: writing the trained model as a SavedModel"),
-    "export_zip": Flag(False, "is to come: packing the exported model with its scorer"),
-    "export_file_name": Flag("output_graph", "is to come: the name of the exported file"),
-    "export_batch_size": Flag(1, "is to come: the batch size of the exported model"),
-    "export_beam_width": Flag(500, "is to come: the beam width written into the exported model"),
-    "n_steps": Flag(16, "is to come: the frames that the exported model takes at once"),
-}
-METADATA_TO_COME: dict[str, Flag] = {
-    "export_author_id": Flag("author", "is to come: the author on the exported model's card"),
-    "export_model_name": Flag("model", "is to come: the name on the exported model's card"),
-    "export_model_version": Flag("0.0.1", "is to come: the version on the exported model's card"),
-    "export_contact_info": Flag("<...>", "is to come: the contact on the exported model's card"),
-    "export_license": Flag("<...>", "is to come: the license on the exported model's card"),
-    "export_language": Flag("<...>", "is to come: the language on the exported model's card"),
-    "export_min_ds_version": Flag("<...>", "is to come: the oldest client on the exported model's card"),
-    "export_max_ds_version": Flag("<...>", "is to come: the newest client on the exported model's card"),
-    "export_min_stt_version": Flag("<...>", "is to come: the oldest client on the exported model's card"),
-    "export_max_stt_version": Flag("<...>", "is to come: the newest client on the exported model's card"),
-    "export_description": Flag("<...>", "is to come: the description on the exported model's card"),
 }
 SCORER_TO_COME: dict[str, Flag] = {
     "scorer": Flag("", "is to come: beam search with a language model; decoding is greedy so far"),
@@ -429,7 +482,6 @@ DATA_TO_COME: dict[str, Flag] = {
 }
 TO_COME: dict[str, dict[str, Flag]] = {
     "Export": EXPORT_TO_COME,
-    "Card of the exported model": METADATA_TO_COME,
     "Scorer and beam search": SCORER_TO_COME,
     "Augmentation, transfer learning, caches": DATA_TO_COME,
 }
@@ -674,6 +726,8 @@ def _read_value(name: str, flag: Flag, text: str) -> Value:
     if "\n" in text or "\r" in text:
         raise _Fault(f"--{name} {text!r}: a value cannot have a line break")
     text = text.strip()
+    if flag.placeholder and text.startswith("<") and text.endswith(">"):
+        text = ""
     value: Value | None = text
     if flag.type is bool:
         value = _bool_of(text)
@@ -728,8 +782,6 @@ def _is_default(name: str, flag: Flag, text: str) -> bool:
         return _bool_of(text) == flag.default
     if flag.type in (int, float):
         return _float_of(text) == flag.default
-    if flag.default == "<...>":
-        return text.startswith("<") and text.endswith(">")
     return text == flag.default
 
 
@@ -761,7 +813,9 @@ def _check_files(config: Config) -> None:
 
 
 def _check_together(config: Config) -> None:
-    """Check what a single flag cannot know: the features need windows of whole samples."""
+    """Check what a single flag cannot know: the features need windows of whole samples, the export a name."""
+    if config.export.export_dir:
+        _check_export(config)
     rate = config.data.audio_sample_rate
     for name in ("feature_win_len", "feature_win_step"):
         window_ms = getattr(config.data, name)
@@ -774,6 +828,26 @@ def _check_together(config: Config) -> None:
             )
 
 
+def _check_export(config: Config) -> None:
+    export = config.export
+    if not export.export_tflite:
+        raise FlagError(
+            "--noexport_tflite: models are exported as .tflite only; DeepSpeech's .pb and .pbmm need TensorFlow 1\n"
+            "Both packages of DeepSpeech's and Coqui STT's clients for .tflite load it (docs/export.md)."
+        )
+    if export.export_batch_size != 1:
+        raise FlagError(f"--export_batch_size {export.export_batch_size}: the clients feed one stream, so it must be 1")
+    if config.geometry.layer_norm:
+        raise FlagError(
+            "--layer_norm with --export_dir: a network with layer normalisation cannot be exported\n"
+            "Leave one of the two out."
+        )
+    for name in ("export_file_name", "export_author_id", "export_model_name", "export_model_version"):
+        text = getattr(export, name, None) or getattr(config.card, name, "")
+        if not text or "/" in text or "\0" in text or text.startswith("."):
+            raise FlagError(f"--{name} {text!r}: it is part of a file name, so it cannot be empty, hidden or have a /")
+
+
 def _notices_on(config: Config) -> list[str]:
     """Lines on flags that have no effect beside the others."""
     notices = []
@@ -784,6 +858,8 @@ def _notices_on(config: Config) -> list[str]:
         ):
             if is_given:
                 notices.append(f"--{name} has no effect without --dev_files: it watches the validation loss")
+    if config.export.export_zip and not config.export.export_dir:
+        notices.append("--export_zip has no effect without --export_dir")
     if config.batches.batch_seconds and config.batches.train_batch_size != 1:
         notices.append("--train_batch_size has no effect beside --batch_seconds, which sizes the training batches")
     return notices

@@ -71,9 +71,12 @@ COQUI_ONLY_DEFAULTS = {
 OURS = {
     "on_bad_row": "fail", "best_by": "cer", "shuffle": True, "batch_seconds": 0.0, "max_grad_norm": 0.0,
     "logical_cpus": 1,
-    "loader_threads": 0, "min_epochs": 0,
+    "loader_threads": 0, "min_epochs": 0, "export_max_wer_increase": 0.05,
+    "export_tflite": True,  # the only graph there is
     "alphabet_config_path": "",  # DeepSpeech: data/alphabet.txt; here the checkpoint's or the package's
 }  # fmt: skip
+# DeepSpeech's default is a text in angle brackets; here it is empty, and the card has such a text.
+PLACEHOLDERS = {name: "" for name, d in {**DEEPSPEECH_DEFAULTS, **COQUI_ONLY_DEFAULTS}.items() if d == "<...>"}
 
 
 def config_of(*argv):
@@ -100,7 +103,8 @@ def flagfile(tmp_path):
 
 def test_every_flag_of_deepspeech_and_coqui_is_known_with_its_default():
     ours = {name: flag.default for name, flag in {**REFUSED, **OBSOLETE, **FLAGS}.items()}
-    assert ours == {**DEEPSPEECH_DEFAULTS, **COQUI_ONLY_DEFAULTS, **OURS}
+    assert ours == {**DEEPSPEECH_DEFAULTS, **COQUI_ONLY_DEFAULTS, **OURS, **PLACEHOLDERS}
+    assert {name for name, flag in FLAGS.items() if flag.placeholder} == set(PLACEHOLDERS)
 
 
 def test_a_default_has_the_type_that_deepspeech_gives_it():
@@ -262,9 +266,9 @@ def test_a_flag_that_is_to_come_is_refused_with_a_sentence(name):
 
 
 def test_all_flags_that_are_to_come_are_named_at_once():
-    message = error_of("--augment", "pitch[p=1]", "tempo[p=1]", "--epochs", "3", "--noremove_export", "--scorer")
+    message = error_of("--augment", "pitch[p=1]", "tempo[p=1]", "--epochs", "3", "--noexport_savedmodel", "--scorer")
     first_words = [line.split()[0] for line in message.splitlines()]
-    assert first_words == ["--augment", "--remove_export", "--scorer", "Leave"]
+    assert first_words == ["--augment", "--export_savedmodel", "--scorer", "Leave"]
 
 
 @pytest.mark.parametrize("name", OBSOLETE)
@@ -365,7 +369,11 @@ def test_the_flags_txt_that_deepspeech_writes_is_read_without_a_word(flagfile):
     lines += ["--log_dir=", "--stderrthreshold=fatal", "--showprefixforinfo", "--verbosity=-1"]
     parsed = parse_flags(["--flagfile", flagfile("\n".join(lines))])
     assert parsed.notices == ()
-    assert parsed.config == dataclasses.replace(Config(), geometry=config_module.GeometryFlags(n_hidden=100))
+    assert parsed.config == dataclasses.replace(
+        Config(),
+        geometry=config_module.GeometryFlags(n_hidden=100),
+        export=config_module.ExportFlags(export_tflite=False),  # refused only where something is exported
+    )
     assert "unknown flag --verbosity" in error_of("--verbosity=1")
 
 
@@ -416,7 +424,7 @@ def configs():
     def values(name, flag):
         if name == "audio_sample_rate":
             return st.sampled_from([8000, 16000, 48000])  # any window of whole ms is whole samples
-        if flag.is_file:
+        if flag.is_file or name == "export_dir":  # with it, several flags are checked together
             return st.just("")
         if flag.choices:
             return st.sampled_from(flag.choices)
@@ -429,6 +437,8 @@ def configs():
                 b if b is not None else c for b, c in ((flag.at_least, flag.above), (flag.at_most, flag.below))
             )
             return st.floats(low, high, allow_nan=False, allow_infinity=False).filter(flag.allows)
+        if flag.placeholder:
+            return texts.filter(lambda text: not text.startswith("<"))
         return texts if flag.type is str else st.lists(items, max_size=3).map(tuple)
 
     return st.builds(from_dict, st.fixed_dictionaries({}, optional={n: values(n, flag) for n, flag in FLAGS.items()}))
@@ -518,3 +528,23 @@ def test_flags_are_read_without_tensorflow_and_numpy():
         "from deepspeech_training.config import parse_flags; parse_flags(['--epochs', '3'])"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--noexport_tflite"], "--noexport_tflite: models are exported as .tflite only"),
+        (["--export_batch_size", "2"], "--export_batch_size 2: the clients feed one stream"),
+        (["--layer_norm"], "a network with layer normalisation cannot be exported"),
+        (["--export_file_name", "a/b"], "--export_file_name 'a/b': it is part of a file name"),
+        (["--export_model_version="], "--export_model_version '': it is part of a file name"),
+    ],
+)
+def test_what_cannot_be_exported_is_refused_where_something_is_exported(words, message):
+    assert message in error_of("--export_dir", "out", *words)
+    assert parse_flags(words).config.export.export_dir == ""
+
+
+def test_a_text_in_angle_brackets_is_a_placeholder_of_the_card():
+    assert config_of("--export_license", "<SPDX identifier>").card.export_license == ""
+    assert config_of("--export_license", "MPL-2.0").card.export_license == "MPL-2.0"

@@ -10,8 +10,9 @@ from deepspeech_training.data.loader import Batch
 from deepspeech_training.engine.tensorflow_backend import Backend, TensorFlowKernels, kernel_difference
 from deepspeech_training.features import mfcc
 from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech import DeepSpeech, NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.models.kernels import PlainKernels
+from deepspeech_training.network_geometry import NetworkGeometry
 from deepspeech_training.tasks.speech_to_text import SpeechToText
 
 NETWORK = NetworkGeometry(num_classes=29, n_hidden=100)

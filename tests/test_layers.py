@@ -10,7 +10,9 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "deepspeech_training"
 # From the ground up; a module imports from its own layer and from those before it.
 LAYERS = [
-    {"errors", "version", "console", "config", "features_geometry", "atomic_file"},
+    {
+        "errors", "version", "console", "config", "features_geometry", "network_geometry", "mel", "atomic_file",
+    },
     {
         "alphabet", "audio", "samples", "metrics", "decoding", "checkpoint_file", "synthetic_speech", "importers",
     },

@@ -7,7 +7,7 @@ from deepspeech_training.data.loader import Clip, make_batch
 from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.engine.tensorflow_backend import Backend
 from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech import NetworkGeometry
+from deepspeech_training.network_geometry import NetworkGeometry
 from deepspeech_training.samples import Sample
 from deepspeech_training.tasks.speech_to_text import SpeechToText
 

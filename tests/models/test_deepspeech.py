@@ -4,8 +4,9 @@ import tensorflow as tf
 from keras import ops
 
 from deepspeech_training.engine.tensorflow_backend import TensorFlowKernels
-from deepspeech_training.models.deepspeech import DeepSpeech, NetworkGeometry, dropout_mask, initial_weights
+from deepspeech_training.models.deepspeech import DeepSpeech, dropout_mask, initial_weights
 from deepspeech_training.models.kernels import PlainKernels
+from deepspeech_training.network_geometry import NetworkGeometry
 
 KERNELS = {"plain Keras": PlainKernels(), "TensorFlow": TensorFlowKernels()}
 RATES = (0.3, 0.2, 0.1, 0.4)

@@ -1,0 +1,1 @@
+"""Checkpoint -> .tflite that DeepSpeech's and Coqui STT's deployed clients load; without TensorFlow."""

@@ -1,0 +1,249 @@
+"""A checkpoint -> the folder of an export: the model, its card, the parity report; all of it or nothing.
+
+    output_graph.tflite      --export_file_name
+    author_model_0.0.1.md    --export_author_id, --export_model_name, --export_model_version
+    parity.json
+    FOLDER.zip               beside the folder, with --export_zip
+
+Everything is computed, compared and written into a folder beside first. Then that takes its place, in one step.
+"""
+
+import contextlib
+import ctypes
+import io
+import json
+import os
+import re
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.atomic_file import write_atomically
+from deepspeech_training.audio import read_audio
+from deepspeech_training.config import FLAGS, CardFlags, ExportFlags
+from deepspeech_training.console import Console
+from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.export import parity
+from deepspeech_training.export.writer import ExportSettings, write_tflite
+from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.importers.ldc93s1 import SYNTHETIC_CLIP, TRANSCRIPT
+from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.samples import Sample
+from deepspeech_training.version import VERSION
+
+PARITY_FILE = "parity.json"
+_RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # linux/fs.h, fcntl.h
+_ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same export makes the same zip
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """What a checkpoint says: weights by canonical name, and what they mean."""
+
+    name: str
+    weights: Mapping[str, np.ndarray]
+    alphabet: Alphabet
+    features: FeatureGeometry
+    network: NetworkGeometry
+
+
+class ExportFolder:
+    """The folder that `--export_dir` names."""
+
+    def __init__(self, export: ExportFlags, card: CardFlags, console: Console):
+        self._export, self._card, self._console = export, card, console
+        self._folder = Path(os.path.abspath(export.export_dir))
+        self._model_file = f"{export.export_file_name}.tflite"
+        self._card_file = f"{card.export_author_id}_{card.export_model_name}_{card.export_model_version}.md"
+        self._zip = self._folder.with_name(f"{self._folder.name}.zip")
+
+    def check(self) -> None:
+        """Refuse, before any work, to write over what is there.
+
+        Raises:
+            FlagError: it holds an export and `--remove_export` is not given, or what `--remove_export` would remove
+                is no export.
+        """
+        folder = self._folder
+        if folder.exists() and not folder.is_dir():
+            raise FlagError(f"--export_dir {self._export.export_dir}: this is a file, not a folder")
+        names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
+        if self._export.remove_export:
+            if names and not any(name.endswith((".tflite", ".pb", ".pbmm")) for name in names):
+                raise FlagError(
+                    f"--remove_export: {folder} has {len(names)} files, and none of them is an exported model, so it "
+                    "is left alone\nName another folder with --export_dir, or empty this one."
+                )
+            folders = [name for name in names if (folder / name).is_dir()]
+            if folders:
+                raise FlagError(
+                    f"--remove_export: {folder} has folders in it ({', '.join(folders[:3])}), so it is left alone\n"
+                    "Name another folder with --export_dir, or empty this one."
+                )
+            return
+        there = [name for name in (self._model_file, self._card_file, PARITY_FILE) if name in names]
+        if self._export.export_zip:
+            there += [str(self._zip)] if self._zip.exists() else []
+            if names and not there:
+                there = names  # they would be in the zip as well
+        if there:
+            raise FlagError(
+                f"--export_dir {self._export.export_dir}: it has been exported there already ({', '.join(there[:3])})\n"
+                "Name another folder, or replace what is there: --remove_export."
+            )
+
+    def write(self, model: TrainedModel, samples: Sequence[Sample]) -> Path:
+        """Export a model, compare it with its checkpoint, and put it in its place.
+
+        Args:
+            model: the checkpoint.
+            samples: of test sets, to compare on; without any the clip of the package is taken.
+        Returns:
+            The path of the .tflite.
+        Raises:
+            UserError: it cannot be exported or written, or differs from the checkpoint by more than is allowed.
+        """
+        export = self._export
+        files = {}
+        for kind, quantize in (("float32", False), ("int8", True)):
+            settings = ExportSettings(quantize, export.n_steps, export.export_beam_width, self._card.export_language)
+            files[kind] = write_tflite(
+                model.weights, alphabet=model.alphabet, features=model.features, network=model.network,
+                settings=settings,
+            )  # fmt: skip
+        exported = "int8" if export.export_quantize else "float32"
+        comparison = parity.compare(
+            files, self._clips(model, samples), weights=model.weights, alphabet=model.alphabet,
+            features=model.features, network=model.network, exported=exported,
+            max_wer_increase=export.export_max_wer_increase, wer_is_judged=bool(samples),
+        )  # fmt: skip
+        for line in comparison.lines():
+            self._console.info(line)
+        if comparison.faults:
+            raise UserError(
+                "The exported model does not compute what the checkpoint does; nothing was exported:\n"
+                + "\n".join(comparison.faults)
+                + "\nIf it is the WER of the 8-bit model: --noexport_quantize exports 32 bits, or raise "
+                "--export_max_wer_increase."
+            )
+        report = {"version": VERSION, "checkpoint_file": model.name, **comparison.as_json(exported)}
+        contents = {
+            self._card_file: self._card_text().encode(),
+            PARITY_FILE: (json.dumps(report, ensure_ascii=False, indent=1) + "\n").encode(),
+            self._model_file: files[exported],
+        }
+        self._publish(contents)
+        if export.export_zip:
+            write_atomically(self._zip, [_zipped(contents)])
+            self._console.info(f"Packed as {self._zip}")
+        path = self._folder / self._model_file
+        self._console.info(f"Exported {path} ({len(files[exported]) / 1e6:.2f} MB, {exported})")
+        return path
+
+    def _clips(self, model: TrainedModel, samples: Sequence[Sample]) -> list[parity.Clip]:
+        rate = model.features.sample_rate
+        if not samples:
+            audio = read_audio(str(SYNTHETIC_CLIP), sample_rate=rate)
+            return [parity.Clip("the clip of the package", audio, TRANSCRIPT)]
+        clips, audio_s = [], 0.0
+        for sample in samples:
+            clip = parity.Clip(sample.id, read_audio(sample.path, sample_rate=rate), sample.transcript)
+            audio_s += len(clip.audio) / rate
+            if clips and audio_s > parity.MAX_AUDIO_S:
+                break
+            clips.append(clip)
+        return clips
+
+    def _card_text(self) -> str:
+        """The card, with the fields that DeepSpeech's has, in its order."""
+
+        def value(name: str) -> str:
+            return getattr(self._card, name) or FLAGS[name].placeholder
+
+        fields = {
+            "author": value("export_author_id"),
+            "model_name": value("export_model_name"),
+            "model_version": value("export_model_version"),
+            "contact_info": value("export_contact_info"),
+            "license": value("export_license"),
+            "language": value("export_language"),
+            "runtime": "tflite",
+            "min_ds_version": value("export_min_ds_version"),
+            "max_ds_version": value("export_max_ds_version"),
+            "min_stt_version": value("export_min_stt_version"),
+            "max_stt_version": value("export_max_stt_version"),
+            "acoustic_model_url": "<replace this with a publicly available URL of the acoustic model>",
+            "scorer_url": "<replace this with a publicly available URL of the scorer, if present>",
+        }
+        lines = [f"{name}: {_yaml_text(text)}" for name, text in fields.items()]
+        return "\n".join(["---", *lines, "---", value("export_description"), ""])
+
+    # --- putting it in place -------------------------------------------------------------------------------------
+
+    def _publish(self, contents: Mapping[str, bytes]) -> None:
+        """Put the files in place. A folder that is missing or is to be replaced changes in one step.
+
+        One that has other files, or that cannot be renamed (a mount point), gets them one by one, the model last.
+        """
+        folder = self._folder
+        exists = folder.is_dir()
+        replaced = exists and (self._export.remove_export or not any(folder.iterdir()))
+        beside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
+        try:
+            try:
+                folder.parent.mkdir(parents=True, exist_ok=True)
+                if not exists or replaced:
+                    shutil.rmtree(beside, ignore_errors=True)
+                    beside.mkdir()
+                    for name, content in contents.items():
+                        write_atomically(beside / name, [content])
+                    if not exists:
+                        os.rename(beside, folder)
+                        return
+                    if folder != Path.cwd() and _exchange(beside, folder):  # a shell would be left in the old one
+                        return
+            finally:
+                shutil.rmtree(beside, ignore_errors=True)
+            old = {entry.name for entry in folder.iterdir()} if self._export.remove_export else set()
+            for name, content in contents.items():
+                write_atomically(folder / name, [content])
+            for name in old - set(contents):
+                (folder / name).unlink(missing_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"--export_dir {folder}: the model cannot be written there: {error.strerror}\n"
+                "Name a folder that can be written; the checkpoint is safe, and --export_dir alone exports it."
+            ) from error
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange the names of two folders in one step (renameat2); False where the system cannot."""
+    with contextlib.suppress(AttributeError, OSError):
+        rename = ctypes.CDLL(None, use_errno=True).renameat2
+        return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
+    return False
+
+
+def _zipped(contents: Mapping[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in contents.items():
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content, compress_type=zipfile.ZIP_DEFLATED)
+    return buffer.getvalue()
+
+
+def _yaml_text(text: str) -> str:
+    """A text as YAML has it: plain where that is unmistakable, else quoted as in JSON.
+
+    >>> _yaml_text("author"), _yaml_text("0.10"), _yaml_text("a: b")
+    ('author', '"0.10"', '"a: b"')
+    """
+    plain = re.fullmatch(r"[A-Za-z<][^:#\"'\\\[\]{},&*!|>%@`\n]*[>\w)]", text) and text.lower() not in (
+        "true", "false", "yes", "no", "on", "off", "null",
+    )  # fmt: skip
+    return text if plain else json.dumps(text, ensure_ascii=False)

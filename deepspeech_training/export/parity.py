@@ -1,0 +1,332 @@
+"""Does the exported model compute what the checkpoint computes? The answer, in numbers, goes beside each export.
+
+Both the float32 and the int8 model run on LiteRT and are compared with the network in numpy, on the same frames: from
+equal features, from audio, and from audio that comes in pieces.
+"""
+
+import contextlib
+import math
+import os
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import flatbuffers
+import numpy as np
+from ai_edge_litert import schema_py_generated as schema
+
+from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.decoding import DECODERS
+from deepspeech_training.export.reference import (
+    client_features,
+    client_windows,
+    forward,
+    softmax,
+    stack_context,
+)  # fmt: skip
+from deepspeech_training.export.writer import AlignedBuffer
+from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.metrics import Result, SetReport
+from deepspeech_training.network_geometry import NetworkGeometry
+
+# Bounds of the greatest difference of a probability between the float32 model and the reference.
+MAX_DIFFERENCE_FROM_FEATURES = 1e-5
+MAX_DIFFERENCE_FROM_AUDIO = 1e-3
+MAX_AUDIO_S = 120.0  # of all clips after the first, so that the largest networks are compared within minutes
+PIECE_SAMPLES = 1000  # what a stream is fed with here: no multiple of a window or a step
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A clip to compare on; its transcript is in the alphabet's language only if it came from a test set."""
+
+    name: str
+    audio: np.ndarray
+    transcript: str
+
+
+@dataclass
+class ModelParity:
+    """Figures of one exported model; `where` names the clip of the greatest difference."""
+
+    file_bytes: int
+    from_features: float = 0.0
+    from_audio: float = 0.0
+    streamed: float = 0.0
+    where: dict[str, str] = field(default_factory=dict)
+    transcripts_that_differ: list[str] = field(default_factory=list)
+    wer: float = 0.0
+    cer: float = 0.0
+    real_time_factor: float = 0.0
+    faults: list[str] = field(default_factory=list)
+
+    def note(self, what: str, difference: float, clip: str) -> None:
+        if difference > getattr(self, what) or math.isnan(difference):  # NaN stays: nothing is greater
+            setattr(self, what, difference)
+            self.where[what] = clip
+
+
+class Runner:
+    """An exported model on LiteRT, one thread; features and network run each by itself, as in the clients."""
+
+    def __init__(self, model: bytes, features: FeatureGeometry, network: NetworkGeometry):
+        self._features, self._network = features, network
+        self._mfcc = _interpreter(part_of(model, ["mfccs"]))
+        self._acoustic = _interpreter(part_of(model, ["logits", "new_state_c", "new_state_h"]))
+        self._in = {d["name"]: d["index"] for d in self._acoustic.get_input_details()}
+        self._out = {d["name"]: d["index"] for d in self._acoustic.get_output_details()}
+        self._n_steps = int(self._acoustic.get_tensor(self._in["input_node"]).shape[1])
+
+    def features(self, windows: np.ndarray) -> np.ndarray:
+        """float32 [frames, window_samples] -> [frames, n_mfcc], a frame a call, as the clients do."""
+        inputs, outputs = self._mfcc.get_input_details()[0]["index"], self._mfcc.get_output_details()[0]["index"]
+        rows = np.zeros((len(windows), self._features.n_mfcc), np.float32)
+        for row, window in zip(rows, windows, strict=True):
+            self._mfcc.set_tensor(inputs, np.ascontiguousarray(window))
+            self._mfcc.invoke()
+            row[:] = self._mfcc.get_tensor(outputs).reshape(-1)
+        return rows
+
+    def probabilities(self, windows: np.ndarray) -> np.ndarray:
+        """float32 [frames, 2 * n_context + 1, n_mfcc] -> [frames, classes], n_steps frames a call."""
+        n = self._network.n_hidden
+        c, h = np.zeros((1, n), np.float32), np.zeros((1, n), np.float32)
+        parts = []
+        for start in range(0, len(windows), self._n_steps):
+            piece = windows[start : start + self._n_steps]
+            batch = np.zeros((1, self._n_steps, *windows.shape[1:]), np.float32)
+            batch[0, : len(piece)] = piece
+            for name, value in (("input_node", batch), ("previous_state_c", c), ("previous_state_h", h)):
+                self._acoustic.set_tensor(self._in[name], value)
+            self._acoustic.invoke()
+            parts.append(self._acoustic.get_tensor(self._out["logits"])[: len(piece)])
+            c, h = (self._acoustic.get_tensor(self._out[name]) for name in ("new_state_c", "new_state_h"))
+        return np.concatenate(parts)
+
+    def from_audio(self, audio: np.ndarray) -> np.ndarray:
+        features = self.features(client_windows(audio, self._features))
+        return self.probabilities(stack_context(features, n_context=self._features.n_context))
+
+    def streamed(self, audio: np.ndarray) -> np.ndarray:
+        """As `from_audio`, with the audio in pieces: a window is computed as soon as its last sample is there."""
+        window, step = self._features.window_samples, self._features.step_samples
+        buffer, skip, rows = np.zeros(0, np.float32), 0, []
+        for start in range(0, len(audio), PIECE_SAMPLES):
+            buffer = np.concatenate([buffer, audio[start : start + PIECE_SAMPLES]])
+            while len(buffer) - skip >= window:
+                rows.append(self.features(buffer[None, skip : skip + window]))
+                skip += step
+            buffer, skip = buffer[skip:], max(skip - len(buffer), 0)
+        last = np.zeros((1, window), np.float32)
+        last[0, : max(len(buffer) - skip, 0)] = buffer[skip : skip + window]
+        features = np.concatenate([*rows, self.features(last)])
+        return self.probabilities(stack_context(features, n_context=self._features.n_context))
+
+
+def _interpreter(model: bytes):
+    from ai_edge_litert.interpreter import Interpreter  # 0.1 s, and only where it is needed
+
+    with _quiet_stderr():
+        interpreter = Interpreter(model_content=model, num_threads=1)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep LiteRT's line about its delegate, which it writes past Python, out of the log; errors are exceptions."""
+    sys.stderr.flush()
+    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(saved)
+        os.close(nowhere)
+
+
+def part_of(model: bytes, outputs: Sequence[str]) -> bytes:
+    """The part of a .tflite that computes the named outputs, as a .tflite of its own.
+
+    LiteRT always runs the whole file; the clients run the features for each frame and the network every n_steps.
+    """
+    whole = schema.ModelT.InitFromObj(schema.Model.GetRootAs(model, 0))
+    graph = whole.subgraphs[0]
+    names = {index: tensor.name.decode() for index, tensor in enumerate(graph.tensors)}
+    wanted = [index for index in graph.outputs if names[index] in outputs]
+    needed, operators = set(map(int, wanted)), []
+    for operator in reversed(graph.operators):
+        if needed & set(map(int, operator.outputs)):
+            needed |= set(map(int, operator.inputs)) | set(map(int, operator.outputs))
+            operators.insert(0, operator)
+    graph.operators, graph.outputs = operators, wanted
+    graph.inputs = [index for index in graph.inputs if int(index) in needed]
+    kept = {int(graph.tensors[index].buffer) for index in needed}
+    for number, buffer in enumerate(whole.buffers):
+        whole.buffers[number] = schema.BufferT()
+        if number in kept and buffer.data is not None:
+            whole.buffers[number] = AlignedBuffer()
+            whole.buffers[number].data = buffer.data.tobytes()
+    builder = flatbuffers.Builder(len(model) + 4096)
+    builder.Finish(whole.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """The result for all models, by "float32" and "int8"."""
+
+    clips: list[str]
+    audio_s: float
+    reference_wer: float
+    reference_cer: float
+    wer_is_judged: bool
+    models: dict[str, ModelParity]
+    max_wer_increase: float
+
+    @property
+    def faults(self) -> list[str]:
+        return [f"{name}: {fault}" for name, model in self.models.items() for fault in model.faults]
+
+    def as_json(self, exported: str) -> dict[str, Any]:
+        models = {}
+        for name, model in self.models.items():
+            models[name] = {
+                "exported": name == exported,
+                "file_bytes": model.file_bytes,
+                "greatest_probability_difference": {
+                    "from_equal_features": model.from_features,
+                    "from_audio": model.from_audio,
+                    "streaming_against_whole_file": model.streamed,
+                },
+                "in_clip": model.where,
+                "transcripts_that_differ": model.transcripts_that_differ,
+                "wer": model.wer,
+                "cer": model.cer,
+                "real_time_factor_on_one_thread": model.real_time_factor,
+            }
+        return {
+            "clips": self.clips,
+            "audio_s": self.audio_s,
+            "checkpoint": {"wer": self.reference_wer, "cer": self.reference_cer},
+            "bounds": {
+                "float32_from_equal_features": MAX_DIFFERENCE_FROM_FEATURES,
+                "float32_from_audio": MAX_DIFFERENCE_FROM_AUDIO,
+                "int8_wer_increase": self.max_wer_increase if self.wer_is_judged else None,
+            },
+            "models": models,
+        }
+
+    def lines(self) -> list[str]:
+        """What the log says."""
+        clips = self.clips[0] if len(self.clips) == 1 else f"{len(self.clips)} clips"
+        said = [
+            f"Parity on {clips}, {self.audio_s:.1f} s; the checkpoint in numpy has WER {self.reference_wer:.4f} "
+            "(greedy, with the clients' last frame)"
+        ]
+        for name, model in self.models.items():
+            said.append(
+                f"  {name:<8}{model.file_bytes / 1e6:7.2f} MB  greatest difference {model.from_features:.1e} from "
+                f"equal features, {model.from_audio:.1e} from audio, {model.streamed:.1e} streaming; "
+                f"{len(model.transcripts_that_differ)} transcripts differ; WER {model.wer:.4f}; "
+                f"real-time factor {model.real_time_factor:.4f} on one thread"
+            )
+        return said
+
+
+def compare(
+    models: Mapping[str, bytes],
+    clips: Sequence[Clip],
+    *,
+    weights: Mapping[str, np.ndarray],
+    alphabet: Alphabet,
+    features: FeatureGeometry,
+    network: NetworkGeometry,
+    exported: str,
+    max_wer_increase: float,
+    wer_is_judged: bool,
+) -> Comparison:
+    """Run every clip through every model and the reference.
+
+    Args:
+        models: bytes of .tflite files, by "float32" and "int8".
+        clips: at least one.
+        weights, alphabet, features, network: of the checkpoint.
+        exported: which of the models is to be exported: the bound of the WER holds for it alone.
+        max_wer_increase: bound of WER(int8) - WER(checkpoint).
+        wer_is_judged: whether `max_wer_increase` is applied: not on a clip that the model was not made for.
+    """
+
+    def text(probabilities: np.ndarray) -> str:
+        return alphabet.decode(DECODERS["greedy"](probabilities, blank=alphabet.blank))
+
+    def report(texts: Sequence[str]) -> SetReport:
+        results = [Result(c.name, c.transcript, said, 0.0) for c, said in zip(clips, texts, strict=True)]
+        return SetReport("parity", tuple(results))
+
+    audio_s = sum(len(clip.audio) for clip in clips) / features.sample_rate
+    stacked = [stack_context(client_features(c.audio, features), n_context=features.n_context) for c in clips]
+    wanted = [softmax(forward(weights, windows, network)[0]) for windows in stacked]
+    reference_report = report([text(p) for p in wanted])
+    figures = {}
+    for name, model in models.items():
+        runner, parity = Runner(model, features, network), ModelParity(len(model))
+        texts, seconds = [], 0.0
+        for clip, windows, reference in zip(clips, stacked, wanted, strict=True):
+            parity.note("from_features", _difference(runner.probabilities(windows), reference), clip.name)
+            began = time.perf_counter()
+            probabilities = runner.from_audio(clip.audio)
+            texts.append(text(probabilities))
+            seconds += time.perf_counter() - began
+            parity.note("from_audio", _difference(probabilities, reference), clip.name)
+            parity.note("streamed", _difference(runner.streamed(clip.audio), probabilities), clip.name)
+            if texts[-1] != text(reference):
+                parity.transcripts_that_differ.append(clip.name)
+                if name == "float32" and not _is_a_tie(probabilities, reference):
+                    parity.faults.append(
+                        f"{clip.name}: its transcript is {texts[-1]!r}, the checkpoint's {text(reference)!r}"
+                    )
+        found = report(texts)
+        parity.wer, parity.cer, parity.real_time_factor = found.wer, found.cer, seconds / max(audio_s, 1e-9)
+        parity.faults += _beyond_bounds(name, parity)
+        increase = found.wer - reference_report.wer
+        if name == exported == "int8" and wer_is_judged and increase > max_wer_increase:
+            parity.faults.append(
+                f"WER {found.wer:.4f} against {reference_report.wer:.4f} of the checkpoint on {len(clips)} clips: "
+                f"{increase:.4f} more, and --export_max_wer_increase is {max_wer_increase:g}"
+            )
+        figures[name] = parity
+    return Comparison(
+        [clip.name for clip in clips], audio_s, reference_report.wer, reference_report.cer, wer_is_judged, figures,
+        max_wer_increase,
+    )  # fmt: skip
+
+
+def _difference(found: np.ndarray, wanted: np.ndarray) -> float:
+    return float(np.max(np.abs(found - wanted)))
+
+
+def _is_a_tie(found: np.ndarray, wanted: np.ndarray) -> bool:
+    """Whether the best classes differ only where the reference has two that are equal within the bound."""
+    best, frames = np.argmax(found, axis=1), np.arange(len(found))
+    return bool(np.all(wanted.max(axis=1) - wanted[frames, best] <= 2 * MAX_DIFFERENCE_FROM_AUDIO))
+
+
+def _beyond_bounds(name: str, parity: ModelParity) -> list[str]:
+    if name != "float32":
+        return []
+    faults = []
+    for what, bound, words in (
+        ("from_features", MAX_DIFFERENCE_FROM_FEATURES, "from equal features"),
+        ("from_audio", MAX_DIFFERENCE_FROM_AUDIO, "from audio"),
+        ("streamed", MAX_DIFFERENCE_FROM_FEATURES, "streaming against whole file"),
+    ):
+        if not getattr(parity, what) <= bound:
+            faults.append(
+                f"{parity.where[what]}: a probability {words} differs by {getattr(parity, what):.2g}, "
+                f"and {bound:g} is allowed"
+            )
+    return faults

@@ -1,0 +1,136 @@
+"""The deployed clients themselves, from PyPI, load our models; in processes of their own, for they may crash."""
+
+import json
+import platform
+import signal
+import subprocess
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import soundfile
+from export.models import SENTENCE, golden_weights, random_model
+from export.test_writer import written
+
+from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.network_geometry import NetworkGeometry
+
+pytestmark = pytest.mark.slow
+
+CLIENT_PROCESS = Path(__file__).with_name("client_process.py")
+CYRILLIC = Alphabet(" абвгдежзийклмнопрстуфхцчшщъыьэюяё")
+LONG = Alphabet([chr(0x4E00 + number) for number in range(300)] + [" "])
+
+
+@dataclass(frozen=True)
+class Wheel:
+    requirement: str
+    python: str
+    platform: str
+    library: str
+    prefix: str
+    version: str
+
+
+WHEELS = {
+    "deepspeech 0.9.3": Wheel(
+        "deepspeech-tflite==0.9.3", "37", "manylinux1_x86_64", "deepspeech/lib/libdeepspeech.so", "DS", "0.9.3"
+    ),
+    "stt 1.4.0": Wheel("stt==1.4.0", "310", "manylinux_2_24_x86_64", "stt/lib/libstt.so", "STT", "1.4.0"),
+}
+
+
+@pytest.fixture(scope="module", params=WHEELS)
+def client(request):
+    """A function that lets a client work with a model, and the name of the client."""
+    if sys.platform != "linux" or platform.machine() != "x86_64":
+        pytest.skip(f"the clients' wheels are for Linux on x86-64, and this is {sys.platform} on {platform.machine()}")
+    wheel = WHEELS[request.param]
+    folder = Path(request.config.cache.mkdir("clients")) / wheel.requirement
+    library = folder / wheel.library
+    if not library.exists():
+        command = [
+            sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps",
+            "--only-binary=:all:", "--python-version", wheel.python, "--implementation", "cp", "--platform",
+            wheel.platform, "--dest", str(folder), wheel.requirement,
+        ]  # fmt: skip
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode != 0:
+            last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
+            pytest.skip(f"pip cannot download {wheel.requirement} here: {last}")
+        (downloaded,) = folder.glob("*.whl")
+        with zipfile.ZipFile(downloaded) as archive:
+            archive.extractall(folder)
+
+    def work(model: Path, audio: Path, scorer: Path | None = None) -> dict:
+        wanted = {"model": str(model), "audio": str(audio), "scorer": str(scorer) if scorer else ""}
+        command = [sys.executable, str(CLIENT_PROCESS), str(library), wheel.prefix, json.dumps(wanted)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+        if done.returncode < 0:
+            pytest.fail(f"{request.param} crashed: {signal.Signals(-done.returncode).name}\n{done.stderr[-2000:]}")
+        assert done.returncode == 0, done.stderr[-2000:]
+        said = json.loads(done.stdout.splitlines()[-1])
+        assert said["version"] == wheel.version
+        return said
+
+    return work
+
+
+@pytest.fixture(scope="module")
+def recording(test_data, tmp_path_factory):
+    """A function that writes LDC93S1 as raw 16-bit samples of a rate."""
+
+    def write(rate: int) -> Path:
+        name = "LDC93S1.wav" if rate == 16000 else f"LDC93S1_pcms16le_1_{rate}.wav"
+        samples, found = soundfile.read(test_data / "ldc93s1" / name, dtype="int16")
+        assert found == rate
+        path = tmp_path_factory.mktemp("audio") / f"{rate}.raw"
+        samples.tofile(path)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize("quantize", [False, True], ids=["float32", "int8"])
+def test_a_client_hears_what_the_model_has_learned(client, test_data, recording, tmp_path, quantize):
+    model = tmp_path / "model.tflite"
+    weights = golden_weights(test_data / "golden")
+    model.write_bytes(written(weights, network=NetworkGeometry(29, 100), quantize=quantize, beam_width=321))
+    said = client(model, recording(16000), test_data / "ldc93s1" / "pruned_lm.scorer")
+    assert said["created"] == 0 and said["sample_rate"] == 16000 and said["beam_width"] == 321
+    assert said["whole"] == said["streamed"] == SENTENCE
+    assert said["scorer"] == 0 and said["with_scorer"] == SENTENCE
+
+
+@pytest.mark.parametrize("n_steps", [1, 32])
+def test_any_number_of_steps_gives_the_same_text(client, test_data, recording, tmp_path, n_steps):
+    model = tmp_path / "model.tflite"
+    weights = golden_weights(test_data / "golden")
+    model.write_bytes(written(weights, network=NetworkGeometry(29, 100), n_steps=n_steps))
+    said = client(model, recording(16000))
+    assert said["created"] == 0 and said["whole"] == said["streamed"] == SENTENCE
+
+
+@pytest.mark.parametrize("quantize", [False, True], ids=["float32", "int8"])
+@pytest.mark.parametrize(
+    "model",
+    [
+        {"alphabet": CYRILLIC},
+        {"alphabet": LONG},
+        {"n_hidden": 2048},
+        {"sample_rate": 8000},
+        {"n_hidden": 1, "n_steps": 1, "relu_clip": 1.5},
+    ],
+    ids=["Cyrillic", "301 characters", "n_hidden 2048", "8 kHz", "the smallest"],
+)
+def test_a_client_takes_any_geometry(client, recording, tmp_path, model, quantize):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(random_model(**model, quantize=quantize, beam_width=20))
+    rate, alphabet = model.get("sample_rate", 16000), model.get("alphabet", Alphabet.english())
+    said = client(path, recording(rate))
+    assert said["created"] == 0 and said["sample_rate"] == rate and said["beam_width"] == 20
+    for text in (said["whole"], said["streamed"]):
+        assert not alphabet.missing(text)
+    assert said["whole"]
