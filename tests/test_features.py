@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 from keras import ops
 
-from deepspeech_training.features import NUM_MEL_FILTERS, dct_matrix, mel_filterbank, mfcc
+from deepspeech_training.features import mfcc
 from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.mel import NUM_MEL_FILTERS, dct_matrix, mel_filterbank
 
 GEOMETRIES = {
     "16 kHz": FeatureGeometry(),

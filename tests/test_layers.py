@@ -10,7 +10,7 @@ import pytest
 PACKAGE = Path(__file__).resolve().parents[1] / "deepspeech_training"
 # From the ground up; a module imports from its own layer and from those before it.
 LAYERS = [
-    {"errors", "version", "console", "config", "features_geometry"},
+    {"errors", "version", "console", "config", "features_geometry", "network_geometry", "mel"},
     {
         "alphabet", "audio", "samples", "metrics", "decoding", "checkpoint_file", "synthetic_speech", "importers",
     },
