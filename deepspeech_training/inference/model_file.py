@@ -32,7 +32,7 @@ OUTPUTS = (
     *(f"metadata_{name}" for name in NUMBERS), "metadata_alphabet",
 )  # fmt: skip
 
-FLOAT32, INT32, STRING = 0, 2, 5
+FLOAT32, INT32, STRING, INT8 = 0, 2, 5, 9
 TYPE_NAMES = {
     0: "float32",
     1: "float16",
@@ -46,27 +46,34 @@ TYPE_NAMES = {
 }
 TYPE_BYTES = {0: 4, 1: 2, 2: 4, 3: 1, 4: 8, 6: 1, 7: 2, 9: 1}
 
-# What DeepSpeech's exporters and ours make networks of, with the slots of their options (code of `struct` by slot).
-# (name, number of the options' type in the schema, fields, least and most inputs, outputs; 0: any number)
+# What DeepSpeech's exporters and ours make networks of.
+# Name; number of the options' type in the schema; options by slot, with their code in `struct` ("v": a vector of
+# int32); fewest and most inputs, outputs (0: any number).
 CUSTOM = 32
 OPERATORS = {
-    0: ("ADD", 11, "bB", 2, 2, 1),
-    2: ("CONCATENATION", 10, "ib", 1, 0, 1),
-    9: ("FULLY_CONNECTED", 8, "bbBBb", 2, 3, 1),
-    14: ("LOGISTIC", 0, "", 1, 1, 1),
-    18: ("MUL", 21, "b", 2, 2, 1),
-    19: ("RELU", 0, "", 1, 1, 1),
-    22: ("RESHAPE", 17, "v", 1, 2, 1),
-    25: ("SOFTMAX", 9, "f", 1, 1, 1),
-    28: ("TANH", 0, "", 1, 1, 1),
-    CUSTOM: ("CUSTOM", 0, "", 1, 2, 1),
-    45: ("STRIDED_SLICE", 32, "iiiiiB", 4, 4, 1),
-    49: ("SPLIT", 35, "i", 2, 2, 0),
-    55: ("MAXIMUM", 39, "", 2, 2, 1),
-    57: ("MINIMUM", 39, "", 2, 2, 1),
-    83: ("PACK", 59, "ii", 1, 0, 1),
-    88: ("UNPACK", 64, "ii", 1, 1, 0),
-}
+    0: ("ADD", 11, {"activation": "b"}, 2, 2, 1),
+    2: ("CONCATENATION", 10, {"axis": "i", "activation": "b"}, 1, 0, 1),
+    9: ("FULLY_CONNECTED", 8, {"activation": "b", "weights_format": "b", "keep_num_dims": "B"}, 2, 3, 1),
+    14: ("LOGISTIC", 0, {}, 1, 1, 1),
+    18: ("MUL", 21, {"activation": "b"}, 2, 2, 1),
+    19: ("RELU", 0, {}, 1, 1, 1),
+    22: ("RESHAPE", 17, {"new_shape": "v"}, 1, 2, 1),
+    25: ("SOFTMAX", 9, {"beta": "f"}, 1, 1, 1),
+    28: ("TANH", 0, {}, 1, 1, 1),
+    CUSTOM: ("CUSTOM", 0, {}, 1, 2, 1),
+    45: (
+        "STRIDED_SLICE", 32,
+        {"begin_mask": "i", "end_mask": "i", "ellipsis_mask": "i", "new_axis_mask": "i", "shrink_axis_mask": "i",
+         "offset": "B"},
+        4, 4, 1,
+    ),
+    49: ("SPLIT", 35, {"num_splits": "i"}, 2, 2, 0),
+    55: ("MAXIMUM", 39, {}, 2, 2, 1),
+    57: ("MINIMUM", 39, {}, 2, 2, 1),
+    83: ("PACK", 59, {"values_count": "i", "axis": "i"}, 1, 0, 1),
+    88: ("UNPACK", 64, {"num": "i", "axis": "i"}, 1, 1, 0),
+}  # fmt: skip
+MOST_ACTIVATION = 5  # of the schema's ActivationFunctionType
 
 
 class ModelError(UserError):
@@ -145,6 +152,7 @@ class _Tensor:
     shape: tuple[int, ...]
     type: int
     data: np.ndarray  # uint8, empty if it is no constant
+    scale: np.ndarray  # of its quantisation, empty if there is none
 
 
 @dataclass(frozen=True)
@@ -152,7 +160,7 @@ class _Operator:
     name: str
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    options: dict[str, int | float]  # of a custom operator
+    options: dict[str, int | float]
 
 
 def _require(condition: bool, otherwise: str) -> None:
@@ -183,6 +191,7 @@ class _Graph:
         self.tensors = [self._tensor(table) for table in graph.tables(0)]
         self.inputs = self._indices(graph.array(1, "<i4"))
         self.outputs = self._indices(graph.array(2, "<i4"))
+        self._unsized: set[int] = set()  # tensors of the features: LiteRT finds their shapes while it runs
         self.operators = [self._operator(table, codes) for table in graph.tables(3)]
         self.producer = self._check_order()
 
@@ -218,7 +227,7 @@ class _Graph:
             not len(signature) or (len(signature) == len(shape) and bool((signature == shape).all())),
             f"tensor {name!r} has a shape that may change",
         )
-        self._check_quantization(name, shape, table.table(4))
+        scale = self._scale(name, shape, kind, table.table(4))
         items = math.prod(shape.tolist())
         _require(items * TYPE_BYTES.get(kind, 1) <= MAX_TENSOR_BYTES, f"tensor {name!r} has {items:,} items")
         if kind == STRING:
@@ -226,21 +235,23 @@ class _Graph:
         elif len(data):
             wanted = items * TYPE_BYTES[kind]
             _require(len(data) == wanted, f"tensor {name!r} has {len(data):,} bytes for {wanted:,}")
-        return _Tensor(name, tuple(shape.tolist()), kind, data)
+        return _Tensor(name, tuple(shape.tolist()), kind, data, scale)
 
     @staticmethod
-    def _check_quantization(name: str, shape: np.ndarray, table: Table | None) -> None:
+    def _scale(name: str, shape: np.ndarray, kind: int, table: Table | None) -> np.ndarray:
         if table is None:
-            return
+            return np.zeros(0, "<f4")
         scale, zero_point, axis = table.array(2, "<f4"), table.array(3, "<i8"), table.number(6, "i")
         table.array(0, "<f4"), table.array(1, "<f4")
         _require(not table.number(4, "B") and not table.has(5), f"tensor {name!r} has a custom quantisation")
         channels = len(scale) if len(scale) > 1 else 0
         _require(
-            len(zero_point) in (0, len(scale)) and bool(np.isfinite(scale).all())
-            and (not channels or (0 <= axis < len(shape) and channels == shape[axis])),
+            len(zero_point) in (0, len(scale)) and bool(np.isfinite(scale).all()) and not zero_point.any()
+            and (not len(scale) or kind == INT8)
+            and (not channels or (axis == 0 and len(shape) > 0 and channels == shape[0])),
             f"tensor {name!r} has a quantisation that does not fit",
         )  # fmt: skip
+        return scale
 
     def _indices(self, values: np.ndarray, *, optional: bool = False) -> tuple[int, ...]:
         least = -1 if optional else 0
@@ -267,15 +278,132 @@ class _Graph:
             not any(len(table.array(slot, "u1")) for slot in (7, 8)) and not any(table.has(s) for s in range(9, 13)),
             f"{name} has parts that none of DeepSpeech's exports has",
         )
-        options = table.table(4)
-        _require(options is None or table.number(3, "B") != 0, f"{name} with options of no type")
-        for slot, field in enumerate(fields if options else ""):
-            if field == "v":
-                options.array(slot, "<i4")
-            else:
-                options.number(slot, field)
+        table_of_options = table.table(4)
+        _require(table_of_options is None or table.number(3, "B") != 0, f"{name} with options of no type")
+        options: dict[str, int | float] = {}
+        for slot, (option, field) in enumerate(fields.items()):
+            if field != "v":
+                options[option] = table_of_options.number(slot, field) if table_of_options else 0
+            elif table_of_options:
+                table_of_options.array(slot, "<i4")
         custom_options = table.array(5, "u1").tobytes()
-        return _Operator(name, inputs, outputs, read_flexbuffer_map(custom_options) if code == CUSTOM else {})
+        if code == CUSTOM:
+            options = read_flexbuffer_map(custom_options)
+        operator = _Operator(name, inputs, outputs, options)
+        _require(
+            0 <= options.get("activation", 0) <= MOST_ACTIVATION and self._shapes_fit(operator),
+            f"{name} -> {self.tensors[outputs[0]].name!r}: types, shapes or options do not fit together",
+        )
+        return operator
+
+    def _shapes_fit(self, operator: _Operator) -> bool:
+        """Whether an operator turns its inputs into outputs of the types and shapes that the file says.
+
+        LiteRT would believe the file. The features have shapes that it finds while it runs, so they pass.
+        """
+        name, options = operator.name, operator.options
+        tensors = [self.tensors[index] if index >= 0 else None for index in operator.inputs]
+        outputs = [self.tensors[index] for index in operator.outputs]
+        out, first = outputs[0], tensors[0]
+        if name in ("AudioSpectrogram", "Mfcc"):
+            self._unsized |= set(operator.outputs)
+            return all(tensor.type == (INT32 if i else FLOAT32) for i, tensor in enumerate(tensors))
+        if name == "RESHAPE":
+            if operator.inputs[0] in self._unsized:
+                self._unsized |= set(operator.outputs)
+                return first.type == out.type == FLOAT32 and (
+                    len(tensors) == 1 or self._integers(tensors[1]) is not None
+                )
+            if len(tensors) == 2:
+                wanted = self._integers(tensors[1])
+                if wanted is None or len(wanted) != len(out.shape):
+                    return False
+                if any(want not in (-1, have) for want, have in zip(wanted, out.shape, strict=True)):
+                    return False
+            return first.type == out.type and math.prod(first.shape) == math.prod(out.shape)
+        if any(index in self._unsized for index in operator.inputs):
+            return False
+        if any(tensor.type != FLOAT32 for tensor in outputs):
+            return False
+        if name == "FULLY_CONNECTED":
+            return self._dense_fits(tensors, out, options)
+        if name == "SPLIT":
+            axis, values = self._integers(first), tensors[1]
+            if axis is None or len(axis) != 1 or not 0 <= axis[0] < len(values.shape) or values.type != FLOAT32:
+                return False
+            parts = list(values.shape)
+            parts[axis[0]] //= len(outputs)
+            return (
+                options["num_splits"] == len(outputs) and values.shape[axis[0]] % len(outputs) == 0
+                and all(output.shape == tuple(parts) for output in outputs)
+            )  # fmt: skip
+        if name == "STRIDED_SLICE":
+            return first.type == FLOAT32 and self._slice_fits(tensors, out, options)
+        if any(tensor.type != FLOAT32 for tensor in tensors):
+            return False
+        if name in ("LOGISTIC", "TANH", "RELU", "SOFTMAX"):
+            return first.shape == out.shape
+        if name in ("ADD", "MUL", "MINIMUM", "MAXIMUM"):
+            try:
+                return np.broadcast_shapes(first.shape, tensors[1].shape) == out.shape
+            except ValueError:
+                return False
+        axis = options["axis"]
+        if name == "CONCATENATION":
+            if not 0 <= axis < len(out.shape) or any(len(tensor.shape) != len(out.shape) for tensor in tensors):
+                return False
+            joined = list(first.shape)
+            joined[axis] = sum(tensor.shape[axis] for tensor in tensors)
+            rests = {tensor.shape[:axis] + tensor.shape[axis + 1 :] for tensor in tensors}
+            return len(rests) == 1 and tuple(joined) == out.shape
+        # PACK and UNPACK: many tensors on the one side, one with a further axis on the other.
+        many, whole = (tensors, out) if name == "PACK" else (outputs, first)
+        return (
+            options["values_count" if name == "PACK" else "num"] == len(many) and 0 <= axis < len(whole.shape)
+            and whole.shape[axis] == len(many)
+            and all(part.shape == whole.shape[:axis] + whole.shape[axis + 1 :] for part in many)
+        )  # fmt: skip
+
+    @staticmethod
+    def _integers(tensor: _Tensor) -> list[int] | None:
+        """The values of a constant int32 tensor, else None."""
+        return tensor.data.view("<i4").tolist() if tensor.type == INT32 and len(tensor.data) else None
+
+    @staticmethod
+    def _dense_fits(tensors: list[_Tensor | None], out: _Tensor, options: dict[str, int | float]) -> bool:
+        values, weights, bias = (*tensors, None)[:3]
+        if values.type != FLOAT32 or weights.type not in (FLOAT32, INT8) or len(weights.shape) != 2:
+            return False
+        num_out, num_in = weights.shape
+        items = math.prod(values.shape)
+        return (
+            options["weights_format"] == 0 and len(weights.data) > 0 and num_in > 0 and items % num_in == 0
+            and (weights.type == FLOAT32 or len(weights.scale) in (1, num_out))
+            and (bias is None or (bias.type == FLOAT32 and bias.shape == (num_out,)))
+            and out.shape == ((*values.shape[:-1], num_out) if options["keep_num_dims"] else (items // num_in, num_out))
+            and (not options["keep_num_dims"] or values.shape[-1:] == (num_in,))
+        )  # fmt: skip
+
+    def _slice_fits(self, tensors: list[_Tensor], out: _Tensor, options: dict[str, int | float]) -> bool:
+        values = tensors[0]
+        begin, end, strides = (self._integers(tensor) or [] for tensor in tensors[1:])
+        axes = len(values.shape)
+        if not len(begin) == len(end) == len(strides) == axes or 0 in strides:
+            return False
+        if options["ellipsis_mask"] or options["new_axis_mask"] or options["offset"]:
+            return False
+        index: list[int | slice] = []
+        for axis in range(axes):
+            if options["shrink_axis_mask"] >> axis & 1:
+                at = 0 if options["begin_mask"] >> axis & 1 else begin[axis]
+                if not 0 <= at < values.shape[axis] or strides[axis] != 1:
+                    return False
+                index.append(at)
+            else:
+                first = None if options["begin_mask"] >> axis & 1 else begin[axis]
+                last = None if options["end_mask"] >> axis & 1 else end[axis]
+                index.append(slice(first, last, strides[axis]))
+        return np.broadcast_to(np.float32(0), values.shape)[tuple(index)].shape == out.shape
 
     def _check_order(self) -> dict[int, _Operator]:
         """Everything is computed before it is used, and once."""
