@@ -289,17 +289,21 @@ class _Graph:
         custom_options = table.array(5, "u1").tobytes()
         if code == CUSTOM:
             options = read_flexbuffer_map(custom_options)
-        operator = _Operator(name, inputs, outputs, options)
-        _require(
-            0 <= options.get("activation", 0) <= MOST_ACTIVATION and self._shapes_fit(operator),
-            f"{name} -> {self.tensors[outputs[0]].name!r}: types, shapes or options do not fit together",
-        )
-        return operator
+        return _Operator(name, inputs, outputs, options)
+
+    def check_shapes(self) -> None:
+        """Every operator's inputs, options and outputs fit together; LiteRT would believe the file."""
+        for operator in self.operators:
+            _require(
+                0 <= operator.options.get("activation", 0) <= MOST_ACTIVATION and self._shapes_fit(operator),
+                f"{operator.name} -> {self.tensors[operator.outputs[0]].name!r}: "
+                "types, shapes or options do not fit together",
+            )
 
     def _shapes_fit(self, operator: _Operator) -> bool:
         """Whether an operator turns its inputs into outputs of the types and shapes that the file says.
 
-        LiteRT would believe the file. The features have shapes that it finds while it runs, so they pass.
+        The features have shapes that it finds while it runs, so they pass.
         """
         name, options = operator.name, operator.options
         tensors = [self.tensors[index] if index >= 0 else None for index in operator.inputs]
@@ -505,6 +509,7 @@ def _describe(graph: _Graph) -> dict:
     )
     _require(graph.tensors[outputs["mfccs"]].type == FLOAT32, "mfccs is not float32")
     _check_features(graph, outputs["mfccs"], inputs["input_samples"], geometry)
+    graph.check_shapes()
     return {
         "geometry": geometry, "n_steps": n_steps, "n_cell": n_cell, "beam_width": numbers["beam_width"],
         "labels": labels,
