@@ -268,9 +268,11 @@ class _Graph:
         name = custom or name
         inputs = self._indices(table.array(1, "<i4"), optional=True)
         outputs = self._indices(table.array(2, "<i4"))
+        # Only the bias of a dense layer may be left out, as index -1.
+        needed = inputs[:2] if name == "FULLY_CONNECTED" else inputs
         _require(
-            least <= len(inputs) <= (most or len(inputs))
-            and all(i >= 0 for i in inputs[:2]) and len(outputs) == (num_outputs or len(outputs)) >= 1,
+            least <= len(inputs) <= (most or len(inputs)) and all(index >= 0 for index in needed)
+            and len(outputs) == (num_outputs or len(outputs)) >= 1,
             f"{name} with {len(inputs)} inputs and {len(outputs)} outputs",
         )  # fmt: skip
         _require(table.number(3, "B") in (0, options_type), f"{name} with options of another operator")
