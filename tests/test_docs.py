@@ -13,7 +13,7 @@ from deepspeech_training.config import FLAGS, OBSOLETE, TO_COME, parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.engine.checkpoints import CheckpointFolder
 from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.inference import cli, evaluate
+from deepspeech_training.inference import cli, evaluate, transcribe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -98,7 +98,7 @@ def test_the_commands_of_a_page_have_flags_that_are_read(page, tmp_path, monkeyp
 def test_every_flag_that_a_page_mentions_exists(page):
     known = {*FLAGS, *OBSOLETE, *(name for family in TO_COME.values() for name in family), *NOT_IN_THE_TABLES}
     known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool}
-    for parser in (cli._parser(), evaluate._parser()):
+    for parser in (cli._parser(), evaluate._parser(), transcribe._parser()):
         known |= {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
     mentioned = set(re.findall(r"(?<![\w-])--([a-z]\w*)", page.read_text(encoding="utf-8")))
     assert not mentioned - known

@@ -109,7 +109,7 @@ def test_the_programs_in_bin_run_from_anywhere(model_path, clip_path, tmp_path):
         capture_output=True, text=True, check=False, cwd=tmp_path,
     )  # fmt: skip
     assert (finished.returncode, finished.stdout, finished.stderr) == (0, TRANSCRIPT + "\n", "")
-    for program in ("deepspeech", "evaluate_export"):
+    for program in ("deepspeech", "evaluate_export", "transcribe"):
         finished = subprocess.run(
             [sys.executable, ROOT / "bin" / program, "--nonsense"], capture_output=True, text=True, check=False
         )
