@@ -13,6 +13,7 @@ from deepspeech_training.config import FLAGS, OBSOLETE, TO_COME, parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.engine.checkpoints import CheckpointFolder
 from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.inference import cli, evaluate, transcribe
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -73,8 +74,19 @@ def test_the_lines_that_read_a_checkpoint_with_numpy_alone_do_so(trained_folder,
     assert set(re.findall(r"^(?:import|from) (\w+)", snippet, re.MULTILINE)) == {"json", "pathlib", "numpy"}
 
 
+def test_the_lines_that_transcribe_do_so(test_data, tmp_path, monkeypatch, capsys):
+    (tmp_path / "model.tflite").symlink_to(test_data / "golden" / "output_graph_nodrop.tflite")
+    (tmp_path / "clip.wav").symlink_to(test_data / "ldc93s1" / "LDC93S1.wav")
+    monkeypatch.chdir(tmp_path)
+    (snippet,) = blocks(ROOT / "docs" / "inference.md", "python")
+    exec(snippet, {})
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == lines[-1] == "she had your dark suit in greasy wash water all year"
+    assert lines[1] == "'s' 0 0.0"
+
+
 def test_no_other_page_has_python_that_nobody_runs():
-    assert [page.name for page in PAGES if blocks(page, "python")] == ["checkpoints.md"]
+    assert [page.name for page in PAGES if blocks(page, "python")] == ["checkpoints.md", "inference.md"]
 
 
 @pages
@@ -98,6 +110,8 @@ def test_every_flag_that_a_page_mentions_exists(page):
     known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool}
     for benchmark in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'add_argument\("--(\w+)"', benchmark.read_text(encoding="utf-8")))
+    for parser in (cli._parser(), evaluate._parser(), transcribe._parser()):
+        known |= {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
     mentioned = set(re.findall(r"(?<![\w-])--([a-z]\w*)", page.read_text(encoding="utf-8")))
     assert not mentioned - known
 

@@ -20,3 +20,36 @@ def greedy_labels(log_probs: np.ndarray, *, blank: int) -> np.ndarray:
     changed = np.ones(len(best), bool)
     changed[1:] = best[1:] != best[:-1]
     return best[changed & (best != blank)]
+
+
+class GreedyStream:
+    """The same, frame by frame: what was decoded stays, so that a frame costs the same however many came before.
+
+    `labels` and `frames` (where each label's run begins) grow with the text; `confidence` is the sum of the log
+    probabilities of the best path, 0 or less: no probability of the text, and longer clips have lower ones.
+
+    >>> stream = GreedyStream(blank=2)
+    >>> stream.feed(np.eye(3)[[0, 0, 2, 0]] + 1e-9)  # a a - a
+    >>> stream.feed(np.eye(3)[[0, 1]] + 1e-9)  # a b
+    >>> stream.labels, stream.frames
+    ([0, 0, 1], [0, 3, 5])
+    """
+
+    def __init__(self, *, blank: int):
+        self.labels: list[int] = []
+        self.frames: list[int] = []
+        self.confidence = 0.0
+        self._blank = self._last = blank
+        self._num_frames = 0
+
+    def feed(self, probs: np.ndarray) -> None:
+        """Decode further frames; `probs` float [frames, classes], probabilities (not their logarithms)."""
+        best = np.argmax(probs, axis=-1)
+        likeliest = np.maximum(np.max(probs, axis=-1), np.finfo(np.float32).tiny)
+        self.confidence += float(np.sum(np.log(likeliest, dtype=np.float64)))
+        for frame, label in enumerate(best.tolist(), start=self._num_frames):
+            if label not in (self._last, self._blank):
+                self.labels.append(label)
+                self.frames.append(frame)
+            self._last = label
+        self._num_frames += len(best)

@@ -1,0 +1,35 @@
+"""Exported models at work: DeepSpeech's Python API on LiteRT, without TensorFlow.
+
+>>> from deepspeech_training.inference import version
+>>> version() == __import__("deepspeech_training").__version__
+True
+"""
+
+from deepspeech_training.inference.model import (
+    CandidateTranscript,
+    Metadata,
+    Model,
+    NeedsBeamDecoder,
+    Stream,
+    StreamError,
+    TokenMetadata,
+)
+from deepspeech_training.inference.model_file import ModelError
+from deepspeech_training.version import VERSION
+
+__all__ = [
+    "CandidateTranscript",
+    "Metadata",
+    "Model",
+    "ModelError",
+    "NeedsBeamDecoder",
+    "Stream",
+    "StreamError",
+    "TokenMetadata",
+    "version",
+]
+
+
+def version() -> str:
+    """The version of this package."""
+    return VERSION

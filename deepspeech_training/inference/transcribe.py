@@ -1,0 +1,186 @@
+"""The command `transcribe`: audio files, folders of them and lists -> text or JSON, on several processes."""
+
+import argparse
+import json
+import multiprocessing
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepspeech_training.console import Console
+from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError, UserError
+from deepspeech_training.inference.cli import read_int16, to_json, without_delegate_notice
+from deepspeech_training.inference.model import Model
+
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
+SUFFIXES = {"text": ".txt", "json": ".json"}
+
+
+@dataclass(frozen=True)
+class Job:
+    """One audio file, its name in the results, and the file to write (None: stdout)."""
+
+    audio_path: str
+    name: str
+    output: Path | None
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code: 1 if any file could not be transcribed, though the others are."""
+    flags = _parser().parse_args(argv)
+    console = Console()
+    try:
+        if flags.proc < 1:
+            raise FlagError(f"--proc {flags.proc}: it must be 1 or more")
+        jobs = find_jobs(flags.paths, list_path=flags.list, output_dir=flags.output_dir, suffix=SUFFIXES[flags.format])
+        with without_delegate_notice():
+            Model(flags.model, num_threads=1)  # its faults are reported once, before the processes start
+        left = [job for job in jobs if flags.force or job.output is None or not job.output.exists()]
+        if len(left) < len(jobs):
+            console.info(f"{len(jobs) - len(left):,} of {len(jobs):,} files have their result (--force: do them again)")
+        failed = 0
+        with console.progress("Transcribing", total=len(left), unit="files") as progress:
+            for job, (text, fault) in zip(left, _results(flags, left), strict=True):
+                progress.update()
+                if fault is not None:
+                    failed += 1
+                    console.error(fault)
+                elif job.output is None:
+                    print(f"{job.name}\t{text}" if flags.format == "text" and len(jobs) > 1 else text, flush=True)
+                else:
+                    _write(job.output, text)
+    except UserError as error:
+        console.error(str(error))
+        return error.exit_code
+    except BrokenPipeError:  # whoever read stdout has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_RUN
+    except KeyboardInterrupt:
+        return 130
+    if failed:
+        console.error(f"{failed:,} of {len(left):,} files could not be transcribed")
+    return EXIT_RUN if failed else EXIT_OK
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="transcribe", description="Transcribe audio files with an exported model.", allow_abbrev=False,
+        epilog="Example: bin/transcribe --model model.tflite --output_dir transcripts recordings/",
+    )  # fmt: skip
+    parser.add_argument("paths", nargs="*", metavar="PATH", help="audio files, and folders to look for them in")
+    parser.add_argument("--list", metavar="FILE", help="a text file with one path on each line")
+    parser.add_argument("--model", required=True, metavar="FILE", help="the exported model, a .tflite")
+    parser.add_argument(
+        "--format", choices=list(SUFFIXES), default="text", help="text, or JSON with times of the words"
+    )
+    parser.add_argument(
+        "--output_dir", metavar="DIR",
+        help="one file for each audio file, with its folders; those that are there are passed over. Default: stdout",
+    )  # fmt: skip
+    parser.add_argument("--force", action="store_true", help="write results anew that are there")
+    parser.add_argument(
+        "--proc", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one for each core)"
+    )
+    return parser
+
+
+def find_jobs(paths: Sequence[str], *, list_path: str | None, output_dir: str | None, suffix: str) -> list[Job]:
+    """The audio files of files, folders and a list, each once, in their order; folders in the order of names.
+
+    Raises:
+        UserError: there is none, a path does not exist, or two would have the same result file.
+    """
+    paths = list(paths)
+    if list_path is not None:
+        try:
+            paths += [line for line in Path(list_path).read_text(encoding="utf-8").splitlines() if line.strip()]
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(
+                f"--list {list_path}: cannot read it: {getattr(error, 'strerror', None) or error}"
+            ) from error
+    jobs: dict[str, Job] = {}
+    of_output: dict[Path, str] = {}
+    for text in paths:
+        path = Path(text)
+        if path.is_dir():
+            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+            named = [(p, p.relative_to(path)) for p in found]
+        elif path.exists():
+            named = [(path, Path(path.name))]
+        else:
+            raise UserError(f"{text}: there is no such file or folder")
+        for audio_path, name in named:
+            key = str(audio_path.resolve())
+            if key in jobs:
+                continue
+            output = Path(output_dir, f"{name}{suffix}") if output_dir else None
+            if output is not None and of_output.setdefault(output, key) != key:
+                raise UserError(
+                    f"{of_output[output]} and {key} would both be written to {output}\nTranscribe them one by one."
+                )
+            jobs[key] = Job(str(audio_path), str(audio_path), output)
+    if not jobs:
+        raise UserError(f"no audio files to transcribe (looked for {', '.join(sorted(AUDIO_SUFFIXES))})")
+    return list(jobs.values())
+
+
+def _results(flags: argparse.Namespace, jobs: Sequence[Job]) -> Iterator[tuple[str, str | None]]:
+    """(text, None) or ("", fault) of each job, in their order."""
+    paths = [job.audio_path for job in jobs]
+    if not paths:
+        return
+    if flags.proc == 1:
+        _load(flags.model, flags.format)
+        yield from map(_transcribe, paths)
+        return
+    # Spawned, not forked: LiteRT has threads, and a fork would keep only one of them.
+    with ProcessPoolExecutor(
+        min(flags.proc, len(paths)), multiprocessing.get_context("spawn"),
+        initializer=_load, initargs=(flags.model, flags.format),
+    ) as pool:  # fmt: skip
+        try:
+            yield from pool.map(_transcribe, paths)
+        except BrokenProcessPool as error:
+            raise UserError(
+                "A process that transcribes has ended: out of memory?\nTry fewer processes with --proc."
+            ) from error
+
+
+_model: Model  # one for each process
+_format: str
+
+
+def _load(model_path: str, output_format: str) -> None:
+    global _model, _format
+    with without_delegate_notice():
+        _model, _format = Model(model_path, num_threads=1), output_format
+
+
+def _transcribe(audio_path: str) -> tuple[str, str | None]:
+    try:
+        audio = read_int16(audio_path, sample_rate=_model.sampleRate(), console=Console())
+    except UserError as error:
+        return "", str(error).splitlines()[0]
+    if _format == "text":
+        return _model.stt(audio), None
+    answer = {"audio": audio_path, **json.loads(to_json(_model.sttWithMetadata(audio)))}
+    return json.dumps(answer, ensure_ascii=False), None
+
+
+def _write(path: Path, text: str) -> None:
+    """Atomically: a result that is there is whole, which is what resuming relies on."""
+    part = path.with_name(path.name + ".part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part.write_text(text + "\n", encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        raise UserError(f"{path}: cannot write the result: {error.strerror}") from error
+
+
+if __name__ == "__main__":
+    sys.exit(main())

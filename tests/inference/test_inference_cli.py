@@ -1,0 +1,154 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from deepspeech_training.inference import CandidateTranscript, TokenMetadata, cli, evaluate
+
+ROOT = Path(__file__).resolve().parents[2]
+TRANSCRIPT = "she had your dark suit in greasy wash water all year"
+
+
+@pytest.fixture
+def deepspeech(model_path, clip_path, capfd):
+    """A function that runs the command on the clip, with further options; -> exit code, stdout, stderr."""
+
+    def run(*options, audio=clip_path, model=model_path):
+        exit_code = cli.main(["--model", str(model), "--audio", str(audio), *map(str, options)])
+        return exit_code, *capfd.readouterr()
+
+    return run
+
+
+@pytest.mark.parametrize("options", [(), ("--extended",), ("--beam_width", 100), ("--candidate_transcripts", 2)])
+def test_stdout_has_the_text_and_nothing_else(deepspeech, options):
+    assert deepspeech(*options) == (0, TRANSCRIPT + "\n", "")
+
+
+def test_json_has_the_fields_of_the_ancestor(deepspeech):
+    exit_code, out, err = deepspeech("--json", "--candidate_transcripts", 3)
+    (transcript,) = json.loads(out)["transcripts"]
+    assert (exit_code, err) == (0, "")
+    assert transcript.keys() == {"confidence", "words"} and transcript["confidence"] < 0
+    assert [word["word"] for word in transcript["words"]] == TRANSCRIPT.split()
+    starts = [word["start_time"] for word in transcript["words"]]
+    assert starts == sorted(starts) and all(word["duration"] > 0 for word in transcript["words"])
+
+
+def test_words_end_at_the_space_after_them_and_spaces_are_no_words():
+    tokens = tuple(TokenMetadata(text, i, i * 0.5) for i, text in enumerate(" ab  c "))
+    assert cli.words(CandidateTranscript(-1.0, tokens)) == [
+        {"word": "ab", "start_time": 0.5, "duration": 1.0},
+        {"word": "c", "start_time": 2.5, "duration": 0.5},
+    ]
+
+
+@pytest.mark.parametrize("option", ["--stream", "--extended_stream"])
+def test_streaming_prints_each_new_text_and_the_final_one(deepspeech, option):
+    exit_code, out, err = deepspeech(option, 8000)
+    lines = out.splitlines()
+    assert (exit_code, err, lines[-1]) == (0, "", TRANSCRIPT)
+    assert len(lines) > 3 and all(TRANSCRIPT.startswith(line) for line in lines)
+
+
+@pytest.mark.parametrize("name", ["LDC93S1.flac", "LDC93S1.ogg", "LDC93S1_pcms16le_2_44100.wav"])
+def test_any_format_and_rate_is_read_and_a_change_of_rate_is_said_once(deepspeech, test_data, name):
+    exit_code, out, err = deepspeech(audio=test_data / "ldc93s1" / name)
+    assert exit_code == 0 and out.count("\n") == 1 and out.startswith("she had")
+    assert err.count("resampled from 44100 Hz to the model's 16000 Hz") == len(err.splitlines()) == ("44100" in name)
+
+
+def test_the_time_is_said_on_stderr(deepspeech):
+    exit_code, out, err = deepspeech("-t")
+    assert (exit_code, out) == (0, TRANSCRIPT + "\n") and err.startswith("I cpu_time_overall=")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--scorer", "x.scorer"), "comes with the beam decoder"),
+        (("--hot_words", "a:1"), "comes with the beam decoder"),
+        (("--lm_alpha", "0.9"), "comes with the beam decoder"),
+        (("--beam_width", 0), "1 or more"),
+        (("--candidate_transcripts", 0), "1 or more"),
+        (("--stream", 100), "multiple of 160"),
+        (("--extended_stream", -160), "multiple of 160"),
+        (("--stream", 160, "--json"), "exclude each other"),
+    ],
+)
+def test_wrong_options_exit_with_2(deepspeech, options, says):
+    exit_code, out, err = deepspeech(*options)
+    assert (exit_code, out) == (2, "") and says in err
+
+
+def test_wrong_files_exit_with_1(deepspeech, tmp_path, clip_path):
+    assert deepspeech(model=clip_path)[::2] == (1, deepspeech(model=clip_path)[2])
+    assert "not a .tflite" in deepspeech(model=clip_path)[2]
+    exit_code, out, err = deepspeech(audio=tmp_path / "missing.wav")
+    assert (exit_code, out) == (1, "") and "missing.wav: the file does not exist" in err
+    noise = tmp_path / "noise.wav"
+    noise.write_bytes(b"no audio at all")
+    assert deepspeech(audio=noise)[0] == 1
+    soundfile.write(tmp_path / "nan.wav", np.full(16000, np.nan, np.float32), 16000, subtype="FLOAT")
+    exit_code, _, err = deepspeech(audio=tmp_path / "nan.wav")
+    assert exit_code == 1 and "not finite" in err
+
+
+def test_audio_without_a_sample_is_an_empty_text(deepspeech, tmp_path):
+    soundfile.write(tmp_path / "none.wav", np.zeros(0, np.int16), 16000)
+    assert deepspeech(audio=tmp_path / "none.wav") == (0, "\n", "")
+
+
+def test_the_programs_in_bin_run_from_anywhere(model_path, clip_path, tmp_path):
+    finished = subprocess.run(
+        [sys.executable, ROOT / "bin" / "deepspeech", "--model", model_path, "--audio", clip_path],
+        capture_output=True, text=True, check=False, cwd=tmp_path,
+    )  # fmt: skip
+    assert (finished.returncode, finished.stdout, finished.stderr) == (0, TRANSCRIPT + "\n", "")
+    for program in ("deepspeech", "evaluate_export", "transcribe"):
+        finished = subprocess.run(
+            [sys.executable, ROOT / "bin" / program, "--nonsense"], capture_output=True, text=True, check=False
+        )
+        assert finished.returncode == 2 and finished.stdout == "" and "usage" in finished.stderr
+
+
+@pytest.fixture
+def test_csv(tmp_path, clip, clip_path):
+    soundfile.write(tmp_path / "half.flac", clip[:23000], 16000)
+    path = tmp_path / "test.csv"
+    path.write_text(
+        "wav_filename,wav_filesize,transcript\n"
+        f"{clip_path},0,{TRANSCRIPT}\nhalf.flac,0,she had your dark\nmissing.wav,0,nothing\n",
+        encoding="utf-8",
+    )
+    return path
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_an_export_is_evaluated_and_unusable_clips_are_left_out(model_path, test_csv, tmp_path, capfd, processes):
+    arguments = ["--model", model_path, "--csv", test_csv, "--proc", processes, "--dump", tmp_path / "dumped"]
+    assert evaluate.main([str(argument) for argument in arguments]) == 0
+    out, err = capfd.readouterr()
+    assert "(2 clips)" in out and TRANSCRIPT in out
+    assert "row 4: " in err and "does not exist" in err and "1 of 3 rows are left out" in err
+    references = (tmp_path / "dumped.txt").read_text(encoding="utf-8").splitlines()
+    hypotheses = (tmp_path / "dumped.out").read_text(encoding="utf-8").splitlines()
+    assert references == [TRANSCRIPT, "she had your dark"] and hypotheses[0] == TRANSCRIPT
+    assert hypotheses[1].startswith("she had your dark")
+
+
+def test_an_evaluation_that_cannot_be_says_why(model_path, tmp_path, capfd):
+    empty = tmp_path / "empty.csv"
+    empty.write_text("wav_filename,wav_filesize,transcript\n", encoding="utf-8")
+    for arguments, exit_code, says in (
+        (["--model", model_path, "--csv", empty], 1, "no rows"),
+        (["--model", empty, "--csv", empty], 1, "not a .tflite"),
+        (["--model", model_path, "--csv", empty, "--proc", 0], 2, "--proc 0"),
+        (["--model", model_path, "--csv", empty, "--scorer", "x"], 2, "comes with the beam decoder"),
+    ):
+        assert evaluate.main([str(argument) for argument in arguments]) == exit_code
+        assert says in capfd.readouterr().err
