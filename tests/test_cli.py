@@ -53,14 +53,14 @@ def files(corpus: Path, kind: str) -> str:
 
 @pytest.fixture(scope="module")
 def trained(corpus, tmp_path_factory):
-    """One call that trains, tests and transcribes; its folder and what it said."""
+    """One call that trains, tests, exports and transcribes; its folder and what it said."""
     folder = tmp_path_factory.mktemp("trained")
     result = run(
         "--train_files", corpus / "train.csv", "--dev_files", files(corpus, "dev"), "--test_files",
         files(corpus, "test"), *SMALL, "--train_batch_size", 4, "--dev_batch_size", 2, "--test_batch_size", 3,
         "--epochs", 3, "--report_count", 1, "--checkpoint_dir", folder / "checkpoints", "--summary_dir",
         folder / "summaries", "--test_output_file", folder / "tested.json", "--one_shot_infer",
-        corpus / "test-a-02.wav",
+        corpus / "test-a-02.wav", "--export_dir", folder / "export", "--export_max_wer_increase", 9,
     )  # fmt: skip
     assert result.code == 0, result.err
     return folder, result
@@ -81,7 +81,7 @@ def test_help_and_version_do_not_import_tensorflow():
 def test_wrong_calls_end_with_a_message_and_no_traceback(corpus, tmp_path):
     train = corpus / "train.csv"
     for flags, code, message in (
-        ((), 2, "there is nothing to do: give --train_files, --test_files or --one_shot_infer"),
+        ((), 2, "there is nothing to do: give --train_files, --test_files, --export_dir or --one_shot_infer"),
         (("--train_files", train, "--epochs", 0), 2, "there is nothing to do"),
         (("--train_file", train), 2, "unknown flag --train_file; did you mean --train_files"),
         (("--train_files", train, "--epochs", "many"), 2, "--epochs many: must be a whole number"),
@@ -143,6 +143,15 @@ def test_the_log_of_events_is_json_and_the_folder_is_tidy(trained):
     assert all(isinstance(e["time"], float) for e in log)
     assert_log_is_whole(folder / "checkpoints", 3)
     assert_tidy(folder / "checkpoints", max_to_keep=5)
+
+
+def test_the_best_checkpoint_is_exported_and_compared_on_the_clips_of_the_tests(trained):
+    folder, result = trained
+    report = json.loads((folder / "export" / "parity.json").read_text())
+    assert len(report["clips"]) == 6 and Path(report["checkpoint_file"]).name.startswith("best-")
+    assert report["models"]["float32"]["greatest_probability_difference"]["from_audio"] < 1e-3
+    assert (folder / "export" / "output_graph.tflite").exists()
+    assert f"I Exported {folder / 'export' / 'output_graph.tflite'}" in result.err
 
 
 def test_the_test_output_file_has_every_clip_of_every_test_file(corpus, trained):

@@ -154,6 +154,7 @@ def test_the_trainer_runs_in_the_project_root_with_the_flags_of_the_smoke_test(s
         "--n_hidden": "100",
         "--epochs": "300",
         "--dropout_rate": "0",
+        "--report_count": "1",
     }
     assert smoke.note["cwd"] == str(ROOT)
 

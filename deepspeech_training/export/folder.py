@@ -24,7 +24,7 @@ import numpy as np
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.audio import read_audio
+from deepspeech_training.audio import AudioError, read_audio
 from deepspeech_training.config import FLAGS, CardFlags, ExportFlags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
@@ -152,11 +152,19 @@ class ExportFolder:
             return [parity.Clip("the clip of the package", audio, TRANSCRIPT)]
         clips, audio_s = [], 0.0
         for sample in samples:
-            clip = parity.Clip(sample.id, read_audio(sample.path, sample_rate=rate), sample.transcript)
+            try:
+                clip = parity.Clip(sample.id, read_audio(sample.path, sample_rate=rate), sample.transcript)
+            except AudioError as error:  # the check before has read only the header
+                self._console.warn(f"{sample.id} ({sample.path}) is left out of the comparison: {error}")
+                continue
             audio_s += len(clip.audio) / rate
             if clips and audio_s > parity.MAX_AUDIO_S:
                 break
             clips.append(clip)
+        if not clips:
+            raise UserError(
+                "None of the clips of --test_files can be read, so there is nothing to compare the model on"
+            )
         return clips
 
     def _card_text(self) -> str:

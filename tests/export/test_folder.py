@@ -12,6 +12,7 @@ import pytest
 from export.models import SENTENCE, golden_weights, random_weights, save_checkpoint
 
 from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.audio import AudioError
 from deepspeech_training.checkpoint_file import write_atomically
 from deepspeech_training.cli import export_main, main
 from deepspeech_training.export import folder as folder_module
@@ -97,6 +98,25 @@ def test_a_trained_model_is_compared_on_the_test_set(test_data, tmp_path, capsys
         assert model["greatest_probability_difference"]["streaming_against_whole_file"] == 0
     assert report["models"]["float32"]["greatest_probability_difference"]["from_audio"] < 1e-4
     assert report["models"]["int8"]["greatest_probability_difference"]["from_audio"] < 0.1
+
+
+def test_a_clip_that_cannot_be_read_any_more_is_named_and_left_out(export, corpus, tmp_path, monkeypatch):
+    path = corpus(["one", "two"])
+    real = folder_module.read_audio
+
+    def read(name, *, sample_rate):
+        if name.endswith("0.wav") or len(broken) > 1:
+            raise AudioError("damaged")
+        return real(name, sample_rate=sample_rate)
+
+    broken = ["0"]
+    monkeypatch.setattr(folder_module, "read_audio", read)
+    code, log = export("--test_files", path, "--export_max_wer_increase", 9)
+    assert code == 0 and "train.csv:2" in log and "is left out of the comparison: damaged" in log
+    assert json.loads((tmp_path / "out/parity.json").read_text())["clips"] == ["train.csv:3"]
+    broken.append("1")
+    code, log = export("--test_files", path, "--remove_export")
+    assert code == 1 and "None of the clips of --test_files can be read" in log
 
 
 def test_the_card_has_the_fields_of_deepspeech(export, tmp_path):
