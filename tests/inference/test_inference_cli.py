@@ -101,6 +101,9 @@ def test_wrong_files_exit_with_1(deepspeech, tmp_path, clip_path):
 def test_audio_without_a_sample_is_an_empty_text(deepspeech, tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0, np.int16), 16000)
     assert deepspeech(audio=tmp_path / "none.wav") == (0, "\n", "")
+    (tmp_path / "zero_bytes.wav").touch()
+    exit_code, out, err = deepspeech(audio=tmp_path / "zero_bytes.wav")
+    assert (exit_code, out) == (1, "") and "0 bytes" in err
 
 
 def test_the_programs_in_bin_run_from_anywhere(model_path, clip_path, tmp_path):
