@@ -133,8 +133,8 @@ def read_int16(path: str, *, sample_rate: int, console: Console) -> np.ndarray:
         info = read_audio_info(path)
         audio = read_audio(path, sample_rate=sample_rate)
     except AudioError as error:
-        if error.code == "empty_audio" and "0 bytes" not in error.reason:
-            return np.zeros(0, np.int16)  # a clip without a sample has an empty text
+        if error.reason == "it holds no audio":  # a whole file without a sample has an empty text
+            return np.zeros(0, np.int16)
         raise UserError(f"{path}: {error}\nGive --audio a WAV, FLAC, Ogg Vorbis, Opus or MP3 file.") from error
     if info.sample_rate != sample_rate:
         console.warn(f"{path}: resampled from {info.sample_rate} Hz to the model's {sample_rate} Hz")

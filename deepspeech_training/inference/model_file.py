@@ -217,7 +217,7 @@ class _Graph:
         name, shape, kind = table.text(3), table.array(0, "<i4"), table.number(1, "b")
         data = self._buffer_at(table.number(2, "I"))
         _require(kind in TYPE_NAMES, f"tensor {name!r} is of type {kind}")
-        _require(len(shape) <= 6 and bool((shape >= 0).all()), f"tensor {name!r} has the shape {shape.tolist()}")
+        _require(len(shape) <= 6 and bool((shape > 0).all()), f"tensor {name!r} has the shape {shape.tolist()}")
         _require(
             not table.number(5, "B") and not table.has(6) and not table.has(9),
             f"tensor {name!r} is a variable or sparse, as none of DeepSpeech's exports has",
@@ -265,7 +265,7 @@ class _Graph:
         _require(index < len(codes), f"operator code {index} of {len(codes)}")
         code, custom = codes[index]
         name, options_type, fields, least, most, num_outputs = OPERATORS[code]
-        name = custom or name
+        name = custom if code == CUSTOM else name
         inputs = self._indices(table.array(1, "<i4"), optional=True)
         outputs = self._indices(table.array(2, "<i4"))
         # Only the bias of a dense layer may be left out, as index -1.
@@ -305,7 +305,7 @@ class _Graph:
     def _shapes_fit(self, operator: _Operator) -> bool:
         """Whether an operator turns its inputs into outputs of the types and shapes that the file says.
 
-        The features have shapes that it finds while it runs, so they pass.
+        The features have shapes that LiteRT finds while it runs, so they pass.
         """
         name, options = operator.name, operator.options
         tensors = [self.tensors[index] if index >= 0 else None for index in operator.inputs]

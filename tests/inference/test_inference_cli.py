@@ -55,11 +55,15 @@ def test_streaming_prints_each_new_text_and_the_final_one(deepspeech, option):
     assert len(lines) > 3 and all(TRANSCRIPT.startswith(line) for line in lines)
 
 
-@pytest.mark.parametrize("name", ["LDC93S1.flac", "LDC93S1.ogg", "LDC93S1_pcms16le_2_44100.wav"])
-def test_any_format_and_rate_is_read_and_a_change_of_rate_is_said_once(deepspeech, test_data, name):
+@pytest.mark.parametrize(
+    ("name", "rate"), [("LDC93S1.flac", 16000), ("LDC93S1.ogg", 8000), ("LDC93S1_pcms16le_2_44100.wav", 44100)]
+)
+def test_any_format_and_rate_is_read_and_a_change_of_rate_is_said_once(deepspeech, test_data, name, rate):
     exit_code, out, err = deepspeech(audio=test_data / "ldc93s1" / name)
     assert exit_code == 0 and out.count("\n") == 1 and out.startswith("she had")
-    assert err.count("resampled from 44100 Hz to the model's 16000 Hz") == len(err.splitlines()) == ("44100" in name)
+    said = err.splitlines()
+    assert len(said) == (rate != 16000)
+    assert all(f"resampled from {rate} Hz to the model's 16000 Hz" in line for line in said)
 
 
 def test_the_time_is_said_on_stderr(deepspeech):
@@ -101,6 +105,9 @@ def test_wrong_files_exit_with_1(deepspeech, tmp_path, clip_path):
 def test_audio_without_a_sample_is_an_empty_text(deepspeech, tmp_path):
     soundfile.write(tmp_path / "none.wav", np.zeros(0, np.int16), 16000)
     assert deepspeech(audio=tmp_path / "none.wav") == (0, "\n", "")
+    (tmp_path / "zero_bytes.wav").touch()
+    exit_code, out, err = deepspeech(audio=tmp_path / "zero_bytes.wav")
+    assert (exit_code, out) == (1, "") and "0 bytes" in err
 
 
 def test_the_programs_in_bin_run_from_anywhere(model_path, clip_path, tmp_path):
