@@ -39,7 +39,7 @@ def clip(clip_path):
 def fresh_python():
     """A function that runs Python source in a process of its own and returns the finished process."""
 
-    def run(source: str, *arguments, timeout: float = 60):
+    def run(source: str, *arguments, timeout: float = 300):
         return subprocess.run(
             [sys.executable, "-c", source, *map(str, arguments)], capture_output=True, text=True, check=False,
             timeout=timeout, cwd=ROOT,

