@@ -34,8 +34,8 @@ from deepspeech_training.network_geometry import NetworkGeometry
 # Bounds of the greatest difference of a probability between the float32 model and the reference.
 MAX_DIFFERENCE_FROM_FEATURES = 1e-5
 # From audio the features differ too: where a band is empty (8 kHz recordings at 16 kHz), the rounding of the Fourier
-# transform stands alone under the logarithm. Spoken digits so resampled gave up to 7.5e-3 with equal transcripts; speech
-# that fills the band stays below 1e-5.
+# transform stands alone under the logarithm. Spoken digits so resampled gave up to 7.5e-3 with equal transcripts;
+# speech that fills the band stays below 1e-5.
 MAX_DIFFERENCE_FROM_AUDIO = 5e-2
 TIE = 2e-3  # two classes this close may change places
 MAX_AUDIO_S = 120.0  # of all clips after the first, so that the largest networks are compared within minutes
