@@ -4,7 +4,9 @@ On a terminal progress is a bar; elsewhere (a log file, `docker logs`, CI) it is
 without carriage returns or colour.
 """
 
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -89,3 +91,26 @@ class Console:
             yield progress
         finally:
             progress.close()
+
+
+@contextmanager
+def stderr_without(*phrases: str) -> Iterator[None]:
+    """Keep lines with any of these phrases off stderr that C++ libraries write past Python's own.
+
+    Everything else that is written meanwhile appears afterwards. It swaps the stderr of the whole process.
+    """
+    unwanted = [phrase.encode() for phrase in phrases]
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as held_back:
+        stderr = os.dup(2)
+        os.dup2(held_back.fileno(), 2)
+        try:
+            yield
+        finally:
+            sys.stderr.flush()
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            held_back.seek(0)
+            for line in held_back:
+                if not any(phrase in line for phrase in unwanted):
+                    os.write(2, line)

@@ -1,14 +1,11 @@
 """How many threads and which precision this machine is used with. Nothing here imports TensorFlow at the top."""
 
-import contextlib
 import os
-import sys
-import tempfile
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_training.config import PerformanceFlags
+from deepspeech_training.console import stderr_without
 
 
 def usable_cores() -> int:
@@ -69,26 +66,8 @@ class Machine:
     on_gpu: bool
 
 
-@contextlib.contextmanager
-def without_start_up_chatter() -> Iterator[None]:
-    """Keep two kinds of lines off stderr that TensorFlow's libraries write there while they are loaded.
-
-    They come before its own TF_CPP_MIN_LOG_LEVEL is obeyed. Everything else that is written meanwhile appears after.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held_back:
-        stderr = os.dup(2)
-        os.dup2(held_back.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held_back.seek(0)
-            for line in held_back:
-                if b"All log messages before absl::InitializeLog()" not in line and b"oneDNN custom op" not in line:
-                    os.write(2, line)
+# Lines that TensorFlow's libraries write while they are loaded, before they obey TF_CPP_MIN_LOG_LEVEL.
+START_UP_CHATTER = ("All log messages before absl::InitializeLog()", "oneDNN custom op")
 
 
 def set_up(flags: PerformanceFlags) -> Machine:
@@ -100,7 +79,7 @@ def set_up(flags: PerformanceFlags) -> Machine:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
     os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with without_start_up_chatter():
+    with stderr_without(*START_UP_CHATTER):
         from deepspeech_training.engine import tensorflow_backend as backend
 
     intra_op = flags.intra_op_parallelism_threads or usable_cores()

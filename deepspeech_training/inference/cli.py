@@ -4,15 +4,14 @@ import argparse
 import json
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import numpy as np
 
 from deepspeech_training.audio import AudioError, read_audio, read_audio_info
-from deepspeech_training.console import Console
+from deepspeech_training.console import Console, stderr_without
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError, UserError
 from deepspeech_training.inference.model import CandidateTranscript, Metadata, Model
 from deepspeech_training.version import VERSION
@@ -167,26 +166,9 @@ def words(transcript: CandidateTranscript) -> list[dict[str, str | float]]:
     return found
 
 
-@contextmanager
-def without_delegate_notice() -> Iterator[None]:
-    """Keep LiteRT's "Created ... delegate" off stderr; all else that is written meanwhile appears after.
-
-    For the commands alone: it swaps the stderr of the whole process.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as held_back:
-        stderr = os.dup(2)
-        os.dup2(held_back.fileno(), 2)
-        try:
-            yield
-        finally:
-            sys.stderr.flush()
-            os.dup2(stderr, 2)
-            os.close(stderr)
-            held_back.seek(0)
-            for line in held_back:
-                if b"XNNPACK delegate" not in line:
-                    os.write(2, line)
+def without_delegate_notice() -> AbstractContextManager[None]:
+    """Keep LiteRT's "Created ... delegate" off stderr; for the commands alone."""
+    return stderr_without("XNNPACK delegate")
 
 
 if __name__ == "__main__":
