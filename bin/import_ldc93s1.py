@@ -4,6 +4,8 @@
 import sys
 from pathlib import Path
 
+import _venv  # noqa: F401
+
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from deepspeech_training.importers.ldc93s1 import main

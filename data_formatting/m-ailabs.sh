@@ -1,0 +1,9 @@
+#!/usr/bin/env bash
+# M-AILABS to train.csv, dev.csv and test.csv on the volume.
+#
+#   data_formatting/m-ailabs.sh ARCHIVE_OR_FOLDER [any flags of bin/import_m-ailabs.py]
+set -euo pipefail
+source "$(dirname -- "${BASH_SOURCE[0]}")/_run.sh"
+
+(($# > 0)) || usage
+run_importer import_m-ailabs.py "$@"

@@ -1,0 +1,135 @@
+"""Common Voice, releases 4 to 25 and deltas: a folder, or the archive as it is downloaded.
+
+Columns by release: https://github.com/common-voice/cv-dataset. All that is needed is `path` and `sentence`;
+`client_id` names the speaker, and clip_durations.tsv (since 15) tells a truncated clip.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+from deepspeech_training.errors import UserError
+from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.importers.corpus import Corpus, CorpusRow
+from deepspeech_training.importers.source import ends_with
+from deepspeech_training.importers.tables import read_tsv
+
+SETS = ("test", "dev", "train", "validated", "other")  # the ancestor's, and its order
+NOT_TAKEN = ("invalidated",)
+
+
+def common_voice(*, language: str = "", audio_dir: str = "") -> Corpus:
+    """The corpus of one language.
+
+    Args:
+        language: which one, where an archive or folder has several.
+        audio_dir: of the clips, inside the corpus; else `clips` beside the TSVs, or where the TSVs are.
+    """
+    notes: list[str] = []
+
+    def rows(source) -> Iterator[CorpusRow]:
+        folder = find_tsv_dir(source, language)
+        clips = _clips_dir(source, folder, audio_dir)
+        durations = _durations(source, f"{folder}clip_durations.tsv")
+        for set_name in SETS:
+            name = f"{folder}{set_name}.tsv"
+            if source.has(name):
+                yield from _set_rows(source, name, set_name, clips, durations)
+        for set_name in NOT_TAKEN:
+            name = f"{folder}{set_name}.tsv"
+            if source.has(name):
+                count = sum(1 for _ in read_tsv(source, name, ()))
+                notes.append(f"{set_name}.tsv: {count:,} rows are not taken: listeners voted them down")
+
+    name = f"common_voice_{language}" if language else "common_voice"
+    return Corpus(name, rows, ends_with("*.tsv"), notes)
+
+
+def find_tsv_dir(source, language: str) -> str:
+    """The folder of the TSVs inside the source, with a slash at its end ("" is the top).
+
+    Raises:
+        UserError: there is none, or several and no language that tells.
+    """
+    folders = sorted(
+        {
+            str(PurePosixPath(name).parent)
+            for pattern in ("*.tsv", "*/*.tsv", "*/*/*.tsv")
+            for name in source.glob(pattern)
+            if PurePosixPath(name).stem in SETS
+        }
+    )
+    if language and len(folders) > 1:
+        folders = [folder for folder in folders if PurePosixPath(folder).name == language]
+    if not folders:
+        what = f"for the language {language}" if language else "such as validated.tsv or train.tsv"
+        raise UserError(f"{source.label}: there are no TSVs of Common Voice in it, {what}")
+    if len(folders) > 1:
+        listed = ", ".join(PurePosixPath(folder).name or "." for folder in folders[:30])
+        raise UserError(f"{source.label}: it has several languages: {listed}\nName one of them with --language.")
+    return "" if folders[0] == "." else f"{folders[0]}/"
+
+
+def _clips_dir(source, folder: str, audio_dir: str) -> str:
+    if audio_dir:
+        return f"{folder}{audio_dir.rstrip('/')}/"
+    return f"{folder}clips/"
+
+
+def _durations(source, name: str) -> dict[str, float]:
+    """Seconds by clip; 90 bytes a clip."""
+    if not source.has(name):
+        return {}
+    return {
+        fields["clip"]: int(fields["duration[ms]"]) / 1000
+        for _, fields, _ in read_tsv(source, name, ("clip", "duration[ms]"))
+        if fields and fields["duration[ms]"].isdecimal() and len(fields["duration[ms]"]) < 12
+    }
+
+
+def _set_rows(source, name: str, set_name: str, clips: str, durations: dict[str, float]) -> Iterator[CorpusRow]:
+    table = PurePosixPath(name).name
+    for number, fields, fault in read_tsv(source, name, ("path", "sentence")):
+        if fields is None:
+            yield CorpusRow(table, number, "", "", set_name, fault=fault)
+            continue
+        path = fields["path"]
+        if not os.path.splitext(path)[1]:
+            path += ".mp3"  # the first releases left it away
+        audio = path if path.startswith("/") else clips + path
+        fault = "" if fields["path"] else "the column path is empty"
+        yield CorpusRow(
+            table, number, audio, fields["sentence"], set_name, fields.get("client_id", ""),
+            expected_s=durations.get(path), name=path, fault=fault,
+        )  # fmt: skip
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `bin/import_cv2.py`."""
+    parser = importer_parser(
+        "import_cv2.py",
+        "Common Voice to CSVs: bin/import_cv2.py cv-corpus-17.0-2024-03-15-id.tar.gz (or its folder)",
+        source="TSV_DIR",
+    )
+    parser.add_argument(
+        "--audio_dir", metavar="DIR", default="", help="of the clips, counted from the TSVs; else clips"
+    )
+    return run_importer(
+        parser,
+        argv,
+        lambda flags: common_voice(language=flags.language, audio_dir=flags.audio_dir),
+        language=lambda flags: language_of(flags.tsv_dir),
+        source="tsv_dir",
+    )
+
+
+def language_of(path: str) -> str:
+    """The language that the name of an archive or folder of Common Voice ends with, or "".
+
+    >>> language_of("in/cv-corpus-17.0-2024-03-15-zh-CN.tar.gz"), language_of("cv-corpus-6.1-2020-12-11/id/")
+    ('zh-CN', 'id')
+    """
+    name = re.sub(r"(\.tar)?\.\w+$", "", PurePosixPath(path).name)
+    found = re.search(r"(?:^|-)([a-z]{2,3}(?:-[A-Z]{2})?)$", name)
+    return found[1] if found else ""

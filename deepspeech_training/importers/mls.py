@@ -1,0 +1,55 @@
+"""Multilingual LibriSpeech (Pratap and others 2020, openslr.org/94): `mls_LANGUAGE/SET/transcripts.txt`, whose lines
+are `SPEAKER_BOOK_NUMBER<tab>TEXT`, and `SET/audio/SPEAKER/BOOK/SPEAKER_BOOK_NUMBER.flac` (or .opus)."""
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.importers.corpus import Corpus, CorpusRow
+from deepspeech_training.importers.source import ends_with, read_lines
+
+LANGUAGES = {
+    "english": "en", "german": "de", "dutch": "nl", "french": "fr", "spanish": "es", "italian": "it",
+    "portuguese": "pt", "polish": "pl",
+}  # fmt: skip
+
+
+def rows(source) -> Iterator[CorpusRow]:
+    for table in source.glob("**/transcripts.txt"):
+        folder = PurePosixPath(table).parent
+        set_name = folder.name if folder.name in ("train", "dev", "test") else ""
+        for number, line in read_lines(source, table):
+            name, _, text = (line or "").partition("\t")
+            speaker, _, book = name.partition("_")
+            book = book.partition("_")[0]
+            if not (text and book):
+                yield CorpusRow(
+                    table, number, "", "", set_name, fault="it is no SPEAKER_BOOK_NUMBER, tab, text in UTF-8"
+                )
+                continue
+            audio = f"{folder}/audio/{speaker}/{book}/{name}.flac"
+            if not source.has(audio) and source.has(f"{audio[:-5]}.opus"):
+                audio = f"{audio[:-5]}.opus"
+            yield CorpusRow(table, number, audio, text, set_name, speaker)
+
+
+def language_of(paths: Sequence[str]) -> str:
+    """The language of `mls_polish_opus.tar.gz` is pl.
+
+    >>> language_of(["in/mls_polish_opus.tar.gz"])
+    'pl'
+    """
+    found = re.search(r"mls_([a-z]+)", PurePosixPath(paths[0]).name)
+    return LANGUAGES.get(found[1], "") if found else ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `bin/import_mls.py`."""
+    parser = importer_parser("import_mls.py", "Multilingual LibriSpeech to CSVs: bin/import_mls.py mls_polish.tar.gz")
+    return run_importer(
+        parser,
+        argv,
+        lambda flags: Corpus(f"mls_{flags.language}" if flags.language else "mls", rows, ends_with("transcripts.txt")),
+        language=lambda flags: language_of(flags.source),
+    )

@@ -1,0 +1,66 @@
+"""A folder of recordings, each with its text beside it: `a/one.wav` and `a/one.txt`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+from deepspeech_training.errors import FlagError
+from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.importers.corpus import Corpus, CorpusRow
+from deepspeech_training.importers.source import ends_with, read_lines
+
+AUDIO_ENDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".aif", ".aiff", ".sph", ".amr", ".au", ".m4a", ".wv")
+MAX_LINES = 100
+
+
+def text_folder(speaker_level: int = 0, text_end: str = ".txt", name: str = "folder") -> Corpus:
+    """Args:
+    speaker_level: which folder of a path is the speaker, 1 for the first; 0: none is.
+    text_end: of the names of the texts.
+    """
+
+    def rows(source) -> Iterator[CorpusRow]:
+        for audio in source.glob("**/*"):
+            path = PurePosixPath(audio)
+            if path.suffix.lower() not in AUDIO_ENDS:
+                continue
+            folders = path.parts[:-1]
+            speaker = folders[speaker_level - 1] if 0 < speaker_level <= len(folders) else ""
+            text_name = str(path.with_suffix(text_end))
+            if source.has(text_name):
+                text, fault = read_text(source, text_name)
+            else:
+                text, fault = "", f"there is no {PurePosixPath(text_name).name} beside it"
+            yield CorpusRow(audio, 1, audio, text, "", speaker, fault=fault)
+
+    return Corpus(name, rows, ends_with(f"*{text_end}"))
+
+
+def read_text(source, name: str) -> tuple[str, str]:
+    """A short text as one line, and why it cannot be used or ""."""
+    lines = []
+    for number, line in read_lines(source, name):
+        if line is None:
+            return "", f"{name} is not UTF-8"
+        if number > MAX_LINES:
+            return "", f"{name} has more than {MAX_LINES} lines"
+        lines.append(line)
+    return " ".join(lines), ""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `bin/import_folder.py`."""
+    parser = importer_parser(
+        "import_folder.py", "Recordings with a text beside each to CSVs: bin/import_folder.py recordings"
+    )
+    parser.add_argument(
+        "--speaker_level", type=int, default=0, metavar="N", help="the N-th folder of a path is the speaker; 0: none is"
+    )
+    parser.add_argument("--text_end", default=".txt", metavar=".END", help="of the names of the texts; else .txt")
+    parser.add_argument("--name", default="folder", help="of the corpus; else folder")
+    return run_importer(parser, argv, _corpus)
+
+
+def _corpus(flags) -> Corpus:
+    if not flags.text_end.startswith(".") or "/" in flags.text_end or flags.speaker_level < 0:
+        raise FlagError("--text_end must start with a dot, and --speaker_level be 0 or more")
+    return text_folder(flags.speaker_level, flags.text_end.lower(), flags.name)

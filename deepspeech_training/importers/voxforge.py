@@ -1,0 +1,39 @@
+"""VoxForge (voxforge.org): a folder or a .tgz for each submission, `SPEAKER-DATE-ID/`, with `etc/PROMPTS`, whose lines
+are `.../mfc/NAME TEXT`, and the clips in `wav/` or `flac/`."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import PurePosixPath
+
+from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.importers.corpus import Corpus, CorpusRow
+from deepspeech_training.importers.source import ends_with, read_lines
+
+
+def rows(source) -> Iterator[CorpusRow]:
+    for table in source.glob("**/etc/PROMPTS"):
+        folder = PurePosixPath(table).parent.parent
+        speaker = folder.name.split("-")[0]
+        if speaker.lower() == "anonymous":
+            speaker = folder.name  # nobody knows whether two of them are one person
+        for number, line in read_lines(source, table):
+            if line == "":
+                continue
+            name, _, text = (line or "").partition(" ")
+            name = PurePosixPath(name).name
+            if not (name and text):
+                yield CorpusRow(table, number, "", "", "", speaker, fault="it is no name and text in UTF-8")
+                continue
+            wav, flac = f"{folder}/wav/{name}.wav", f"{folder}/flac/{name}.flac"
+            yield CorpusRow(table, number, flac if source.has(flac) else wav, text, "", speaker)
+
+
+CORPUS = Corpus("voxforge", rows, ends_with("prompts"))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command `bin/import_voxforge.py`."""
+    parser = importer_parser(
+        "import_voxforge.py",
+        "VoxForge to CSVs: bin/import_voxforge.py FOLDER, or all its .tgz: bin/import_voxforge.py *.tgz",
+    )
+    return run_importer(parser, argv, lambda flags: CORPUS)

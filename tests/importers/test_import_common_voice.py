@@ -1,0 +1,216 @@
+"""Common Voice: every header that is known, the real delta release, archives, and a kill."""
+
+import os
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+from test_import_corpus import files, read
+
+from deepspeech_training.importers.common_voice import main
+from deepspeech_training.samples import read_rows
+
+ROOT = Path(__file__).resolve().parents[2]
+# github.com/common-voice/cv-dataset: the columns of train, dev, test, validated and other by release.
+HEADERS = {
+    "1 to 4": "client_id path sentence up_votes down_votes age gender accent",
+    "5 to 7": "client_id path sentence up_votes down_votes age gender accent locale segment",
+    "8 to 12": "client_id path sentence up_votes down_votes age gender accents locale segment",
+    "13 to 16": "client_id path sentence up_votes down_votes age gender accents variant locale segment",
+    "17 on": "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale"
+    + " segment",
+}
+
+
+@pytest.fixture
+def release(test_data):
+    return test_data / "commonvoice" / "cv-corpus-13.0-delta-2023-03-09" / "en"
+
+
+def make_release(
+    folder: Path, header: str, make_wav, *, sets=("train", "dev", "test", "validated"), clips=True
+) -> Path:
+    """A release with two clips of one speaker in each set; the clips are WAV inside, as libsndfile does not mind."""
+    columns = header.split()
+    folder.mkdir(parents=True)
+    everything = []
+    for place, set_name in enumerate(("train", "dev", "test")):
+        for number in range(2):
+            values = dict.fromkeys(columns, "") | {"client_id": f"speaker{place}", "sentence": f'Say "{set_name}"!'}
+            values["path"] = f"clip_{set_name}_{number}.mp3"
+            everything.append((set_name, values))
+            if clips:
+                os.rename(make_wav(folder / "x.wav"), _in(folder / "clips" / values["path"]))
+    for set_name in (*sets, "invalidated", "other"):
+        rows = [values for name, values in everything if set_name == "validated" or name == set_name]
+        text = "\t".join(columns) + "".join("\n" + "\t".join(row[column] for column in columns) for row in rows)
+        (folder / f"{set_name}.tsv").write_text(text, encoding="utf-8")  # no newline at its end, as some releases
+    return folder
+
+
+def _in(path: Path) -> Path:
+    path.parent.mkdir(exist_ok=True)
+    return path
+
+
+@pytest.mark.parametrize("version", HEADERS)
+def test_every_header_of_a_release_is_read(version, tmp_path, make_wav, capsys):
+    folder = make_release(tmp_path / "cv-corpus" / "en", HEADERS[version], make_wav)
+    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    printed = capsys.readouterr()
+    assert printed.out.splitlines() == [str(tmp_path / "out" / f"{part}.csv") for part in ("train", "dev", "test")]
+    for part in ("train", "dev", "test"):
+        assert [row["transcript"] for row in read(tmp_path / "out" / f"{part}.csv")] == [f"say {part}"] * 2
+    assert len(read(tmp_path / "out" / "validated.csv")) == 6
+
+
+def test_a_delta_release_without_sets_is_split_by_speaker(tmp_path, make_wav):
+    folder = make_release(tmp_path / "en", HEADERS["13 to 16"], make_wav, sets=("validated",))
+    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    speakers = [
+        {row["client_id"] for row in read(tmp_path / "out" / f"{part}.csv")} for part in ("train", "dev", "test")
+    ]
+    assert sorted(map(len, speakers)) == [1, 1, 1] and len(set.union(*speakers)) == 3
+
+
+@pytest.mark.parametrize("missing", ["path", "sentence"])
+def test_a_missing_column_is_named(missing, tmp_path, make_wav, capsys):
+    header = HEADERS["17 on"].replace(f" {missing} ", " other ")
+    folder = tmp_path / "en"
+    folder.mkdir()
+    (folder / "train.tsv").write_text(header.replace(" ", "\t") + "\n")
+    assert main([str(folder), "--output_dir", str(tmp_path / "out")]) == 1
+    assert f"train.tsv, row 1: no column {missing}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("version", ["cv-corpus-4-2019-12-10", "cv-corpus-19.0-2024-09-13"])
+def test_the_real_headers_without_clips_give_reasons(version, test_data, tmp_path, capsys):
+    folder = test_data / "commonvoice" / "headers" / version / "id"
+    assert main([str(folder), "--output_dir", str(tmp_path / "out")]) == 1
+    error = capsys.readouterr().err
+    assert "no row of the corpus is left" in error and "missing_file" in error and "bad_row" not in error
+    # With clips, all rows that the rules take are kept, in whatever shape they are quoted.
+    shutil.copytree(folder, tmp_path / "id")
+    (tmp_path / "id" / "clips").mkdir()
+    clip = min((test_data / "commonvoice" / "cv-corpus-13.0-delta-2023-03-09" / "en" / "clips").glob("*.mp3"))
+    for table in (tmp_path / "id").glob("*.tsv"):
+        for line in table.read_text(encoding="utf-8").splitlines()[1:]:
+            for name in line.split("\t"):
+                if name.endswith(".mp3"):
+                    shutil.copy(clip, tmp_path / "id" / "clips" / name)
+    (tmp_path / "id" / "clip_durations.tsv").unlink(missing_ok=True)
+    assert main([str(tmp_path / "id"), "--output_dir", str(tmp_path / "out2"), "--workers", "1"]) == 0
+    train = read(tmp_path / "out2" / "train.csv")
+    assert len(train) == 8
+    if "corpus-4" in version:
+        assert train[0]["transcript"] == "cepatlah berangkat ia berujar padaku"
+
+
+def test_the_real_release_adds_up(release, tmp_path, capsys):
+    out = tmp_path / "out"
+    assert main([str(release), "--output_dir", str(out)]) == 0
+    for set_name in ("train", "dev", "test", "validated"):
+        rows = len((release / f"{set_name}.tsv").read_text(encoding="utf-8").splitlines()) - 1
+        rejected = [row for row in read(out / "rejected.csv") if row["source"] == f"{set_name}.tsv"]
+        assert rows == len(read(out / f"{set_name}.csv")) + len(rejected)
+        assert [row.fault for row in read_rows(out / f"{set_name}.csv") if row.fault] == []
+    assert [row["reason_code"] for row in read(out / "rejected.csv")] == ["label_refused"] * 2
+    samples = sum(int(row["wav_filesize"]) - 44 for row in read(out / "validated.csv")) / 2
+    assert samples / 16000 / 3600 == pytest.approx(1.0236, abs=1e-3)
+
+
+def test_an_archive_gives_what_its_folder_gives(release, tmp_path):
+    names = [line.split("\t")[1] for line in (release / "train.tsv").read_text("utf-8").splitlines()[1:]]
+    folder = tmp_path / "cv-corpus-13.0-delta-2023-03-09" / "en"
+    (folder / "clips").mkdir(parents=True)
+    for name in names[:12]:
+        shutil.copy(release / "clips" / name, folder / "clips")
+    lines = (release / "train.tsv").read_text(encoding="utf-8").splitlines(keepends=True)
+    (folder / "validated.tsv").write_text("".join(lines[:15]), encoding="utf-8")  # two clips are not there
+    archive = tmp_path / "cv-corpus-13.0-delta-2023-03-09-en.tar.gz"
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(folder / "clips", "cv-corpus-13.0-delta-2023-03-09/en/clips")  # the clips first: texts come last
+        tar.add(folder / "validated.tsv", "cv-corpus-13.0-delta-2023-03-09/en/validated.tsv")
+    out = [tmp_path / name for name in ("a", "b", "c")]
+    assert main([str(folder), "--output_dir", str(out[0])]) == 0
+    assert main([str(archive), "--output_dir", str(out[1])]) == 0
+    assert (
+        main(
+            [shutil.make_archive(str(tmp_path / "z"), "zip", tmp_path, folder.parent.name), "--output_dir", str(out[2])]
+        )
+        == 0
+    )
+    results = [files(folder) for folder in out]
+    for result in results:
+        for name in ("report.json", "report.html"):
+            result.pop(name, None)
+        result["rejected.csv"] = result["rejected.csv"].replace(b"cv-corpus-13.0-delta-2023-03-09/en/", b"")
+    assert len(results[0]) == 12 + 6
+    assert results[0] == results[1] == results[2]
+    assert [row["reason_code"] for row in read(out[1] / "rejected.csv")] == ["missing_file"] * 2
+    assert not (out[1] / ".import" / "spool").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("as_archive", [False, True])
+def test_killed_at_any_moment_and_run_again_ends_the_same(release, tmp_path, as_archive):
+    source = release
+    if as_archive:
+        source = tmp_path / "en.tar.gz"
+        with tarfile.open(source, "w:gz", compresslevel=1) as tar:
+            tar.add(release, "cv/en")
+
+    def command(out):
+        return [
+            sys.executable,
+            str(ROOT / "bin" / "import_cv2.py"),
+            str(source),
+            "--output_dir",
+            str(out),
+            "--language",
+            "en",
+        ]
+
+    started = time.monotonic()
+    subprocess.run(command(tmp_path / "whole"), check=True, capture_output=True)
+    whole_s = time.monotonic() - started
+    expected = files(tmp_path / "whole")
+    rng = random.Random(5)
+    killed = 0
+    for attempt in range(4):
+        out = tmp_path / f"killed{attempt}"
+        for _ in range(3):
+            process = subprocess.Popen(command(out), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                process.wait(rng.uniform(0.3, whole_s))
+            except subprocess.TimeoutExpired:
+                process.send_signal(signal.SIGKILL)
+                process.wait()
+                killed += 1
+        subprocess.run(command(out), check=True, capture_output=True)
+        assert not [name for name in files(out) if name.endswith(".part")]
+        assert files(out) == expected
+        shutil.rmtree(out)
+    assert killed > 3
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_it_without_a_traceback_and_the_same_command_goes_on(release, tmp_path):
+    command = [sys.executable, str(ROOT / "bin" / "import_cv2.py"), str(release), "--output_dir", str(tmp_path / "out")]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+        while len(list(tmp_path.glob("out/clips/*.wav"))) < 200:
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal: to the workers too
+        _, log = process.communicate(timeout=120)
+    assert process.returncode == 130
+    assert "Traceback" not in log and "the same command goes on" in log
+    done = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    assert 0 < int(re.search(r"(\d+) done before", done)[1]) < 647
+    assert len(read(tmp_path / "out" / "train.csv")) == 439
