@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from deepspeech_training.decoding.candidate import Candidate
+
 
 def greedy_labels(log_probs: np.ndarray, *, blank: int) -> np.ndarray:
     """Decode one clip.
@@ -53,3 +55,7 @@ class GreedyStream:
                 self.frames.append(frame)
             self._last = label
         self._num_frames += len(best)
+
+    def results(self, num_results: int = 1) -> list[Candidate]:
+        """The one candidate that greedy decoding has."""
+        return [Candidate(list(self.labels), list(self.frames), self.confidence)][:num_results]

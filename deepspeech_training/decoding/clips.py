@@ -1,0 +1,37 @@
+"""Log probabilities of whole clips -> transcripts, on threads beside the accelerator; for tests."""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+
+import numpy as np
+
+from deepspeech_training.decoding.beam import BeamDecoder, usable_cores
+
+
+class ClipDecoder:
+    """A beam on all cores, for clips that arrive while others are still decoded.
+
+    Args:
+        beam: how to decode.
+        to_text: labels -> transcript.
+    """
+
+    def __init__(self, beam: BeamDecoder, to_text: Callable[[list[int]], str]):
+        self._beam, self._to_text = beam, to_text
+        self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="beam")
+
+    def submit(self, log_probs: np.ndarray) -> "Future[str]":
+        """Decode a clip: float32 [frames, classes], which is copied."""
+        return self._pool.submit(self._decode, np.exp(log_probs, dtype=np.float32))
+
+    def close(self) -> None:
+        self._pool.shutdown(cancel_futures=True)
+
+    def __enter__(self) -> "ClipDecoder":
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def _decode(self, probs: np.ndarray) -> str:
+        return self._to_text(self._beam.decode(probs)[0].labels)

@@ -1,0 +1,1 @@
+"""Text -> external scorer: n-gram language model (KenLM's file), dictionary (OpenFst's file), package."""
