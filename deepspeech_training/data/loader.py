@@ -1,7 +1,7 @@
 """Batches of audio in memory, read ahead by threads while the accelerator works on the batch before.
 
 Decoding and resampling happen in C and release Python's lock, so threads are enough. Nothing here is random, and the
-order of batches is the plan's, whatever the number of threads.
+order of batches is the plan's, whatever the number of threads. What augments the clips draws by epoch and clip alone.
 """
 
 import time
@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -24,10 +25,11 @@ class ClipFault(Exception):
 
 @dataclass(frozen=True)
 class Clip:
-    """One sample in memory: audio float32 [samples], labels int32 [labels]."""
+    """One sample in memory: audio float32 [samples], labels int32 [labels], and `draws` float32 [n] for the step."""
 
     audio: np.ndarray
     labels: np.ndarray
+    draws: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,7 @@ class Batch:
         labels: int32 [batch, labels], zeros past `num_labels`.
         num_labels: int32 [batch].
         faults: samples that could not be loaded, with the reason; they are not in the arrays.
+        draws: float32 [batch, n], what augmentations in the step draw from; None where nothing is augmented.
     """
 
     samples: tuple[Sample, ...]
@@ -49,6 +52,7 @@ class Batch:
     labels: np.ndarray
     num_labels: np.ndarray
     faults: tuple[tuple[Sample, str], ...] = ()
+    draws: np.ndarray | None = None
 
     def without(self, dropped: Iterable[str]) -> "Batch":
         """The same batch without the samples of these ids, as if they had never been in it."""
@@ -56,7 +60,10 @@ class Batch:
         keep = [k for k, sample in enumerate(self.samples) if sample.id not in dropped]
         if len(keep) == len(self.samples):
             return self
-        clips = [Clip(self.audio[k, : self.num_samples[k]], self.labels[k, : self.num_labels[k]]) for k in keep]
+        draws = self.draws if self.draws is not None else [None] * len(self.samples)
+        clips = [
+            Clip(self.audio[k, : self.num_samples[k]], self.labels[k, : self.num_labels[k]], draws[k]) for k in keep
+        ]
         return make_batch([self.samples[k] for k in keep], clips, faults=self.faults)
 
     @property
@@ -76,7 +83,8 @@ def make_batch(
     for row, clip in enumerate(clips):
         audio[row, : len(clip.audio)] = clip.audio
         labels[row, : len(clip.labels)] = clip.labels
-    return Batch(tuple(samples), audio, num_samples, labels, num_labels, tuple(faults))
+    draws = np.stack([clip.draws for clip in clips]) if clips and clips[0].draws is not None else None
+    return Batch(tuple(samples), audio, num_samples, labels, num_labels, tuple(faults), draws)
 
 
 class Loader:
@@ -106,6 +114,11 @@ class Loader:
     def __exit__(self, *exception) -> None:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
+    def forget(self) -> None:
+        """Load every clip anew when it is wanted next."""
+        self._bytes_left += sum(clip.audio.nbytes for clip in self._kept.values())
+        self._kept.clear()
+
     def _load_or_fault(self, sample: Sample) -> Clip | str:
         key = sample.path + "\0" + sample.transcript  # ids of different sets may be the same
         clip = self._kept.get(key)
@@ -119,9 +132,13 @@ class Loader:
                 self._kept[key] = clip
         return clip
 
-    def load_now(self, samples: Sequence[Sample]) -> Batch:
+    def _load_and_augment(self, sample: Sample, augment: Callable[[Sample, Clip], Clip] | None) -> Clip | str:
+        clip = self._load_or_fault(sample)
+        return clip if augment is None or isinstance(clip, str) else augment(sample, clip)
+
+    def load_now(self, samples: Sequence[Sample], *, augment: Callable[[Sample, Clip], Clip] | None = None) -> Batch:
         """Load one batch and wait for it."""
-        return self._collect(samples, [self._pool.submit(self._load_or_fault, s) for s in samples])
+        return self._collect(samples, [self._pool.submit(self._load_and_augment, s, augment) for s in samples])
 
     def _collect(self, samples: Sequence[Sample], futures: Sequence[Future]) -> Batch:
         started = time.perf_counter()
@@ -133,12 +150,21 @@ class Loader:
             [s for s, _ in good], [c for _, c in good], faults=faults, static_shapes=self._static_shapes
         )  # fmt: skip
 
-    def batches(self, planned: Iterable[Sequence[Sample]]) -> Iterator[Batch]:
-        """Yield the planned batches in order, reading `BATCHES_AHEAD` of them ahead."""
+    def batches(
+        self, planned: Iterable[Sequence[Sample]], *, augment: Callable[[int, Sample, Clip], Clip] | None = None
+    ) -> Iterator[Batch]:
+        """Yield the planned batches in order, reading `BATCHES_AHEAD` of them ahead.
+
+        Args:
+            planned: the samples of each batch.
+            augment: is called in the threads with the number of the batch among `planned`, the sample and its clip,
+                which it must not write into: it may be kept for the next epoch.
+        """
         ahead: deque[tuple[Sequence[Sample], list[Future]]] = deque()
         try:
-            for samples in planned:
-                ahead.append((samples, [self._pool.submit(self._load_or_fault, s) for s in samples]))
+            for number, samples in enumerate(planned):
+                change = None if augment is None else partial(augment, number)
+                ahead.append((samples, [self._pool.submit(self._load_and_augment, s, change) for s in samples]))
                 if len(ahead) > BATCHES_AHEAD:
                     yield self._collect(*ahead.popleft())
             while ahead:

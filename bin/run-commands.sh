@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# Learn command words from some twenty speakers, for speakers who were never heard: Arabic commands (docs/results.md).
+#
+#   bin/run-commands.sh --train_files train.csv --dev_files dev.csv --test_files dev.csv --checkpoint_dir DIR \
+#     --alphabet_config_path alphabet.txt \
+#     [any flags of DeepSpeech.py; yours come last and win, --augment is added to those below]
+#
+# Environment:
+#   PYTHON   the interpreter; else .venv/bin/python of this project, else python3
+set -euo pipefail
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+
+python="${PYTHON:-}"
+if [[ -z $python ]]; then
+  python=python3
+  [[ -x $root/.venv/bin/python ]] && python=$root/.venv/bin/python
+fi
+
+exec "$python" "$root/DeepSpeech.py" \
+  --n_hidden 256 \
+  --train_batch_size 32 --dev_batch_size 32 --test_batch_size 32 \
+  --epochs 40 \
+  --learning_rate 0.002 --lr_schedule cosine --max_grad_norm 5 \
+  --dropout_rate 0.3 \
+  --augment 'gain[db=-7.5~17.5]' \
+  --augment 'noise[p=0.7,snr=30~20]' \
+  --augment 'vtlp[factor=1~0.12]' \
+  --augment 'silence[p=0.7,before=150~150,after=150~150,dbfs=-55~25]' \
+  --automatic_mixed_precision \
+  "$@"

@@ -1,0 +1,29 @@
+#!/usr/bin/env bash
+# Learn a few words from the few speakers there are, for speakers who were never heard: spoken digits (docs/results.md).
+#
+#   bin/run-digits.sh --train_files train.csv --dev_files dev.csv --test_files dev.csv --checkpoint_dir DIR \
+#     [any flags of DeepSpeech.py; yours come last and win, --augment is added to those below]
+#
+# Environment:
+#   PYTHON   the interpreter; else .venv/bin/python of this project, else python3
+set -euo pipefail
+root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+
+python="${PYTHON:-}"
+if [[ -z $python ]]; then
+  python=python3
+  [[ -x $root/.venv/bin/python ]] && python=$root/.venv/bin/python
+fi
+
+exec "$python" "$root/DeepSpeech.py" \
+  --n_hidden 256 \
+  --train_batch_size 32 --dev_batch_size 32 --test_batch_size 32 \
+  --epochs 40 \
+  --learning_rate 0.001 --ema 0.995 --max_grad_norm 5 \
+  --dropout_rate 0.2 \
+  --augment 'gain[db=-7.5~17.5]' \
+  --augment 'noise[p=0.7,snr=30~20]' \
+  --augment 'vtlp[factor=1~0.12]' \
+  --augment 'pitch[p=0.7,pitch=1~0.15]' --augment 'tempo[p=0.5,factor=1~0.15]' \
+  --automatic_mixed_precision \
+  "$@"

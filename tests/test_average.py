@@ -1,0 +1,101 @@
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from deepspeech_training.average import main
+from deepspeech_training.checkpoint_file import read_arrays, read_state, write_arrays, write_state
+from deepspeech_training.network_geometry import NetworkGeometry
+
+ROOT = Path(__file__).resolve().parents[1]
+NETWORK = NetworkGeometry(num_classes=3, n_hidden=2)
+
+
+def checkpoint(folder: Path, step: int, value: float, *, network=NETWORK, alphabet=("a", "b")) -> str:
+    folder.mkdir(exist_ok=True)
+    arrays = {name: np.full(shape, value, np.float32) for name, shape in network.weight_shapes().items()}
+    arrays |= {f"adam_m/{name}": array for name, array in arrays.items()}
+    name = f"train-{step:09}"
+    checksum = write_arrays(folder / f"{name}.safetensors", arrays)
+    state = {
+        "task": "speech_to_text", "alphabet": list(alphabet), "features": {}, "network": asdict(network),
+        "run": {"step": step}, "weights_file": f"{name}.safetensors", "weights_sha256": checksum,
+    }  # fmt: skip
+    write_state(folder / f"{name}.json", state)
+    return str(folder / f"{name}.json")
+
+
+@pytest.fixture
+def run(tmp_path):
+    folder = tmp_path / "run"
+    for step, value in ((10, 100.0), (20, 1.0), (30, 2.0), (40, 6.0)):
+        checkpoint(folder, step, value)
+    return folder
+
+
+def averaged(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
+    (path,) = folder.glob("best-*.json")
+    state = read_state(path)
+    return read_arrays(folder / state["weights_file"], sha256=state["weights_sha256"]), state
+
+
+def test_the_last_checkpoints_of_a_run_are_averaged(run, tmp_path, capsys):
+    assert main([str(run), "--last", "3", "--output", str(tmp_path / "mean")]) == 0
+    assert capsys.readouterr().out == f"{tmp_path / 'mean' / 'best-000000040.json'}\n"
+    arrays, state = averaged(tmp_path / "mean")
+    assert arrays.keys() == NETWORK.weight_shapes().keys()
+    assert all((array == 3.0).all() for array in arrays.values())
+    assert state["run"] == {"step": 40} and len(state["average_of"]) == 3 and state["alphabet"] == ["a", "b"]
+
+
+def test_single_checkpoints_of_several_runs_are_averaged(run, tmp_path):
+    other = checkpoint(tmp_path / "other", 7, 3.0)
+    assert main([str(run / "train-000000020.json"), other, "--output", str(tmp_path / "mean")]) == 0
+    assert (averaged(tmp_path / "mean")[0]["lstm/kernel"] == 2.0).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["{run}", "--last", "9"], 1, "has 4 of the last 9"),
+        (["{run}", "--last", "0"], 2, "--last 0: must be at least 1"),
+        (["{run}/train-000000011.json"], 1, "neither a folder of checkpoints"),
+        (["{run}", "{other}", "--last", "1"], 1, "another alphabet than"),
+        (["{run}", "{wider}", "--last", "1"], 1, "another network than"),
+        (["{broken}"], 1, "SHA-256 differs"),
+    ],
+)
+def test_what_cannot_be_averaged_is_refused(run, tmp_path, capsys, arguments, code, message):
+    checkpoint(tmp_path / "other", 1, 1.0, alphabet=("a", "c"))
+    checkpoint(tmp_path / "wider", 1, 1.0, network=NetworkGeometry(num_classes=3, n_hidden=4))
+    broken = Path(checkpoint(tmp_path / "broken", 1, 1.0))
+    damaged = bytearray(broken.with_suffix(".safetensors").read_bytes())
+    damaged[-1] ^= 1
+    broken.with_suffix(".safetensors").write_bytes(damaged)
+    places = {"run": run, "other": tmp_path / "other", "wider": tmp_path / "wider", "broken": broken}
+    words = [word.format(**places) for word in arguments]
+    assert main([*words, "--output", str(tmp_path / "mean")]) == code
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "mean").exists()
+
+
+def test_checkpoints_are_not_written_over(run, capsys):
+    before = sorted(run.iterdir())
+    assert main([str(run), "--last", "2", "--output", str(run)]) == 1
+    assert "has checkpoints already" in capsys.readouterr().err
+    assert sorted(run.iterdir()) == before
+
+
+def test_the_command_needs_no_tensorflow(run, tmp_path):
+    script = (
+        "import sys, runpy\nsys.modules['tensorflow'] = sys.modules['keras'] = None\n"
+        f"sys.path.insert(0, {str(ROOT / 'bin')!r})\n"  # as for a program; runpy leaves it out
+        f"sys.argv = ['average', {str(run)!r}, '--last=2', '--output', {str(tmp_path / 'mean')!r}]\n"
+        f"runpy.run_path({str(ROOT / 'bin/average_checkpoints.py')!r}, run_name='__main__')\n"
+    )
+    finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    assert (averaged(tmp_path / "mean")[0]["lstm/bias"] == 4.0).all()
