@@ -1,0 +1,89 @@
+"""compose.yaml with a real Compose: `docker compose`, or docker-compose 1.29."""
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+from engine.processes import make_corpus, transcripts
+from images.containers import DOCKER, docker
+
+pytestmark = pytest.mark.docker
+ROOT = Path(__file__).resolve().parents[2]
+INSIDE = "/DeepSpeech/persistent-data"
+FLAGS = (
+    f"--train_files {INSIDE}/corpora/tiny/clips.csv --checkpoint_dir {INSIDE}/checkpoints/tiny --n_hidden 256 "
+    "--epochs 500 --checkpoint_secs 5"
+)
+
+
+@pytest.fixture(scope="module")
+def compose():
+    """A function that runs Compose on a copy of compose.yaml with a volume and a project of this test."""
+    if docker("compose", "version").returncode == 0:
+        program = [DOCKER, "compose"]
+    elif shutil.which("docker-compose"):
+        program = ["docker-compose"]
+    else:
+        pytest.skip("neither `docker compose` nor docker-compose is installed")
+    name = f"deepspeechtest{uuid.uuid4().hex[:12]}"
+    text = (ROOT / "compose.yaml").read_text(encoding="utf-8").replace("name: deepspeech-data", f"name: {name}")
+    file = ROOT / f".{name}.yaml"  # beside it, so that relative paths mean the same
+    file.write_text(text, encoding="utf-8")
+
+    def run(*words, **environment):
+        command = [*program, "--project-name", name, "--file", str(file), *words]
+        return subprocess.run(
+            command, env=os.environ | environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600
+        )
+
+    run.volume = name
+    yield run
+    run("--profile", "cpu", "down", "--volumes", "--timeout", "60")
+    file.unlink()
+
+
+def test_compose_understands_every_service(compose):
+    profiles = [word for name in ("gpu", "cpu", "shell", "tensorboard") for word in ("--profile", name)]
+    ended = compose(*profiles, "config", "--services")
+    assert ended.returncode == 0, ended.stderr
+    assert sorted(ended.stdout.split()) == ["shell", "tensorboard", "train", "train-cpu"]
+    found = compose(*profiles, "config").stdout
+    assert re.search(r"127\.0\.0\.1:6006|host_ip: 127\.0\.0\.1", found)
+    assert "stop_grace_period: 2m" in found and "on-failure:5" in found
+
+
+def test_a_training_of_compose_has_its_limits_restarts_and_stops_with_143(compose, tmp_path):
+    make_corpus(tmp_path, transcripts(8))
+    fill = docker("run", "--rm", "--mount", f"type=volume,source={compose.volume},target={INSIDE}", "--mount",
+                  f"type=bind,source={tmp_path},target=/in,readonly", "deepspeech:cpu", "cp", "-r", "/in",
+                  "persistent-data/corpora/tiny")  # fmt: skip
+    assert fill.returncode == 0, fill.stderr
+    ended = compose("--profile", "cpu", "up", "-d", "train-cpu", TRAIN_FLAGS=FLAGS, MEMORY="4g", CPUS="1.0")
+    assert ended.returncode == 0, ended.stderr
+    (container,) = compose("--profile", "cpu", "ps", "-q").stdout.split()
+
+    def logs() -> str:
+        found = docker("logs", container)
+        return found.stdout + found.stderr
+
+    wait_until(lambda: "saved" in logs() or "Epoch" in logs(), logs)
+    host = json.loads(docker("inspect", "--format", "{{json .HostConfig}}", container).stdout)
+    assert host["Memory"] == 4 * 2**30 and host["NanoCpus"] == 10**9
+    assert docker("exec", container, "bash", "-c", "kill -KILL $(cat /proc/1/task/1/children)").returncode == 0
+    wait_until(lambda: "Epoch" in logs().partition("Goes on from")[2], logs)
+    ended = compose("--profile", "cpu", "stop", "train-cpu")
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip() == "143", logs()
+    assert "the same command goes on there" in logs()
+
+
+def wait_until(moment, told, timeout_s: float = 300) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not moment():
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.5)
