@@ -32,6 +32,11 @@ _NAME = re.compile(r"(train|best)-(\d+)\.json")
 _WEIGHTS_NAME = re.compile(r"(train|best)-\d+(-\d+)?\.safetensors")
 
 
+def best_name(step: int) -> str:
+    """The name of the files of a best checkpoint, without .json and .safetensors."""
+    return f"best-{step:09}"
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """One checkpoint in memory: `arrays` are weights and moments, `state` all the rest."""
@@ -74,11 +79,11 @@ class CheckpointFolder:
             self._console.warn(
                 f"{self.folder}: cannot be locked ({error.strerror}); see to it that nothing else trains there"
             )
-        for pattern in (".*.part", "data_check/.*.part"):  # of a process that was killed while it saved
+        for pattern in (".*.part", "data_check/.*.part", "logs/.*.part"):  # of a process that was killed while it saved
             for leftover in self.folder.glob(pattern):
                 leftover.unlink(missing_ok=True)
 
-    def _states(self, kind: str) -> list[Path]:
+    def state_files(self, kind: str) -> list[Path]:
         """State files of a kind, the newest first."""
         found = []
         for path in self.folder.glob(f"{kind}-*.json"):
@@ -88,11 +93,11 @@ class CheckpointFolder:
         return [path for _, path in sorted(found, reverse=True)]
 
     def has(self, kind: str) -> bool:
-        return bool(self._states(kind))
+        return bool(self.state_files(kind))
 
     def read_description(self, kind: str) -> tuple[Path, dict[str, Any]] | None:
         """The state alone of the newest readable checkpoint of a kind: quick, without its arrays."""
-        for path in self._states(kind):
+        for path in self.state_files(kind):
             try:
                 return path, read_state(path)
             except DamagedCheckpoint:
@@ -107,7 +112,7 @@ class CheckpointFolder:
         Raises:
             UserError: there are some, and all are damaged.
         """
-        paths = self._states(kind)
+        paths = self.state_files(kind)
         for path in paths:
             try:
                 state = read_state(path)
@@ -137,7 +142,7 @@ class CheckpointFolder:
         weights_file, checksum = self._weights(step, arrays)
         path = self.folder / f"train-{step:09}.json"
         write_state(path, {**state, "weights_file": weights_file, "weights_sha256": checksum})
-        others = [other for other in self._states("train") if other != path]  # a damaged one may be of a later step
+        others = [other for other in self.state_files("train") if other != path]  # a damaged one may be of a later step
         for old in others[max_to_keep - 1 :]:
             old.unlink(missing_ok=True)
         self._remove_unused_weights()
@@ -149,11 +154,11 @@ class CheckpointFolder:
         A run killed between the two goes on from the last state before, comes here again, and saves the same.
         """
         weights_file, checksum = self._weights(step, arrays)
-        name = f"best-{step:09}"
+        name = best_name(step)
         self._link_or_copy(self.folder / weights_file, self.folder / f"{name}.safetensors")
         path = self.folder / f"{name}.json"
         write_state(path, {**state, "weights_file": f"{name}.safetensors", "weights_sha256": checksum})
-        for old in self._states("best"):
+        for old in self.state_files("best"):
             if old != path:
                 old.unlink(missing_ok=True)
         return path
@@ -171,7 +176,7 @@ class CheckpointFolder:
     def _remove_unused_weights(self) -> None:
         """Remove weights that no state file speaks of: of checkpoints let go, or of a save that was killed."""
         used = set()
-        for path in self._states("train") + self._states("best"):
+        for path in self.state_files("train") + self.state_files("best"):
             try:
                 used.add(read_state(path)["weights_file"])
             except DamagedCheckpoint:
@@ -204,9 +209,9 @@ class CheckpointFolder:
         Args:
             later_than: a step; -1 moves all, the best included.
         """
-        moving = [path for path in self._states("train") if int(path.stem.split("-")[1]) > later_than]
+        moving = [path for path in self.state_files("train") if int(path.stem.split("-")[1]) > later_than]
         if later_than < 0:
-            moving += self._states("best")
+            moving += self.state_files("best")
         if not moving:
             return None
         number = 1

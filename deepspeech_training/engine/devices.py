@@ -6,32 +6,7 @@ from pathlib import Path
 
 from deepspeech_training.config import PerformanceFlags
 from deepspeech_training.console import stderr_without
-
-
-def usable_cores() -> int:
-    """Cores that this process may use: its affinity and the container's CPU quota (cgroup v2 or v1), at least 1."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    for quota in (_quota_v2(), _quota_v1()):
-        if quota is not None:
-            cores = min(cores, max(1, round(quota)))
-    return cores
-
-
-def _quota_v2() -> float | None:
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        return None if quota == "max" else int(quota) / int(period)
-    except (OSError, ValueError):
-        return None
-
-
-def _quota_v1() -> float | None:
-    try:
-        folder = Path("/sys/fs/cgroup/cpu")
-        quota = int((folder / "cpu.cfs_quota_us").read_text())
-        return None if quota <= 0 else quota / int((folder / "cpu.cfs_period_us").read_text())
-    except (OSError, ValueError):
-        return None
+from deepspeech_training.resources import usable_cores
 
 
 def cpu_has_bfloat16() -> bool:

@@ -1,19 +1,24 @@
 """Losses and hypotheses of a data set: for the validation inside a run and for the test after it."""
 
 import hashlib
+from collections import deque
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, astuple, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from deepspeech_training.data.loader import Batch, Loader
+from deepspeech_training.decoding.clips import ClipDecoder
 from deepspeech_training.metrics import Result, edit_distance, error_rate
 from deepspeech_training.samples import Sample
 from deepspeech_training.tasks.base import Task
 
 if TYPE_CHECKING:
     from deepspeech_training.engine.tensorflow_backend import Backend
+
+BATCHES_AHEAD = 8
 
 
 def by_length(samples: Sequence[Sample], batch_size: int, *, reverse: bool = False) -> list[list[Sample]]:
@@ -109,20 +114,46 @@ class ValidationState:
 
 def clip_results(
     backend: "Backend", task: Task, loader: Loader, samples: Sequence[Sample], *, batch_size: int, reverse: bool,
-    on_batch, on_fault,
+    on_batch, on_fault, decoder: ClipDecoder | None = None,
 ) -> list[Result]:  # fmt: skip
     """Give every clip of a set its result.
 
     Args:
         on_batch: called after each batch.
         on_fault: called with (sample, reason) for a clip that cannot be read any more; it has no result.
+        decoder: the beam; it works on clips while the backend is at the next ones. None: greedy.
     """
-    results = []
-    batches = by_length(samples, batch_size, reverse=reverse)
-    for batch, losses, hypotheses in evaluate_batches(backend, task, loader, batches):
+    results: list[Result] = []
+    waiting: deque[list[tuple[Sample, float, str, Future[str]]]] = deque()
+
+    def take_in() -> None:
+        for sample, loss, greedy, heard in waiting.popleft():
+            results.append(Result(sample.path, sample.transcript, heard.result(), loss, greedy))
+        on_batch()
+
+    for batch in loader.batches(by_length(samples, batch_size, reverse=reverse)):
         for sample, reason in batch.faults:
             on_fault(sample, reason)
-        for sample, loss, hypothesis in zip(batch.samples, losses, hypotheses, strict=True):
-            results.append(Result(sample.path, sample.transcript, hypothesis, float(loss)))
-        on_batch()
+        if not batch.samples:
+            on_batch()
+            continue
+        losses, log_probs, num_frames = backend.evaluate_step(batch)
+        hypotheses = task.decode(log_probs, num_frames)
+        if decoder is None:
+            for sample, loss, hypothesis in zip(batch.samples, losses, hypotheses, strict=True):
+                results.append(Result(sample.path, sample.transcript, hypothesis, float(loss)))
+            on_batch()
+            continue
+        waiting.append(
+            [
+                (sample, float(loss), greedy, decoder.submit(clip[:frames]))
+                for sample, loss, greedy, clip, frames in zip(
+                    batch.samples, losses, hypotheses, log_probs, num_frames, strict=True
+                )
+            ]
+        )
+        if len(waiting) > BATCHES_AHEAD:  # so that memory does not grow where the beam is slower than the network
+            take_in()
+    while waiting:
+        take_in()
     return results

@@ -12,7 +12,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
-from deepspeech_training.console import Console, Progress
+from deepspeech_training.console import DEBUG, ERROR, INFO, WARN, Console, Progress
+from deepspeech_training.engine.words import words
 from deepspeech_training.errors import UserError
 
 STEP_LINES_EVERY_S = 2.0  # a line for every step would make the log larger than the checkpoints
@@ -30,14 +31,50 @@ class Events:
     def __init__(self, sinks: Sequence[Sink]):
         self._sinks = list(sinks)
 
+    def add(self, sink: Sink) -> None:
+        """One more sink, after the others; it may emit events of its own while it takes one."""
+        self._sinks.append(sink)
+
     def emit(self, kind: str, **fields: Any) -> None:
         event = {"event": kind, "time": round(time.time(), 3), **fields}
         for sink in self._sinks:
             sink.take(event)
 
+    @contextlib.contextmanager
+    def also_to(self, *sinks: Sink) -> Iterator[None]:
+        """Give these sinks the events of a block too, and close them at its end."""
+        before = list(self._sinks)
+        self._sinks += sinks
+        try:
+            yield
+        finally:
+            self._sinks = before
+            for sink in sinks:
+                sink.close()
+            self.emit("training_over")
+
     def close(self) -> None:
-        for sink in self._sinks:
-            sink.close()
+        """Close every sink; nothing may be emitted after it."""
+        while self._sinks:
+            self._sinks.pop().close()
+
+
+class EventConsole(Console):
+    """A console whose lines are events, so that every sink has them; progress is shown on a real console."""
+
+    def __init__(self, console: Console, events: Events):
+        super().__init__(level=console.level, stream=console.stream)
+        self.shows_bar = console.shows_bar
+        self._events, self._console = events, console
+
+    def say(self, level: int, message: str) -> None:
+        if level == DEBUG:
+            self._console.debug(message)
+        else:
+            self._events.emit({INFO: "note", WARN: "warning", ERROR: "error"}[level], message=message)
+
+    def progress(self, what: str, *, total: int, unit: str, start: int = 0):
+        return self._console.progress(what, total=total, unit=unit, start=start)
 
 
 class JsonLines:
@@ -110,6 +147,9 @@ class TensorBoard:
             }
             for found in event["dev"] + event["metrics"]:
                 scalars |= {f"{found['name']}/{key}": found[key] for key in ("loss", "wer", "cer")}
+        elif event["event"] == "gpu":
+            for gpu in event["gpus"]:
+                scalars |= {f"gpu/{gpu['index']}/{key}": gpu[key] for key in ("busy", "memory_used", "temperature_c")}
         values = [
             self._summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if value is not None
         ]
@@ -131,26 +171,16 @@ def _user_errors(path: Path) -> Iterator[None]:
         raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def duration(seconds: float) -> str:
-    """A length of time as a person says it.
-
-    >>> duration(42.4), duration(135), duration(7322), duration(0.31)
-    ('42 s', '2:15 min', '2:02 h', '0.3 s')
-    """
-    if seconds < 10:
-        return f"{seconds:.1f} s"
-    if seconds < 60:
-        return f"{seconds:.0f} s"
-    if seconds < 3600:
-        return f"{int(seconds) // 60}:{int(seconds) % 60:02} min"
-    return f"{int(seconds) // 3600}:{int(seconds) % 3600 // 60:02} h"
-
-
 class ConsoleSink:
-    """Puts events into words and bars."""
+    """Shows events as lines and bars.
 
-    def __init__(self, console: Console):
-        self._console = console
+    Args:
+        console: where they go.
+        log_steps: where no bar is drawn, a line after each so many steps; 0 for none but the console's own.
+    """
+
+    def __init__(self, console: Console, *, log_steps: int = 0):
+        self._console, self._log_steps = console, log_steps
         self._progress: Progress | None = None
         self._context = None
 
@@ -158,6 +188,8 @@ class ConsoleSink:
         handler = getattr(self, f"_on_{event['event']}", None)
         if handler is not None:
             handler(event)
+        for level, message in words(event):
+            self._console.say(level, message)
 
     def close(self) -> None:
         self._end_progress()
@@ -172,33 +204,6 @@ class ConsoleSink:
             self._context.__exit__(None, None, None)
             self._context = self._progress = None
 
-    def _on_start(self, event) -> None:
-        say = self._console.info
-        say(f"deepspeech_training {event['version']}, TensorFlow {event['tensorflow']}, Keras {event['keras']}")
-        say(f"Device    {event['devices']}; {event['precision']}; {event['intra_op_threads']} threads per operation")
-        for line in event["sets"]:
-            say(f"Data      {line}")
-        if event.get("padding_share") is not None:
-            say(
-                f"Batches   {event['batches_per_epoch']:,} per epoch, {event['batches']}; "
-                f"padding {event['padding_share']:.1%}"
-            )
-        say(f"Network   {event['parameters']:,} parameters, n_hidden {event['n_hidden']}")
-        say(f"Saved in  {event['checkpoint_dir']}")
-
-    def _on_resumed(self, event) -> None:
-        where = f"epoch {event['epoch'] + 1}, batch {event['step_in_epoch'] + 1}, step {event['step']:,}"
-        self._console.info(f"Goes on from {event['checkpoint']}: {where}")
-
-    def _on_initialised(self, event) -> None:
-        self._console.info(f"Starts with {event['source']}")
-
-    def _on_note(self, event) -> None:
-        self._console.info(event["message"])
-
-    def _on_warning(self, event) -> None:
-        self._console.warn(event["message"])
-
     def _on_epoch_begin(self, event) -> None:
         what = f"Epoch {event['epoch'] + 1} of {event['epochs']}"
         self._begin_progress(what, event["batches"], event["step_in_epoch"], "batches")
@@ -207,6 +212,8 @@ class ConsoleSink:
         if self._progress is not None:
             note = f"loss {event['loss']:.3f}, {event['audio_seconds_per_second']:,.0f} audio-s/s"
             self._progress.update(note=note)
+            if self._log_steps and not self._console.shows_bar and event["step"] % self._log_steps == 0:
+                self._console.info(f"Step {event['step']:,}: {note}")
 
     def _on_validation_begin(self, event) -> None:
         self._begin_progress(event["what"], event["batches"], event["done"], "batches")
@@ -217,44 +224,9 @@ class ConsoleSink:
 
     def _on_epoch(self, event) -> None:
         self._end_progress()
-        train_loss = "not finite" if event["train_loss"] is None else f"{event['train_loss']:.4f}"
-        parts = [f"Epoch {event['epoch'] + 1:>3}  train loss {train_loss}"]
-        for kind in ("dev", "metrics"):
-            for found in event[kind]:
-                label = kind if len(event[kind]) == 1 else f"{kind} {found['name']}"
-                parts.append(
-                    f"{label} loss {found['loss']:.4f} WER {found['wer']:.3f} CER {found['cer']:.3f}"
-                    if found["loss"] is not None
-                    else f"{label} loss not finite"
-                )
-        if event["best_epoch"] is not None:
-            if event["best_epoch"] == event["epoch"]:
-                parts.append("best so far, saved")
-            else:
-                by = event["best_by"]
-                label, figure = ("loss", "{:.4f}") if by == "loss" else (by.upper(), "{:.3f}")
-                parts.append(
-                    f"best {label} {figure.format(event['best_figures'][by])} in epoch {event['best_epoch'] + 1}"
-                )
-            if event["patience"] and event["epochs_without_improvement"]:
-                parts.append(f"patience {event['epochs_without_improvement']}/{event['patience']}")
-        parts.append(f"rate {event['learning_rate']:.3g}")
-        parts.append(
-            f"{duration(event['seconds'])}, {event['audio_seconds_per_second']:,.0f} audio-s/s, "
-            f"waited for data {event['waited_share']:.0%}"
-        )
-        self._console.info(" | ".join(parts))
 
-    def _on_bad_clip(self, event) -> None:
-        tail = "; it is left out for the rest of the run" if event["quarantined"] else ""
-        self._console.warn(f"{event['sample']} ({event['path']}) {event['reason']}; left out of this step{tail}")
-
-    def _on_rate_reduced(self, event) -> None:
-        self._console.info(
-            f"No better dev loss for {event['epochs_without_improvement']} epochs: back to the best weights "
-            f"(epoch {event['best_epoch'] + 1}), learning rate {event['learning_rate']:.3g}"
-        )
+    def _on_training_over(self, event) -> None:
+        self._end_progress()
 
     def _on_finished(self, event) -> None:
         self._end_progress()
-        self._console.info(f"Training is finished: {event['reason']}")

@@ -1,13 +1,15 @@
 """Whether a step fits into memory, found out before training instead of at the longest clips of an epoch."""
 
+import math
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepspeech_training.data.loader import Loader
+from deepspeech_training.data.loader import Clip, Loader
 from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.engine.devices import Machine
 from deepspeech_training.errors import OutOfMemory, UserError
+from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.resources import available_memory, memory_limit
 from deepspeech_training.samples import Sample
 from deepspeech_training.tasks.base import Task
 
@@ -15,27 +17,33 @@ if TYPE_CHECKING:
     from deepspeech_training.engine.tensorflow_backend import Backend
 
 
-def available_memory() -> int | None:
-    """Bytes that can still be taken without swapping or an out-of-memory kill; None where that cannot be told."""
-    amounts = []
-    try:
-        for line in Path("/proc/meminfo").read_text().splitlines():
-            if line.startswith("MemAvailable:"):
-                amounts.append(int(line.split()[1]) * 1024)
-    except (OSError, ValueError):
-        pass
-    for folder, limit_file, used_file, prefix in (
-        (Path("/sys/fs/cgroup"), "memory.max", "memory.current", ""),
-        (Path("/sys/fs/cgroup/memory"), "memory.limit_in_bytes", "memory.usage_in_bytes", "total_"),
-    ):
-        try:
-            free = int((folder / limit_file).read_text()) - int((folder / used_file).read_text())
-            statistics = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
-        except (OSError, ValueError):
-            continue  # no such cgroup version, or "max"
-        # Files that were read lately count as used, but the kernel gives them up when memory is wanted.
-        amounts.append(free + sum(int(statistics.get(f"{prefix}{kind}_file", 0)) for kind in ("active", "inactive")))
-    return max(0, min(amounts)) if amounts else None
+PROCESS_BYTES = 600_000_000  # of Python, TensorFlow and its libraries, before there is a model
+
+
+def check_memory_to_begin(network: NetworkGeometry, *, longest_clip_s: float, trains: bool, on_gpu: bool) -> None:
+    """Refuse, before TensorFlow is loaded, what cannot fit: there the kernel would end the process without a word.
+
+    Raises:
+        UserError: not even one clip at a time would fit; says how much memory it takes.
+    """
+    available = available_memory()
+    if available is None:
+        return
+    parameters = sum(math.prod(shape) for shape in network.weight_shapes().values())
+    if trains and not on_gpu:
+        frames = int(longest_clip_s * 50)  # one each 20 ms
+        needed = training_memory(parameters=parameters, n_hidden=network.n_hidden, clips=1, frames=frames)
+    else:
+        needed = PROCESS_BYTES + 2 * 4 * parameters
+    if needed > available:
+        limit = memory_limit()
+        limited = "" if limit is None else f" (the limit of this container is {limit / 1e9:.2f} GB)"
+        raise UserError(
+            f"n_hidden {network.n_hidden:,} needs about {needed / 1e9:.2f} GB of memory, TensorFlow itself "
+            f"{PROCESS_BYTES / 1e9:.1f} GB of it, and {available / 1e9:.2f} GB are free{limited}\n"
+            "Give it more memory (docker run --memory, mem_limit in compose.yaml), end other programs, or lower "
+            "--n_hidden. --skip_batch_test tries it nevertheless."
+        )
 
 
 def training_memory(*, parameters: int, n_hidden: int, clips: int, frames: int) -> int:
@@ -44,10 +52,9 @@ def training_memory(*, parameters: int, n_hidden: int, clips: int, frames: int) 
     Fitted to peaks of resident memory that benchmarks/train_throughput.py printed at n_hidden 512 and 2048, batches of
     2 to 64 clips of up to 438 frames (1.17 to 4.33 GB).
     """
-    process = 600_000_000
     weights = 6 * 4 * parameters  # weights, gradient, two moments, copies in the layout of the kernels
     activations = clips * frames * (84 * n_hidden + 15_000)
-    return process + weights + activations
+    return PROCESS_BYTES + weights + activations
 
 
 def memory_for_audio() -> int:
@@ -72,9 +79,16 @@ def try_heaviest_batches(
     """
     num_devices = len(machine.devices)
     n_hidden = task.describe()["network"]["n_hidden"]
+
+    def longest(num_samples: int) -> int:
+        return num_samples if task.augmenter is None else task.augmenter.longest(num_samples)
+
+    def lengthened(_: Sample, clip: Clip) -> Clip:
+        return task.augmenter.lengthened(clip)
+
     available = available_memory()
     if not machine.on_gpu and available is not None:
-        frames = max(task.feature_geometry.num_frames(s.num_samples) for s in samples)
+        frames = max(task.feature_geometry.num_frames(longest(s.num_samples)) for s in samples)
 
         def needed(clips: int) -> int:
             return training_memory(
@@ -86,7 +100,7 @@ def try_heaviest_batches(
             fitting = next((n for n in range(per_device - 1, 0, -1) if needed(n) <= available), 0)
             figures = f": it needs about {needed(per_device) / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
             raise UserError(_message(task, samples, fitting, by_seconds=by_seconds, figures=figures))
-    batch = loader.load_now(samples)
+    batch = loader.load_now(samples, augment=lengthened if task.augmenter is not None else None)
     tried = len(batch.samples)  # a clip that cannot be read any more is no question of memory
     while batch.samples:
         keys = clip_keys(batch.samples, seed=0, step=0)

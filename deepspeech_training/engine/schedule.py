@@ -1,9 +1,12 @@
-"""When to stop and when to lower the learning rate: a function of the dev losses of the whole run, resumes included.
+"""When to stop, and the learning rate of each step.
 
-The rules are DeepSpeech's (train.py): an epoch without improvement is one whose dev loss is above best - es_min_delta.
-Which checkpoint is the best is decided by --best_by, however small the difference.
+Stopping and plateaus are a function of the dev losses of the whole run, resumes included. The rules are DeepSpeech's
+(train.py): an epoch without improvement is one whose dev loss is above best - es_min_delta. Which checkpoint is the
+best is decided by --best_by, however small the difference. Warm-up and the cosine of --lr_schedule are a function of
+how much of --epochs is done, and a factor on the rate that plateaus lower.
 """
 
+import math
 from dataclasses import dataclass
 
 from deepspeech_training.config import Config
@@ -82,3 +85,26 @@ def wants_stop(state: ScheduleState, epochs_done: int, config: Config) -> bool:
         and epochs_done >= config.early_stop.min_epochs
         and state.epochs_without_improvement >= config.early_stop.es_epochs
     )
+
+
+def rate_factor(epochs_done: float, config: Config) -> float:
+    """What the learning rate is multiplied with: a line up in the warm-up, then 1 or half a cosine down to 0.
+
+    Args:
+        epochs_done: with fractions, at the middle of the step in hand.
+        config: its groups optimizer and training.
+
+    The cosine without restarts of Loshchilov & Hutter 2017 (arXiv:1608.03983):
+
+    >>> from deepspeech_training.config import parse_flags
+    >>> cosine = parse_flags(["--epochs=30", "--lr_schedule=cosine", "--warmup_epochs=2"]).config
+    >>> [round(rate_factor(epochs, cosine), 3) for epochs in (0.5, 2, 9, 16, 23, 30, 31)]
+    [0.25, 1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+    """
+    warmup, epochs = config.optimizer.warmup_epochs, config.training.epochs
+    if epochs_done < warmup:
+        return epochs_done / warmup
+    if config.optimizer.lr_schedule == "constant":
+        return 1.0
+    done = min((epochs_done - warmup) / max(epochs - warmup, 1e-9), 1.0)
+    return 0.5 * (1.0 + math.cos(math.pi * done))

@@ -5,15 +5,19 @@ Tensors of the network are time-major, [frames, batch, depth]; a batch comes fro
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from deepspeech_training.data.augmenter import DRAWS
 from deepspeech_training.data.loader import Batch
 from deepspeech_training.errors import OutOfMemory
 from deepspeech_training.models.kernels import PlainKernels
+from deepspeech_training.network_geometry import layer_of
+from deepspeech_training.normalisation import Normalisation
 from deepspeech_training.tasks.base import Task
 
 tf.autograph.set_verbosity(0)
@@ -192,6 +196,11 @@ class Backend:
         dropout_rates: of layers 1, 2, 3 and 5.
         adam: beta1, beta2, epsilon.
         max_grad_norm: gradients are scaled down to this global norm; 0 leaves them.
+        rate_factors: by layer, what its learning rate is multiplied with; 0 freezes it: it has no part in gradient
+            and norm, and its weights and moments are not touched. A layer that is not named has 1.
+        weight_decay: AdamW's (Loshchilov & Hutter 2019, arXiv:1711.05101), of the matrices.
+        ema: decay of the average of the weights, which is then what is evaluated; 0 keeps none.
+        normalisation: of the features in training.
         log: receives one line when a faster kernel is refused.
     """
 
@@ -199,13 +208,18 @@ class Backend:
         self, task: Task, weights: dict[str, np.ndarray], *, devices: Sequence[str] = ("CPU:0",),
         compute_dtype: str = "float32", dropout_rates: Sequence[float] = (0, 0, 0, 0),
         adam: tuple[float, float, float] = (0.9, 0.999, 1e-8), max_grad_norm: float = 0.0,
-        log: Callable[[str], None] = print,
+        rate_factors: Mapping[str, float] = MappingProxyType({}), weight_decay: float = 0.0, ema: float = 0.0,
+        normalisation: Normalisation | None = None, log: Callable[[str], None] = print,
     ):  # fmt: skip
         self.task = task
         self.num_devices = len(devices)
         self._adam = adam
         self._dropout_rates = tuple(dropout_rates)
         self._max_grad_norm = max_grad_norm
+        self._rate_factors = dict(rate_factors)
+        self._weight_decay = weight_decay
+        self._ema = ema
+        self._normalisation = normalisation
         on_gpu = all(name.startswith("GPU") for name in devices)
         self.kernels = _checked_kernels(compute_dtype, on_gpu=on_gpu, log=log)
         if len(devices) > 1:
@@ -213,32 +227,68 @@ class Backend:
         else:
             self._strategy = tf.distribute.get_strategy()
         with self._strategy.scope(), tf.device(None if len(devices) > 1 else f"/{devices[0]}"):
-            self.model = task.build_model(self.kernels)
+            self.model = task.build_model(self.kernels, normalisation)
+            # What is evaluated: the network of the averages, or the one that is trained.
+            self.average = task.build_model(self.kernels, normalisation) if ema else self.model
             self._variables = {name: variable.value for name, variable in self.model.by_name.items()}
             self._moments = {
                 name: tuple(tf.Variable(tf.zeros(v.shape), trainable=False, name=f"{name}/{kind}") for kind in "mv")
                 for name, v in self._variables.items()
             }
         self._device = None if len(devices) > 1 else f"/{devices[0]}"
-        self.model.set_named_weights(weights)
+        self._set_weights(weights, weights)
         self._train = tf.function(self._train_step, input_signature=self._signature(), reduce_retracing=True)
         self._evaluate = tf.function(self._evaluate_step, input_signature=self._signature()[:4])
 
     # --- weights and moments, as numpy by canonical name -------------------------------------------------------
 
     def state(self) -> dict[str, np.ndarray]:
-        """Weights by name, Adam's first and second moments under "adam_m/NAME" and "adam_v/NAME"."""
-        arrays = self.model.named_weights()
+        """All arrays of a checkpoint.
+
+        By name the weights to use: averaged where there is an average, with the normalisation folded in. As far as they
+        differ, those that are trained are under "trained/NAME", and averages that are not folded under "ema/NAME";
+        the mean and deviation of the features under "normalisation/"; Adam's first and second moments under
+        "adam_m/NAME" and "adam_v/NAME".
+        """
+        trained = self.model.named_weights()
+        average = self.average.named_weights() if self._ema else trained
+        arrays = dict(average)
+        if self._normalisation is not None:
+            arrays = self._normalisation.fold(average)
+        arrays |= {f"trained/{name}": value for name, value in trained.items() if value is not arrays[name]}
+        if self._ema:
+            arrays |= {f"ema/{name}": value for name, value in average.items() if value is not arrays[name]}
+        if self._normalisation is not None:
+            arrays |= self._normalisation.as_arrays()
         for kind, place in (("adam_m", 0), ("adam_v", 1)):
             arrays |= {f"{kind}/{name}": pair[place].numpy() for name, pair in self._moments.items()}
         return arrays
 
     def set_state(self, arrays: dict[str, np.ndarray]) -> None:
-        """Take weights, and moments where `arrays` has them (zeros where it has not)."""
-        self.model.set_named_weights(arrays)
+        """Go on from what `state` gave: with the same bits, unless an average or the moments are missing there.
+
+        Weights that are there by name alone are taken for trained and averaged ones; missing moments are zeros.
+        """
+        usable = {name: arrays[name] for name in self._variables}
+        if self._normalisation is not None:
+            usable = self._normalisation.unfold(usable)
+        self._set_weights(
+            {name: arrays.get(f"trained/{name}", value) for name, value in usable.items()},
+            {name: arrays.get(f"ema/{name}", value) for name, value in usable.items()},
+        )
         for name, (first, second) in self._moments.items():
             first.assign(arrays.get(f"adam_m/{name}", np.zeros(first.shape, np.float32)))
             second.assign(arrays.get(f"adam_v/{name}", np.zeros(second.shape, np.float32)))
+
+    @property
+    def trains_other_weights(self) -> bool:
+        """Whether the weights in training are not those to use: averages, or other features."""
+        return bool(self._ema) or self._normalisation is not None
+
+    def _set_weights(self, trained: dict[str, np.ndarray], average: dict[str, np.ndarray]) -> None:
+        self.model.set_named_weights(trained)
+        if self._ema:
+            self.average.set_named_weights(average)
 
     # --- the compiled steps ------------------------------------------------------------------------------------
 
@@ -251,7 +301,8 @@ class Backend:
             tf.TensorSpec([None], tf.int32, "num_labels"),
             tf.TensorSpec([None], tf.float32, "clip_weights"),
             tf.TensorSpec([None], tf.uint32, "clip_keys"),
-            tf.TensorSpec([4], tf.float32, "scalars"),  # learning rate, beta1 ** t, beta2 ** t, 1 to apply
+            tf.TensorSpec([5], tf.float32, "scalars"),  # learning rate, beta1 ** t, beta2 ** t, 1 to apply, ema
+            tf.TensorSpec([None, DRAWS], tf.float32, "draws"),
         )
 
     def _shard(self, tensor):
@@ -265,21 +316,21 @@ class Backend:
     def _gathered(self, per_replica):
         return tf.concat(self._strategy.experimental_local_results(per_replica), axis=0)
 
-    def _forward(self, audio, num_samples, clip_keys=None):
-        features, num_frames = self.task.features(audio, num_samples)
+    def _forward(self, model, audio, num_samples, clip_keys=None, draws=None):
+        features, num_frames = self.task.features(audio, num_samples, draws)
         features = tf.stop_gradient(features)
-        logits = self.model(features, num_frames, clip_keys=clip_keys, dropout_rates=self._dropout_rates)
+        logits = model(features, num_frames, clip_keys=clip_keys, dropout_rates=self._dropout_rates)
         return logits, num_frames
 
-    def _train_step(self, audio, num_samples, labels, num_labels, clip_weights, clip_keys, scalars):
+    def _train_step(self, audio, num_samples, labels, num_labels, clip_weights, clip_keys, scalars, draws):
         def replica_step():
-            shards = [self._shard(t) for t in (audio, num_samples, labels, num_labels, clip_weights, clip_keys)]
-            shard_audio, shard_samples, shard_labels, shard_num_labels, shard_weights, shard_keys = shards
+            shards = [self._shard(t) for t in (audio, num_samples, labels, num_labels, clip_weights, clip_keys, draws)]
+            shard_audio, shard_samples, shard_labels, shard_num_labels, shard_weights, shard_keys, shard_draws = shards
             with tf.GradientTape() as tape:
-                logits, num_frames = self._forward(shard_audio, shard_samples, shard_keys)
+                logits, num_frames = self._forward(self.model, shard_audio, shard_samples, shard_keys, shard_draws)
                 losses = self.task.losses(self.kernels, logits, num_frames, shard_labels, shard_num_labels)
                 objective = tf.reduce_sum(losses * shard_weights) / tf.reduce_sum(clip_weights)
-            names = list(self._variables)
+            names = [name for name in self._variables if self._rate_factor(name) > 0]
             gradients = tape.gradient(objective, [self._variables[name] for name in names])
             context = tf.distribute.get_replica_context()
             if self.num_devices > 1:
@@ -303,23 +354,33 @@ class Backend:
         """Adam in TF1's form: both bias corrections in the rate, epsilon beside the root of the uncorrected moment."""
         beta1, beta2, epsilon = self._adam
 
-        def update(variable, first, second, gradient, good):
+        def update(variable, first, second, gradient, good, rate, average=None):
             def apply():
+                if self._weight_decay and len(variable.shape) == 2:
+                    variable.assign(variable * (1.0 - rate * self._weight_decay))
                 tf.raw_ops.ResourceApplyAdam(
                     var=variable.handle, m=first.handle, v=second.handle, beta1_power=scalars[1],
-                    beta2_power=scalars[2], lr=scalars[0], beta1=beta1, beta2=beta2, epsilon=epsilon, grad=gradient,
+                    beta2_power=scalars[2], lr=rate, beta1=beta1, beta2=beta2, epsilon=epsilon, grad=gradient,
                 )  # fmt: skip
+                if average is not None:
+                    average.assign(average + (1.0 - scalars[4]) * (variable - average))
                 return True
 
             tf.cond(good, apply, lambda: False)
 
         for name, (first, second, gradient) in pairs.items():
-            strategy.extended.update(self._variables[name], update, args=(first, second, gradient, good), group=False)
+            rate = scalars[0] * self._rate_factor(name)
+            average = [self.average.by_name[name].value] if self._ema else []
+            args = (first, second, gradient, good, rate, *average)
+            strategy.extended.update(self._variables[name], update, args=args, group=False)
+
+    def _rate_factor(self, name: str) -> float:
+        return self._rate_factors.get(layer_of(name), 1.0)
 
     def _evaluate_step(self, audio, num_samples, labels, num_labels):
         def replica_step():
             shards = [self._shard(t) for t in (audio, num_samples, labels, num_labels)]
-            logits, num_frames = self._forward(*shards[:2])
+            logits, num_frames = self._forward(self.average, *shards[:2])
             losses = self.task.losses(self.kernels, logits, num_frames, *shards[2:])
             return losses, tf.transpose(tf.nn.log_softmax(logits), [1, 0, 2]), num_frames
 
@@ -358,14 +419,20 @@ class Backend:
             and all of these are finite.
         """
         arrays, missing = self._padded(batch)
+        draws = np.zeros((len(batch.samples), DRAWS), np.float32) if batch.draws is None else batch.draws
+        draws = np.concatenate([draws, np.repeat(draws[:1], missing, axis=0)])
         clip_weights = np.concatenate([np.ones(len(batch.samples), np.float32), np.zeros(missing, np.float32)])
         clip_keys = np.concatenate([clip_keys, np.repeat(clip_keys[:1], missing)]).astype(np.uint32)
         beta1, beta2, _ = self._adam
         scalars = np.array(
-            [learning_rate, beta1 ** (updates + 1), beta2 ** (updates + 1), 1.0 if apply else 0.0], np.float32
-        )
+            [
+                learning_rate, beta1 ** (updates + 1), beta2 ** (updates + 1), 1.0 if apply else 0.0,
+                ema_decay(self._ema, updates),
+            ],
+            np.float32,
+        )  # fmt: skip
         with tf.device(self._device), _out_of_memory_named(batch, "--train_batch_size (or --batch_seconds)"):
-            losses, norm = self._train(*arrays, clip_weights, clip_keys, scalars)
+            losses, norm = self._train(*arrays, clip_weights, clip_keys, scalars, draws)
         return losses.numpy()[: len(batch.samples)], float(norm)
 
     def evaluate_step(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -382,12 +449,38 @@ class Backend:
     def gradients(self, batch: Batch) -> dict[str, np.ndarray]:
         """Gradient of the mean loss without dropout, by canonical name; for tests, on one device."""
         with tf.GradientTape() as tape:
-            logits, num_frames = self._forward(tf.constant(batch.audio), tf.constant(batch.num_samples))
+            logits, num_frames = self._forward(self.model, tf.constant(batch.audio), tf.constant(batch.num_samples))
             labels = tf.constant(batch.labels), tf.constant(batch.num_labels)
             losses = self.task.losses(self.kernels, logits, num_frames, *labels)
             objective = tf.reduce_mean(losses)
         gradients = tape.gradient(objective, list(self._variables.values()))
         return {name: g.numpy() for name, g in zip(self._variables, gradients, strict=True)}
+
+
+def measure_normalisation(task: Task, batches: Iterable[Batch], *, device: str) -> Normalisation:
+    """Mean and deviation of the features over all frames of these batches, as they are without augmentation."""
+    compute = tf.function(lambda audio, num_samples: task.features(audio, num_samples), reduce_retracing=True)
+
+    def frames() -> Iterator[np.ndarray]:
+        for batch in batches:
+            if batch.samples:
+                with tf.device(f"/{device}"):
+                    features, num_frames = compute(tf.constant(batch.audio), tf.constant(batch.num_samples))
+                inside = np.arange(features.shape[1]) < num_frames.numpy()[:, None]
+                yield features.numpy()[inside]
+
+    return Normalisation.of(frames())
+
+
+def ema_decay(decay: float, updates: int) -> float:
+    """The decay of one step: less in the first ones, or the average would long be that of the initial weights.
+
+    The rule of tf.train.ExponentialMovingAverage with `num_updates`.
+
+    >>> [round(ema_decay(0.999, updates), 3) for updates in (0, 10, 990, 100_000)]
+    [0.1, 0.55, 0.991, 0.999]
+    """
+    return min(decay, (1 + updates) / (10 + updates))
 
 
 @contextlib.contextmanager
@@ -489,3 +582,22 @@ def gpu_has_bfloat16() -> bool:
 
 def versions() -> dict[str, str]:
     return {"tensorflow": tf.__version__, "keras": keras.__version__}
+
+
+def cuda_build() -> dict[str, object]:
+    """What TensorFlow was built with: "cuda" and "cudnn" (versions, "" without), "capabilities" (as "sm_80")."""
+    built = tf.sysconfig.get_build_info()
+    return {
+        "cuda": str(built.get("cuda_version", "")),
+        "cudnn": str(built.get("cudnn_version", "")),
+        "capabilities": list(built.get("cuda_compute_capabilities", ())),
+    }
+
+
+def small_product(device: str, size: int = 512) -> bool:
+    """Multiply two matrices of small whole numbers on a device ("GPU:0"); whether every sum is right."""
+    rows, columns = np.indices((size, size))
+    left, right = (rows + columns) % 7, (rows * columns) % 5
+    with tf.device(device):
+        product = tf.matmul(tf.constant(left, tf.float32), tf.constant(right, tf.float32)).numpy()
+    return bool((product == left @ right).all())

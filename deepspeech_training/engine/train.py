@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepspeech_training.config import Config, as_dict
-from deepspeech_training.data.loader import Batch, Loader
+from deepspeech_training.data.loader import Batch, Clip, Loader
 from deepspeech_training.data.plan import Plan, clip_keys
-from deepspeech_training.engine.checkpoints import CheckpointFolder
+from deepspeech_training.engine.checkpoints import CheckpointFolder, best_name
 from deepspeech_training.engine.evaluate import Sums, ValidationState, batches_fingerprint, by_length, evaluate_batches
 from deepspeech_training.engine.events import Events, JsonLines
 from deepspeech_training.engine.interrupt import Interrupted, interrupts
-from deepspeech_training.engine.schedule import ScheduleState, after_epoch, wants_stop
+from deepspeech_training.engine.schedule import ScheduleState, after_epoch, rate_factor, wants_stop
 from deepspeech_training.errors import UserError
 from deepspeech_training.samples import Rejection, Sample, SampleSet
 from deepspeech_training.tasks.base import Task
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 OFFENCES_TO_QUARANTINE = 2
 SAVE_BEFORE_VALIDATION_S = 10.0  # an epoch longer than this is not put at risk by a kill during its validation
+STEPS_TO_TELL_THE_SPEED, SECONDS_TO_TELL_THE_SPEED = 5, 5.0
 STEPS_WITHOUT_A_CLIP = 10  # in a row: then it is not the clips, the training has diverged
 
 
@@ -40,7 +41,7 @@ class RunState:
         step_in_epoch: batches done in it.
         step: batches done in the whole run.
         updates: changes of the weights (steps less those without a usable clip): Adam's t.
-        learning_rate: now.
+        learning_rate: now, before warm-up and cosine.
         forced_rate: the --learning_rate that --force_initialize_learning_rate has set already.
         schedule: best loss, patience.
         loss_sum, clips, samples_done, seconds, seconds_waited: of the epoch in hand.
@@ -93,6 +94,40 @@ class RunState:
         return cls(**values)
 
 
+@dataclass
+class _Speed:
+    """How fast this process trains; the first step of an epoch, which may compile, is not counted."""
+
+    estimated: bool = False
+    steps: int = 0
+    epochs: int = 0
+    validation_seconds: float = 0.0
+    _begin: tuple[float, float] | None = None  # time and seconds of audio after the first step
+    _now: tuple[float, float] = (0.0, 0.0)
+
+    def note_step(self, audio_seconds: float) -> None:
+        self.steps += 1
+        self._now = time.perf_counter(), audio_seconds
+        if self._begin is None:
+            self._begin = self._now
+
+    def begin_epoch(self) -> None:
+        """Seconds of audio count from 0 again, and a validation lies between."""
+        self.steps, self._begin = 0, None
+
+    def audio_seconds_per_second(self) -> float | None:
+        """None while there are too few steps to tell."""
+        if self._begin is None or self.steps < STEPS_TO_TELL_THE_SPEED:
+            return None
+        seconds, audio_seconds = (now - begin for now, begin in zip(self._now, self._begin, strict=True))
+        return audio_seconds / seconds if seconds >= SECONDS_TO_TELL_THE_SPEED and audio_seconds > 0 else None
+
+
+def _losses(figures: dict[str, Any]) -> dict[str, float | None]:
+    """The losses of an epoch by the name of their set."""
+    return {"train": figures["train_loss"]} | {f["name"]: f["loss"] for f in figures["dev"] + figures["metrics"]}
+
+
 class Trainer:
     """Trains until the epochs are done, the schedule stops, or a signal comes.
 
@@ -123,6 +158,7 @@ class Trainer:
         self._loader, self._folder, self._events, self._log = loader, folder, events, log
         self._extra_state, self._save_rejections = extra_state, save_rejections
         self._last_save = time.monotonic()
+        self._speed = _Speed()
 
     # --- the run -----------------------------------------------------------------------------------------------
 
@@ -141,7 +177,9 @@ class Trainer:
             state.stopped = None
             if state.validation is None:
                 self._train_epoch()
+            started = time.perf_counter()
             dev, metrics = self._validate()
+            self._speed.validation_seconds = time.perf_counter() - started
             self._end_epoch(dev, metrics)
         if state.stopped is None:
             state.stopped = (
@@ -158,15 +196,20 @@ class Trainer:
 
     def _train_epoch(self) -> None:
         state = self.state
+        renew_every = self._config.augmentation.cache_for_epochs
+        if renew_every and state.epoch and state.epoch % renew_every == 0:
+            self._loader.forget()
+            self._task.read_anew()
         batches = self._plan.batches(state.epoch)
         self._events.emit(
             "epoch_begin", epoch=state.epoch, epochs=self._config.training.epochs, batches=len(batches),
             step_in_epoch=state.step_in_epoch, step=state.step,
         )  # fmt: skip
+        self._speed.begin_epoch()
         started, seconds_before = time.perf_counter(), state.seconds
         waited_before, waited_at_start = state.seconds_waited, self._loader.seconds_waited
         planned = [[self._plan.samples[i] for i in batch] for batch in batches[state.step_in_epoch :]]
-        for batch in self._loader.batches(planned):
+        for batch in self._loader.batches(planned, augment=self._augmentation(len(batches))):
             loss, norm = self._step(batch)
             state.step += 1
             state.step_in_epoch += 1
@@ -177,10 +220,58 @@ class Trainer:
                     "step", step=state.step, epoch=state.epoch, loss=loss, grad_norm=norm,
                     audio_seconds_per_second=self._audio_seconds() / max(state.seconds, 1e-9),
                 )  # fmt: skip
+            self._speed.note_step(self._audio_seconds())
+            self._estimate_after_steps()
             self._save_if_due()
         state.validation = ValidationState()  # this epoch's training is done with, whatever the plan becomes
         if self._dev_sets and time.monotonic() - self._last_save >= SAVE_BEFORE_VALIDATION_S:
             self._save()
+
+    def _augmentation(self, num_batches: int) -> Callable[[int, Sample, Clip], Clip] | None:
+        """What augments the clips of the batches that this epoch still has."""
+        augmenter = self._task.augmenter
+        if augmenter is None:
+            return None
+        epoch, first, epochs = self.state.epoch, self.state.step_in_epoch, self._config.training.epochs
+
+        def augment(number: int, sample: Sample, clip: Clip) -> Clip:
+            clock = min((epoch + (first + number) / num_batches) / epochs, 1.0)
+            return augmenter(sample.id, clip, epoch=epoch, clock=clock)
+
+        return augment
+
+    def _rate(self, step_in_epoch: int) -> float:
+        """The learning rate of a step of the epoch in hand."""
+        num_batches = max(len(self._plan.batches(self.state.epoch)), 1)
+        epochs_done = self.state.epoch + (step_in_epoch + 0.5) / num_batches
+        return self.state.learning_rate * rate_factor(epochs_done, self._config)
+
+    def _estimate_after_steps(self) -> None:
+        """Once, after the first steps: how long it will take, by the seconds of audio that are left."""
+        rate = self._speed.audio_seconds_per_second()
+        if rate is None or self._speed.estimated:
+            return
+        whole_epoch = sum(s.num_samples for s in self._plan.samples) / self._config.data.audio_sample_rate
+        epochs_left = self._config.training.epochs - self.state.epoch
+        left = (whole_epoch * epochs_left - self._audio_seconds()) / rate
+        self._speed.estimated = True
+        self._events.emit(
+            "estimate", audio_seconds_per_second=rate, epoch_seconds=whole_epoch / rate, epochs_left=epochs_left,
+            left_seconds=max(left, 0.0), with_validation=False,
+        )  # fmt: skip
+
+    def _estimate_after_epoch(self, figures: dict[str, Any]) -> None:
+        """Where an epoch is over before that: by what the second has taken, validation included."""
+        epochs_left = self._config.training.epochs - self.state.epoch
+        self._speed.epochs += 1
+        if self._speed.estimated or self._speed.epochs < 2 or epochs_left < 1:
+            return
+        self._speed.estimated = True
+        seconds = figures["seconds"] + self._speed.validation_seconds
+        self._events.emit(
+            "estimate", audio_seconds_per_second=figures["audio_seconds_per_second"], epoch_seconds=seconds,
+            epochs_left=epochs_left, left_seconds=seconds * epochs_left, with_validation=True,
+        )  # fmt: skip
 
     def _audio_seconds(self) -> float:
         return self.state.samples_done / self._config.data.audio_sample_rate
@@ -199,7 +290,7 @@ class Trainer:
         while batch.samples:
             keys = clip_keys(batch.samples, seed=self._config.training.random_seed, step=state.step)
             losses, norm = self._backend.train_step(
-                batch, keys, learning_rate=state.learning_rate, updates=state.updates
+                batch, keys, learning_rate=self._rate(state.step_in_epoch), updates=state.updates
             )  # fmt: skip
             if np.isfinite(norm) and np.isfinite(losses).all():
                 state.updates += 1
@@ -339,15 +430,20 @@ class Trainer:
             "best_figures": state.schedule.best_figures,
             "epochs_without_improvement": state.schedule.epochs_without_improvement,
             "patience": self._config.early_stop.es_epochs if self._config.early_stop.early_stop else None,
-            "learning_rate": state.learning_rate,
+            "learning_rate": self._rate(state.step_in_epoch - 1),
             "seconds": state.seconds,
             "audio_seconds_per_second": self._audio_seconds() / max(state.seconds, 1e-9),
             "waited_share": state.seconds_waited / max(state.seconds, 1e-9),
         }
+        previous = state.history[-1] if state.history else None
         state.history.append(figures)
         state.epoch += 1
         state.begin_epoch()
-        self._events.emit("epoch", **figures)
+        self._events.emit(
+            "epoch", **figures, epochs=self._config.training.epochs, saved=best_name(state.step),
+            previous=None if previous is None else _losses(previous),
+        )  # fmt: skip
+        self._estimate_after_epoch(figures)
         if decision is not None and decision.is_best:
             self._folder.save_best(state.step, self._json_state(), self._backend.state)
         if decision is not None and decision.reduce_rate and not decision.stop:
@@ -378,6 +474,7 @@ class Trainer:
     def _json_state(self) -> dict[str, Any]:
         return {
             **self._extra_state,
+            "saved_at": round(time.time(), 3),
             "run": self.state.as_json(),
             "flags": as_dict(self._config),
             "log_length": self._log.length(),

@@ -14,6 +14,8 @@ import numpy as np
 import soundfile
 
 from deepspeech_training.checkpoint_file import read_arrays, read_state
+from deepspeech_training.console import Console
+from deepspeech_training.sessions import find_sessions, runs_of
 from deepspeech_training.synthetic_speech import synthesize
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -225,9 +227,25 @@ def assert_log_is_whole(folder: Path, epochs: int) -> None:
     assert steps == sorted(set(steps))
 
 
+def assert_sessions_are_whole(folder: Path, epochs: int) -> None:
+    """Every session log can be read, killed or not, and together they have every epoch of the one run."""
+    sessions = find_sessions(folder, Console())
+    assert len(sessions) == len(list((folder / "logs").glob("session_*.json")))
+    assert {session.status for session in sessions} <= {"killed", "interrupted", "done"}
+    run = runs_of(sessions)[-1]  # one that was killed before its first checkpoint is a run of its own
+    assert [epoch.number for epoch in run.epochs] == list(range(1, epochs + 1))
+
+
 def assert_tidy(folder: Path, *, max_to_keep: int, also: tuple[str, ...] = ()) -> None:
     """Nothing but `max_to_keep` last checkpoints, one best, and what belongs there."""
-    names = {path.name for path in folder.iterdir()} - {"data_check", ".lock", "events.jsonl", "flags.txt", *also}
+    names = {path.name for path in folder.iterdir()} - {
+        "data_check",
+        "logs",
+        ".lock",
+        "events.jsonl",
+        "flags.txt",
+        *also,
+    }
     last, best = sorted(folder.glob("train-*.json")), sorted(folder.glob("best-*.json"))
     assert len(last) <= max_to_keep and len(best) == 1
     expected = {path.name for path in last + best} | {read_state(path)["weights_file"] for path in last + best}

@@ -3,11 +3,15 @@ import pytest
 import tensorflow as tf
 
 from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.augmentations import parse_augmentations
+from deepspeech_training.data.augmenter import Augmenter
 from deepspeech_training.data.loader import Clip, make_batch
 from deepspeech_training.data.plan import clip_keys
-from deepspeech_training.engine.tensorflow_backend import Backend
+from deepspeech_training.engine.tensorflow_backend import Backend, measure_normalisation
+from deepspeech_training.export.reference import mfcc
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.normalisation import FOLDED_WEIGHTS, Normalisation
 from deepspeech_training.samples import Sample
 from deepspeech_training.tasks.speech_to_text import SpeechToText
 
@@ -71,15 +75,35 @@ def test_one_trace_serves_all_shapes(backend):
     assert backend.traces() == 1
 
 
+def test_one_trace_serves_all_that_augmentations_draw():
+    texts = ["tempo[factor=1~0.3]", "pitch", "warp[nt=2]", "vtlp", "frequency_mask[n=1:3]", "add[p=0.5,stddev=1]"]
+    augmenter = Augmenter(parse_augmentations(texts), TASK.feature_geometry, seed=1)
+    task = SpeechToText(ALPHABET, TASK.feature_geometry, TASK.network, augmenter=augmenter)
+    backend = Backend(task, WEIGHTS)
+    losses = []
+    for epoch, rows in enumerate(([1], [2, 3], [4, 1, 9], [4, 1, 9])):
+        batch = batch_of(*rows)
+        lengths = zip(batch.num_samples, batch.num_labels, strict=True)
+        clips = [Clip(batch.audio[k, :n], batch.labels[k, :m]) for k, (n, m) in enumerate(lengths)]
+        clips = [augmenter(s.id, c, epoch=epoch, clock=epoch / 4) for s, c in zip(batch.samples, clips, strict=True)]
+        losses.append(step(backend, make_batch(batch.samples, clips), apply=False)[0])
+    assert backend.traces() == 1 and all(np.isfinite(found).all() for found in losses)
+    assert not np.array_equal(losses[2], losses[3])  # another epoch draws anew
+
+
 def test_the_gradients_are_the_slopes_of_the_loss(backend):
     batch = batch_of(1, 2, 3)
+    # Biases of 0 put some units exactly on the corner of the ReLU, where a slope is no gradient.
+    rng = np.random.default_rng(0)
+    weights = {n: w + rng.normal(scale=0.01, size=w.shape).astype(np.float32) for n, w in WEIGHTS.items()}
+    backend.set_state(weights)
     gradients = backend.gradients(batch)
     assert gradients.keys() == WEIGHTS.keys()
 
     def slope(direction, size=2e-3) -> float:
         means = []
         for sign in (1, -1):
-            backend.set_state({n: WEIGHTS[n] + np.float32(sign * size) * direction.get(n, 0) for n in WEIGHTS})
+            backend.set_state({n: w + np.float32(sign * size) * direction.get(n, 0) for n, w in weights.items()})
             means.append(np.mean(backend.evaluate_step(batch)[0], dtype=np.float64))
         return (means[0] - means[1]) / (2 * size)
 
@@ -90,7 +114,7 @@ def test_the_gradients_are_the_slopes_of_the_loss(backend):
         place = np.unravel_index(np.argmax(np.abs(gradient)), gradient.shape)
         one_weight = np.zeros_like(gradient)
         one_weight[place] = 1
-        assert slope({name: one_weight}, 1e-2) == pytest.approx(gradient[place], rel=0.05, abs=2e-3), name
+        assert slope({name: one_weight}, 5e-3) == pytest.approx(gradient[place], rel=0.05, abs=2e-3), name
 
 
 def test_a_step_is_tensorflow_1s_adam_on_the_mean_loss(backend):
@@ -231,3 +255,118 @@ def test_a_network_learns_to_tell_two_clips_apart(backend):
     losses, log_probs, num_frames = backend.evaluate_step(batch)
     assert losses.mean() < 0.2 < first
     assert TASK.decode(log_probs, num_frames) == [ALPHABET.decode(s.labels) for s in batch.samples]
+
+
+def test_a_frozen_layer_keeps_its_bits_and_another_factor_is_another_rate(backend):
+    factors = {"layer_1": 0.0, "layer_6": 0.0, "lstm": 0.5}
+    partly = Backend(TASK, WEIGHTS, rate_factors=factors)
+    moments = {
+        f"{kind}/{name}": np.full(w.shape, value, np.float32)
+        for name, w in WEIGHTS.items() for kind, value in (("adam_m", 1e-3), ("adam_v", 1e-4))
+    }  # fmt: skip
+    rates = {1.0: 1e-3, 0.5: 5e-4}
+    found = {}
+    for factor, rate in rates.items():
+        backend.set_state(WEIGHTS | moments)
+        _, norm = step(backend, batch_of(1, 2, 3), learning_rate=rate)
+        found[factor] = backend.state()
+    partly.set_state(WEIGHTS | moments)
+    _, partial_norm = step(partly, batch_of(1, 2, 3), learning_rate=1e-3)
+    assert 0 < partial_norm < norm
+    for name, array in partly.state().items():
+        factor = factors.get(name.removeprefix("adam_m/").removeprefix("adam_v/").split("/")[0], 1.0)
+        if factor == 0:
+            assert array.tobytes() == (WEIGHTS | moments)[name].tobytes()
+        else:
+            np.testing.assert_allclose(array, found[factor][name], rtol=1e-5, atol=1e-9)
+            assert np.any(array != (WEIGHTS | moments)[name])
+
+
+# --- averages, decay, normalisation ------------------------------------------------------------------------------
+
+NORMALISATION = Normalisation(np.linspace(-20, 5, 26, dtype=np.float32), np.geomspace(9, 0.4, 26, dtype=np.float32))
+
+
+@pytest.fixture(scope="module")
+def everything():
+    """A backend in which the weights that are trained are not those to use."""
+    return Backend(TASK, WEIGHTS, ema=0.9, weight_decay=0.1, normalisation=NORMALISATION, dropout_rates=(0.3,) * 4)
+
+
+def test_the_average_follows_the_weights_as_it_is_defined(shared):
+    averaging = Backend(TASK, WEIGHTS, ema=0.5)
+    shared.set_state(WEIGHTS)
+    expected = {name: value.astype(np.float64) for name, value in WEIGHTS.items()}
+    for number in range(4):
+        for backend in (averaging, shared):
+            step(backend, batch_of(1 + number, 2 + number), number=number, learning_rate=0.01)
+        decay = min(0.5, (1 + number) / (10 + number))
+        for name, value in shared.model.named_weights().items():
+            expected[name] = decay * expected[name] + (1 - decay) * value
+    state = averaging.state()
+    for name, value in shared.model.named_weights().items():
+        np.testing.assert_allclose(state[name], expected[name], atol=1e-6)
+        np.testing.assert_array_equal(state[f"trained/{name}"], value)
+    assert not any(name.startswith("ema/") for name in state)
+    shared.set_state({name: state[name] for name in WEIGHTS})
+    for found, wanted in zip(averaging.evaluate_step(batch_of(3)), shared.evaluate_step(batch_of(3)), strict=True):
+        np.testing.assert_array_equal(found, wanted)  # the averages are what is evaluated
+
+
+def test_weight_decay_shrinks_matrices_by_rate_times_decay(shared):
+    decaying = Backend(TASK, WEIGHTS, weight_decay=0.2)
+    shared.set_state(WEIGHTS)
+    for backend in (decaying, shared):
+        step(backend, batch_of(1, 2), learning_rate=0.01)
+    plain, decayed = shared.state(), decaying.state()
+    for name, value in WEIGHTS.items():
+        shrunk = np.float32(0.01 * 0.2) * value if value.ndim == 2 else 0.0
+        np.testing.assert_allclose(decayed[name], plain[name] - shrunk, atol=1e-7)
+        np.testing.assert_array_equal(decayed[f"adam_m/{name}"], plain[f"adam_m/{name}"])
+
+
+def test_weights_trained_on_normalised_features_are_saved_to_take_raw_ones(shared):
+    normalising = Backend(TASK, WEIGHTS, normalisation=NORMALISATION)
+    for number in range(2):
+        step(normalising, batch_of(1, 2, 3), number=number, learning_rate=0.01)
+    state = normalising.state()
+    assert {name for name in state if name.startswith("trained/")} == {f"trained/{name}" for name in FOLDED_WEIGHTS}
+    shared.set_state({name: state[name] for name in WEIGHTS})
+    for found, wanted in zip(
+        shared.evaluate_step(batch_of(4, 1)), normalising.evaluate_step(batch_of(4, 1)), strict=True
+    ):
+        np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def test_averages_decay_and_normalisation_go_on_with_the_same_bits(everything):
+    def go_on():
+        return [step(everything, batch_of(n, n + 1), number=n) for n in (2, 3)], everything.state()
+
+    step(everything, batch_of(1, 2))
+    saved = everything.state()
+    assert {name.split("/")[0] for name in saved} >= {"trained", "ema", "normalisation", "adam_m"}
+    results, after = go_on()
+    everything.set_state(saved)
+    assert_same_bits(everything.state(), saved)
+    again, after_again = go_on()
+    assert_same_bits(after_again, after)
+    assert all(np.array_equal(a[0], b[0]) and a[1] == b[1] for a, b in zip(results, again, strict=True))
+    assert everything.traces() == 1
+
+
+def test_a_run_that_begins_to_average_begins_with_the_weights_it_has(everything):
+    plain = Backend(TASK, WEIGHTS, normalisation=NORMALISATION)
+    step(plain, batch_of(1, 2), learning_rate=0.01)
+    everything.set_state(plain.state())
+    state = everything.state()
+    for name, value in plain.model.named_weights().items():
+        np.testing.assert_allclose(state.get(f"ema/{name}", state[name]), value, rtol=1e-4, atol=1e-5)
+
+
+def test_figures_of_the_features_are_measured_over_whole_frames_only():
+    batches = [batch_of(1, 5), batch_of(2)]
+    found = measure_normalisation(TASK, batches, device="CPU:0")
+    frames = [mfcc(b.audio[k, : b.num_samples[k]], FeatureGeometry()) for b in batches for k in range(len(b.samples))]
+    together = np.concatenate(frames).astype(np.float64)
+    np.testing.assert_allclose(found.mean, together.mean(0), atol=1e-4)
+    np.testing.assert_allclose(found.deviation, together.std(0), rtol=1e-4)

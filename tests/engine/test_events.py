@@ -4,13 +4,15 @@ import json
 import pytest
 
 from deepspeech_training.console import Console
-from deepspeech_training.engine.events import ConsoleSink, Events, JsonLines, TensorBoard, duration
+from deepspeech_training.engine.events import ConsoleSink, EventConsole, Events, JsonLines, TensorBoard
+from deepspeech_training.engine.words import duration
 from deepspeech_training.errors import UserError
 
 EPOCH = {
     "epoch": 1, "step": 12, "train_loss": 3.25, "dev": [{"name": "dev.csv", "loss": 2.5, "wer": 0.5, "cer": 0.25}],
     "metrics": [], "best_loss": 2.5, "best_epoch": 1, "best_by": "cer",
     "best_figures": {"loss": 2.5, "wer": 0.5, "cer": 0.25}, "epochs_without_improvement": 0, "patience": 25,
+    "epochs": 30, "saved": "best-000000012", "previous": None,
     "learning_rate": 0.001, "seconds": 75.0, "audio_seconds_per_second": 1234.0, "waited_share": 0.02,
 }  # fmt: skip
 
@@ -69,9 +71,14 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path):
 def test_an_epoch_is_one_line_with_all_that_counts(events, written):
     events.emit("epoch", **EPOCH)
     assert written.getvalue() == (
-        "I Epoch   2  train loss 3.2500 | dev loss 2.5000 WER 0.500 CER 0.250 | best so far, saved | rate 0.001 | "
-        "1:15 min, 1,234 audio-s/s, waited for data 2%\n"
+        "I Epoch   2 of 30  train loss 3.2500 | dev loss 2.5000 WER 0.500 CER 0.250 | best so far, saved as "
+        "best-000000012 | patience 0/25 | rate 0.001 | 1:15 min, 1,234 audio-s/s, waited for data 2%\n"
     )
+
+
+def test_an_epoch_says_how_the_losses_have_changed(events, written):
+    events.emit("epoch", **EPOCH | {"previous": {"train": 3.5, "dev.csv": 2.25}})
+    assert "train loss 3.2500 (-0.2500) | dev loss 2.5000 (+0.2500) WER" in written.getvalue()
 
 
 def test_an_epoch_without_improvement_shows_the_best_and_the_patience(events, written):
@@ -84,7 +91,7 @@ def test_an_epoch_without_improvement_shows_the_best_and_the_patience(events, wr
 def test_an_epoch_without_any_finite_loss_is_shown_too(events, written):
     dev = [{"name": "dev.csv", "loss": None, "wer": 1.0, "cer": 1.0}]
     events.emit("epoch", **{**EPOCH, "train_loss": None, "dev": dev, "best_loss": None, "best_epoch": None})
-    assert "train loss not finite | dev loss not finite | rate" in written.getvalue()
+    assert "train loss not finite | dev loss not finite | patience 0/25 | rate" in written.getvalue()
 
 
 def test_what_concerns_nobody_is_passed_over(events, written):
@@ -119,6 +126,53 @@ def test_what_concerns_nobody_is_passed_over(events, written):
 def test_events_are_put_into_words(events, written, kind, fields, said):
     events.emit(kind, **fields)
     assert written.getvalue() == said + "\n"
+
+
+def test_where_there_is_no_terminal_steps_are_lines_as_often_as_asked_for(written):
+    events = Events([ConsoleSink(Console(stream=written), log_steps=10)])
+    events.emit("epoch_begin", epoch=0, epochs=3, batches=40, step_in_epoch=0, step=0)
+    for step in range(1, 26):
+        events.emit("step", step=step, epoch=0, loss=1.0, grad_norm=2.0, audio_seconds_per_second=5.0)
+    events.close()
+    assert written.getvalue() == "I Step 10: loss 1.000, 5 audio-s/s\nI Step 20: loss 1.000, 5 audio-s/s\n"
+
+
+def test_lines_of_an_event_console_reach_every_sink_once(written):
+    seen = []
+
+    class Remembers:
+        def take(self, event):
+            seen.append((event["event"], event["message"]))
+
+        def close(self):
+            pass
+
+    real = Console(stream=written)
+    events = Events([ConsoleSink(real), Remembers()])
+    console = EventConsole(real, events)
+    console.info("a")
+    console.warn("b")
+    console.error("c")
+    console.debug("not at this level")
+    assert written.getvalue() == "I a\nW b\nE c\n"
+    assert seen == [("note", "a"), ("warning", "b"), ("error", "c")]
+
+
+def test_sinks_of_a_block_are_closed_at_its_end(written):
+    closed = []
+
+    class Closes:
+        def take(self, event):
+            assert not closed and event["event"] == "note"
+
+        def close(self):
+            closed.append(True)
+
+    events = Events([ConsoleSink(Console(stream=written))])
+    with events.also_to(Closes()):
+        events.emit("note", message="a")
+    events.emit("note", message="b")
+    assert closed and written.getvalue() == "I a\nI b\n"
 
 
 def test_steps_move_a_progress_that_ends_with_the_epoch(events, written):

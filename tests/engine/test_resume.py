@@ -12,6 +12,7 @@ from engine.processes import (
     arrays_of,
     assert_log_is_whole,
     assert_same_end,
+    assert_sessions_are_whole,
     assert_tidy,
     differing_arrays,
     ended,
@@ -100,6 +101,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(corpus, unbroken, tmp_
     assert f"I Goes on from {left}: epoch" in result.log
     assert_same_end(unbroken, folder)
     assert_log_is_whole(folder, EPOCHS)
+    assert_sessions_are_whole(folder, EPOCHS)
     assert_tidy(folder, max_to_keep=5)
 
 
@@ -120,6 +122,7 @@ def test_a_run_killed_nine_times_in_steps_saves_and_validations_ends_with_the_sa
     assert again.code == 0 and undisturbed.code == 0, again.err
     assert_same_end(tmp_path / "unbroken", folder)
     assert_log_is_whole(folder, epochs)
+    assert_sessions_are_whole(folder, epochs)
     assert_tidy(folder, max_to_keep=5)
 
 

@@ -4,8 +4,15 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepspeech_training.config import CheckpointFlags, Config, EarlyStopFlags, PlateauFlags
-from deepspeech_training.engine.schedule import ScheduleState, after_epoch, wants_stop
+from deepspeech_training.config import (
+    CheckpointFlags,
+    Config,
+    EarlyStopFlags,
+    OptimizerFlags,
+    PlateauFlags,
+    TrainingFlags,
+)
+from deepspeech_training.engine.schedule import ScheduleState, after_epoch, rate_factor, wants_stop
 
 LOSSES = st.lists(st.floats(0, 100) | st.sampled_from([5.0, 4.95, 4.9, 4.0]), max_size=40)
 CONFIGS = st.builds(
@@ -109,3 +116,22 @@ def test_while_every_hypothesis_is_empty_the_loss_decides():
     assert [after_epoch(state, figures(loss), epoch, Config()).is_best for epoch, loss in enumerate([9, 8, 8.5])] == [
         True, True, False,
     ]  # fmt: skip
+
+
+@given(st.floats(0, 200), st.integers(1, 100))
+def test_the_rate_is_the_flags_unless_a_schedule_or_a_warm_up_is_asked_for(epochs_done, epochs):
+    assert rate_factor(epochs_done, Config(training=TrainingFlags(epochs=epochs))) == 1.0
+
+
+@given(st.sampled_from(["constant", "cosine"]), st.integers(1, 50), st.floats(0, 1), st.integers(1, 20))
+def test_a_warm_up_only_rises_and_a_cosine_only_falls(schedule, epochs, share, steps):
+    config = Config(
+        training=TrainingFlags(epochs=epochs),
+        optimizer=OptimizerFlags(lr_schedule=schedule, warmup_epochs=share * epochs),
+    )
+    rates = [rate_factor((number + 0.5) / steps, config) for number in range(steps * epochs)]
+    top = rates.index(max(rates))
+    assert rates[:top] == sorted(rates[:top]) and rates[top:] == sorted(rates[top:], reverse=True)
+    assert all(0 < rate <= 1 for rate in rates)
+    if schedule == "cosine" and share < 0.5 and len(rates) > 20:
+        assert rates[-1] < 0.05
