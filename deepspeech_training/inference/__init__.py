@@ -5,11 +5,12 @@
 True
 """
 
+from deepspeech_training.decoding.language_model import ScorerError
 from deepspeech_training.inference.model import (
     CandidateTranscript,
     Metadata,
     Model,
-    NeedsBeamDecoder,
+    ScorerNotEnabled,
     Stream,
     StreamError,
     TokenMetadata,
@@ -22,7 +23,8 @@ __all__ = [
     "Metadata",
     "Model",
     "ModelError",
-    "NeedsBeamDecoder",
+    "ScorerError",
+    "ScorerNotEnabled",
     "Stream",
     "StreamError",
     "TokenMetadata",

@@ -2,7 +2,6 @@
 
 import argparse
 import multiprocessing
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
@@ -14,9 +13,15 @@ import numpy as np
 from deepspeech_training.audio import AudioError, read_audio
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
-from deepspeech_training.inference.cli import without_delegate_notice
+from deepspeech_training.inference.cli import (
+    add_beam_options,
+    check_beam_options,
+    set_up_beam,
+    without_delegate_notice,
+)
 from deepspeech_training.inference.model import Model
 from deepspeech_training.metrics import Result, SetReport
+from deepspeech_training.resources import usable_cores
 from deepspeech_training.samples import Row, read_rows
 
 LISTED_FAULTS = 20
@@ -31,9 +36,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise FlagError(f"--proc {flags.proc}: it must be 1 or more")
         if flags.report_count < 0:
             raise FlagError(f"--report_count {flags.report_count}: it must be 0 or more")
-        if flags.scorer is not None:
-            raise FlagError("--scorer comes with the beam decoder; this version decodes greedily\nLeave it out.")
-        report = evaluate(flags.model, flags.csv, processes=flags.proc, console=console)
+        check_beam_options(flags)
+        report = evaluate(flags.model, flags.csv, processes=flags.proc, console=console, beam=flags)
         print(to_text(report, flags.report_count), flush=True)
         if flags.dump:
             for suffix, field in ((".txt", "reference"), (".out", "hypothesis")):
@@ -58,30 +62,35 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--model", required=True, metavar="FILE", help="the exported model, a .tflite")
     parser.add_argument("--csv", required=True, metavar="FILE", help="wav_filename,wav_filesize,transcript")
     parser.add_argument(
-        "--proc", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one for each core)"
+        "--proc", type=int, default=usable_cores(), metavar="N", help="processes (default: one for each usable core)"
     )
     parser.add_argument("--dump", metavar="PATH", help="write references to PATH.txt and hypotheses to PATH.out")
     parser.add_argument(
         "--report_count", type=int, default=5, metavar="N", help="clips listed as best, median and worst (default 5)"
     )
-    parser.add_argument("--scorer", metavar="FILE", help="refused: comes with the beam decoder")
+    add_beam_options(parser)
     return parser
 
 
-def evaluate(model_path: str, csv_path: str, *, processes: int, console: Console) -> SetReport:
+def evaluate(
+    model_path: str, csv_path: str, *, processes: int, console: Console, beam: argparse.Namespace
+) -> SetReport:  # fmt: skip
     """Transcribe every clip of a CSV; clips that cannot be used are listed and left out.
 
+    Args:
+        beam: the options of `cli.add_beam_options`.
     Raises:
         UserError: the model or the CSV cannot be used, or none of its clips can.
     """
     with without_delegate_notice():
-        Model(model_path, num_threads=1)  # its faults are reported once, before the processes start
+        # Its faults are reported once, before the processes start, and the beam search is compiled once.
+        set_up_beam(Model(model_path, num_threads=1), beam)
     rows = read_rows(csv_path)
     if not rows:
         raise UserError(f"{csv_path}: no rows to test on")
     results, faults = [], []
     with console.progress(f"Testing on {csv_path}", total=len(rows), unit="clips") as progress:
-        for row, (text, fault) in zip(rows, _transcripts(model_path, csv_path, rows, processes), strict=True):
+        for row, (text, fault) in zip(rows, _transcripts(model_path, csv_path, rows, processes, beam), strict=True):
             progress.update()
             if fault is None:
                 results.append(Result(row.wav_filename, row.transcript, text, 0.0))
@@ -98,7 +107,7 @@ def evaluate(model_path: str, csv_path: str, *, processes: int, console: Console
 
 
 def _transcripts(
-    model_path: str, csv_path: str, rows: Sequence[Row], processes: int
+    model_path: str, csv_path: str, rows: Sequence[Row], processes: int, beam: argparse.Namespace
 ) -> Iterator[tuple[str, str | None]]:
     """(text, None) or ("", fault) of each row, in their order."""
     folder = Path(csv_path).parent
@@ -106,12 +115,12 @@ def _transcripts(
     processes = min(processes, len(jobs))
     if processes == 1:
         with without_delegate_notice():
-            _load(model_path)
+            _load(model_path, beam)
         yield from map(_transcribe, jobs)
         return
     # Spawned, not forked: LiteRT has threads, and a fork would keep only one of them.
     with ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_load_quietly, initargs=(model_path,)
+        processes, multiprocessing.get_context("spawn"), initializer=_load_quietly, initargs=(model_path, beam)
     ) as pool:
         try:
             yield from pool.map(_transcribe, jobs, chunksize=max(1, min(32, len(jobs) // (4 * processes))))
@@ -124,14 +133,15 @@ def _transcripts(
 _model: Model  # one for each process
 
 
-def _load(model_path: str) -> None:
+def _load(model_path: str, beam: argparse.Namespace) -> None:
     global _model
     _model = Model(model_path, num_threads=1)
+    set_up_beam(_model, beam)
 
 
-def _load_quietly(model_path: str) -> None:
+def _load_quietly(model_path: str, beam: argparse.Namespace) -> None:
     with without_delegate_notice():
-        _load(model_path)
+        _load(model_path, beam)
 
 
 def _transcribe(job: tuple[str, str | None]) -> tuple[str, str | None]:

@@ -7,24 +7,26 @@ The names are those of `deepspeech` 0.9.3 and `stt` 1.4.0 (hence the camel case)
 import os
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
+from deepspeech_training.decoding.beam import LARGEST_BEAM, BeamDecoder, BeamStream
+from deepspeech_training.decoding.candidate import Candidate
 from deepspeech_training.decoding.greedy import GreedyStream
-from deepspeech_training.errors import UserError
+from deepspeech_training.decoding.scorer import Scorer, check_weight
 from deepspeech_training.inference.mfcc import Mfcc
 from deepspeech_training.inference.model_file import ModelError, ModelFile
+from deepspeech_training.resources import usable_cores
 
 
-class NeedsBeamDecoder(UserError):
-    """A call that needs the beam decoder, which this version does not have."""
+class ScorerNotEnabled(RuntimeError):
+    """A call that changes what a scorer does, while there is none."""
 
     def __init__(self, call: str):
-        super().__init__(
-            f"{call} comes with the beam decoder; this version decodes greedily, without scorer and hot words"
-        )
+        super().__init__(f"{call} needs a scorer: call enableExternalScorer before it")
 
 
 class StreamError(RuntimeError):
@@ -54,13 +56,16 @@ class CandidateTranscript:
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
-    """The candidates, best first; decoding greedily there is one."""
+    """The candidates, best first; decoding greedily there is one, with a beam as many as were asked for."""
 
     transcripts: tuple[CandidateTranscript, ...]
 
 
 class Model:
     """An exported model, ready to transcribe. Any number of threads may use one Model, each with its own streams.
+
+    It decodes greedily until `setBeamWidth` or `enableExternalScorer` is called; what they and the calls on hot words
+    change holds for the streams that are made afterwards.
 
     Args:
         path: a `.tflite` of ours, of DeepSpeech 0.7 to 0.9 or of Coqui STT.
@@ -75,21 +80,32 @@ class Model:
             raise ValueError(f"num_threads {num_threads}: it must be 1 or more")
         self._file = ModelFile.read(path)
         self._mfcc = Mfcc(self._file.geometry)
-        self._beam_width = self._file.beam_width
-        self._networks = _NetworkPool(self._file, limit=num_threads or _usable_cores())
+        self._beam_width: int | None = None  # None: not set
+        self._scorer: Scorer | None = None
+        self._alpha: float | None = None
+        self._beta: float | None = None
+        self._hot_words: dict[str, float] = {}
+        self._beam: BeamDecoder | None = None
+        self._settings_lock = threading.Lock()
+        self._networks = _NetworkPool(self._file, limit=num_threads or usable_cores())
 
     def sampleRate(self) -> int:
         """The rate in Hz that the audio must have."""
         return self._file.geometry.sample_rate
 
     def beamWidth(self) -> int:
-        """The beam width that was set, or else the one of the export; greedy decoding has no use for it."""
-        return self._beam_width
+        """The beam width that was set, or else the one of the export, which a scorer is used with."""
+        return self._file.beam_width if self._beam_width is None else self._beam_width
 
     def setBeamWidth(self, beam_width: int) -> None:
-        if isinstance(beam_width, bool) or not isinstance(beam_width, int | np.integer) or beam_width < 1:
-            raise ValueError(f"beam width {beam_width!r}: it must be a whole number, 1 or more")
-        self._beam_width = int(beam_width)
+        """Decode with a beam of that many hypotheses from now on; 0 decodes greedily again, if there is no scorer."""
+        whole = isinstance(beam_width, int | np.integer) and not isinstance(beam_width, bool)
+        if not whole or not 0 <= beam_width <= LARGEST_BEAM:
+            raise ValueError(f"beam width {beam_width!r}: it must be a whole number from 0 to {LARGEST_BEAM}")
+        with self._settings_lock:
+            if not beam_width and self._scorer is not None:
+                raise ValueError("beam width 0 decodes greedily, without the scorer: call disableExternalScorer before")
+            self._beam_width, self._beam = int(beam_width), None
 
     def stt(self, audio: np.ndarray) -> str:
         """Transcribe a whole clip: int16 [samples], mono, at `sampleRate()`."""
@@ -105,25 +121,83 @@ class Model:
 
     def createStream(self) -> "Stream":
         """Begin a clip whose audio comes in pieces."""
-        return Stream(self._file, self._mfcc, self._networks.run)
+        return Stream(self._file, self._mfcc, self._networks.run, self._new_decoder())
 
     def enableExternalScorer(self, scorer_path: str) -> None:
-        raise NeedsBeamDecoder("enableExternalScorer")
+        """Decode with a beam and a scorer from now on, with the alpha and beta of its file.
+
+        Raises:
+            ScorerError: the file is no scorer, damaged, or was built for another alphabet.
+        """
+        scorer = Scorer.read(scorer_path)
+        scorer.check_labels(self._labels)
+        with self._settings_lock:
+            self._scorer, self._alpha, self._beta, self._beam = scorer, None, None, None
+            self._beam_width = self._beam_width or None
 
     def disableExternalScorer(self) -> None:
-        raise NeedsBeamDecoder("disableExternalScorer")
+        with self._settings_lock:
+            self._need_scorer("disableExternalScorer")
+            self._scorer = self._beam = None
 
     def setScorerAlphaBeta(self, alpha: float, beta: float) -> None:
-        raise NeedsBeamDecoder("setScorerAlphaBeta")
+        """How much the language model counts, and what each word adds; instead of what the scorer's file says."""
+        with self._settings_lock:
+            self._need_scorer("setScorerAlphaBeta")
+            self._alpha, self._beta, self._beam = check_weight("alpha", alpha), check_weight("beta", beta), None
+
+    def scorerAlphaBeta(self) -> tuple[float, float]:
+        """Alpha and beta that are in use; no call of the clients."""
+        with self._settings_lock:
+            self._need_scorer("scorerAlphaBeta")
+            scorer = self._scorer
+            return (
+                scorer.alpha if self._alpha is None else self._alpha, scorer.beta if self._beta is None else self._beta
+            )  # fmt: skip
 
     def addHotWord(self, word: str, boost: float) -> None:
-        raise NeedsBeamDecoder("addHotWord")
+        """Add `boost` to the log probability of a word, each time that it is among the last ones that are scored.
+
+        Positive makes it likelier; 5 to 15 is much. It must be a word of the scorer to be heard at all.
+        """
+        with self._settings_lock:
+            self._need_scorer("addHotWord")
+            if word in self._hot_words:
+                raise ValueError(f"{word!r} is a hot word already: erase it before")
+            self._hot_words[word], self._beam = check_weight(f"boost of {word!r}", boost), None
 
     def eraseHotWord(self, word: str) -> None:
-        raise NeedsBeamDecoder("eraseHotWord")
+        with self._settings_lock:
+            self._need_scorer("eraseHotWord")
+            if word not in self._hot_words:
+                raise ValueError(f"{word!r} is no hot word")
+            del self._hot_words[word]
+            self._beam = None
 
     def clearHotWords(self) -> None:
-        raise NeedsBeamDecoder("clearHotWords")
+        with self._settings_lock:
+            self._need_scorer("clearHotWords")
+            self._hot_words.clear()
+            self._beam = None
+
+    @property
+    def _labels(self) -> tuple[str, ...] | None:
+        return None if self._file.bytes_mode else self._file.labels
+
+    def _need_scorer(self, call: str) -> None:
+        if self._scorer is None:
+            raise ScorerNotEnabled(call)
+
+    def _new_decoder(self) -> "GreedyStream | BeamStream":
+        with self._settings_lock:
+            if self._scorer is None and not self._beam_width:
+                return GreedyStream(blank=len(self._file.labels))
+            if self._beam is None:
+                self._beam = BeamDecoder(
+                    self._labels, width=self.beamWidth(), scorer=self._scorer, alpha=self._alpha, beta=self._beta,
+                    hot_words=self._hot_words if self._scorer else None,
+                )  # fmt: skip
+            return self._beam.stream()
 
 
 class Stream:
@@ -134,7 +208,10 @@ class Stream:
     same after an hour as in the first second, and memory grows with the text alone.
     """
 
-    def __init__(self, file: ModelFile, mfcc: Mfcc, run: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]]):
+    def __init__(
+        self, file: ModelFile, mfcc: Mfcc, run: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]],
+        decoder: GreedyStream | BeamStream,
+    ):  # fmt: skip
         self._file, self._mfcc, self._run_network = file, mfcc, run
         geometry = file.geometry
         # The frames that the next call of the network sees; `_num_frames` are there. The clip begins with zeros.
@@ -144,7 +221,7 @@ class Stream:
         self._num_samples = 0
         self._got_audio = False
         self._c = self._h = np.zeros((1, file.n_cell), np.float32)
-        self._decoder = GreedyStream(blank=len(file.labels))
+        self._decoder = decoder
         self._open = True
         self._lock = threading.Lock()  # two threads that feed one stream by mistake must not break its state
 
@@ -185,7 +262,7 @@ class Stream:
         _check_num_results(num_results)
         with self._lock:
             self._check_open()
-            return self._metadata()
+            return self._metadata(num_results)
 
     def finishStream(self) -> str:
         """The text of the whole clip; the stream ends."""
@@ -198,7 +275,7 @@ class Stream:
         _check_num_results(num_results)
         with self._lock:
             self._finish()
-            return self._metadata()
+            return self._metadata(num_results)
 
     def freeStream(self) -> None:
         """End the stream without a result; a second time is harmless."""
@@ -259,17 +336,30 @@ class Stream:
         self._decoder.feed(probs[:num_outputs])
 
     def _text(self) -> str:
-        labels = self._file.labels
-        return "".join([labels[label] for label in self._decoder.labels])
+        return self._file.text(self._decoder.results()[0].labels)
 
-    def _metadata(self) -> Metadata:
-        labels, geometry = self._file.labels, self._file.geometry
-        step_s = geometry.step_samples / geometry.sample_rate
-        tokens = tuple(
-            TokenMetadata(labels[label], frame, frame * step_s)
-            for label, frame in zip(self._decoder.labels, self._decoder.frames, strict=True)
+    def _metadata(self, num_results: int) -> Metadata:
+        return Metadata(
+            tuple(
+                CandidateTranscript(candidate.confidence, tuple(self._tokens(candidate)))
+                for candidate in self._decoder.results(num_results)
+            )
         )
-        return Metadata((CandidateTranscript(self._decoder.confidence, tokens),))
+
+    def _tokens(self, candidate: Candidate) -> Iterator[TokenMetadata]:
+        """A token for each character; one of several bytes begins with its first."""
+        geometry = self._file.geometry
+        step_s = geometry.step_samples / geometry.sample_rate
+        for labels, frame in self._characters(candidate):
+            yield TokenMetadata(self._file.text(labels), frame, frame * step_s)
+
+    def _characters(self, candidate: Candidate) -> Iterator[tuple[list[int], int]]:
+        """Labels of each character and the frame where it begins."""
+        labels, begins = candidate.labels, range(len(candidate.labels))
+        if self._file.bytes_mode:  # label + 1 is the byte; those of 10xxxxxx go on with a character
+            begins = [place for place in begins if place == 0 or (labels[place] + 1) & 0xC0 != 0x80]
+        for begin, end in pairwise([*begins, len(labels)]):
+            yield labels[begin:end], candidate.frames[begin]
 
 
 class _NetworkPool:
@@ -367,7 +457,3 @@ def _as_int16(audio: np.ndarray) -> np.ndarray:
 def _check_num_results(num_results: int) -> None:
     if num_results < 1:
         raise ValueError(f"num_results {num_results}: it must be 1 or more")
-
-
-def _usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,6 +7,7 @@ and the metadata in constants. A file is refused, with the reason, unless all of
 import math
 import os
 import stat
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +20,7 @@ from deepspeech_training.inference.flatbuffer import Damaged, Reader, Table, dec
 from deepspeech_training.mel import LOWEST_HZ, NUM_MEL_FILTERS
 
 IDENTIFIER = b"TFL3"
+BYTE_LABELS = tuple(bytes([byte]).decode("utf-8", "surrogateescape") for byte in range(1, 256))
 MAX_FILE_BYTES = 2**31 - 1  # the offsets of a flatbuffer have 31 bits that count
 MAX_TENSOR_BYTES = 2**31 - 1
 MAX_ACTIVATION_BYTES = 2**31
@@ -61,6 +63,8 @@ OPERATORS = {
     25: ("SOFTMAX", 9, {"beta": "f"}, 1, 1, 1),
     28: ("TANH", 0, {}, 1, 1, 1),
     CUSTOM: ("CUSTOM", 0, {}, 1, 2, 1),
+    40: ("MEAN", 27, {"keep_dims": "B"}, 2, 2, 1),
+    41: ("SUB", 28, {"activation": "b"}, 2, 2, 1),
     45: (
         "STRIDED_SLICE", 32,
         {"begin_mask": "i", "end_mask": "i", "ellipsis_mask": "i", "new_axis_mask": "i", "shrink_axis_mask": "i",
@@ -70,6 +74,7 @@ OPERATORS = {
     49: ("SPLIT", 35, {"num_splits": "i"}, 2, 2, 0),
     55: ("MAXIMUM", 39, {}, 2, 2, 1),
     57: ("MINIMUM", 39, {}, 2, 2, 1),
+    76: ("RSQRT", 0, {}, 1, 1, 1),
     83: ("PACK", 59, {"values_count": "i", "axis": "i"}, 1, 0, 1),
     88: ("UNPACK", 64, {"num": "i", "axis": "i"}, 1, 1, 0),
 }  # fmt: skip
@@ -91,7 +96,8 @@ class ModelFile:
         n_steps: frames that one call of the network takes.
         n_cell: width of the recurrent state.
         beam_width: the default that the exporter stored.
-        labels: the text of each class; the CTC blank comes after them.
+        labels: the text of each class; the CTC blank comes after them. In bytes mode each is a byte, those above 127
+            as Python's surrogate escapes.
     """
 
     path: str
@@ -101,6 +107,16 @@ class ModelFile:
     n_cell: int
     beam_width: int
     labels: tuple[str, ...]
+
+    @property
+    def bytes_mode(self) -> bool:
+        """Whether the model writes the bytes of UTF-8 instead of an alphabet's characters."""
+        return self.labels == BYTE_LABELS
+
+    def text(self, labels: Iterable[int]) -> str:
+        """The text of a sequence of labels; bytes that are no UTF-8 become U+FFFD."""
+        text = "".join([self.labels[label] for label in labels])
+        return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace") if self.bytes_mode else text
 
     @classmethod
     def read(cls, path: str | os.PathLike) -> "ModelFile":
@@ -121,6 +137,17 @@ class ModelFile:
             ) from error
         except FlagError as error:
             raise ModelError(f"{path}: its metadata do not fit together: {str(error).splitlines()[0]}") from error
+
+    def constants(self, *, least: int = 1) -> Iterator[tuple[str, np.ndarray]]:
+        """Name and values of each constant of at least so many numbers; 8-bit ones as the float32 that they mean."""
+        for tensor in _Graph(Reader(self.data).root()).tensors:
+            if not len(tensor.data) or math.prod(tensor.shape) < least or tensor.type not in (FLOAT32, INT8):
+                continue
+            values = tensor.data.view("<f4" if tensor.type == FLOAT32 else "i1").reshape(tensor.shape)
+            if tensor.type == INT8:
+                scale = tensor.scale.reshape(-1, *[1] * (values.ndim - 1)) if len(tensor.scale) > 1 else tensor.scale
+                values = values.astype(np.float32) * scale
+            yield tensor.name, values
 
 
 def _read_bytes(path: str) -> bytes:
@@ -345,11 +372,17 @@ class _Graph:
             )  # fmt: skip
         if name == "STRIDED_SLICE":
             return first.type == FLOAT32 and self._slice_fits(tensors, out, options)
+        if name == "MEAN":  # along the last axis, as layer normalisation needs it
+            axis = self._integers(tensors[1])
+            return (
+                axis == [len(first.shape) - 1] and first.type == FLOAT32 and first.shape[-1] > 0
+                and bool(options["keep_dims"]) and out.shape == (*first.shape[:-1], 1)
+            )  # fmt: skip
         if any(tensor.type != FLOAT32 for tensor in tensors):
             return False
-        if name in ("LOGISTIC", "TANH", "RELU", "SOFTMAX"):
+        if name in ("LOGISTIC", "TANH", "RELU", "RSQRT", "SOFTMAX"):
             return first.shape == out.shape
-        if name in ("ADD", "MUL", "MINIMUM", "MAXIMUM"):
+        if name in ("ADD", "SUB", "MUL", "MINIMUM", "MAXIMUM"):
             try:
                 return np.broadcast_shapes(first.shape, tensors[1].shape) == out.shape
             except ValueError:
@@ -453,8 +486,8 @@ class _Graph:
         for _ in range(4):
             if index in self.constants:
                 return self.tensors[index]
-            operator = self.producer[index]
-            _require(operator.name == "RESHAPE", "its metadata are not constants")
+            operator = self.producer.get(index)  # none: an input of the graph
+            _require(operator is not None and operator.name == "RESHAPE", "its metadata are not constants")
             index = operator.inputs[0]
         raise Damaged("its metadata are not constants")
 
@@ -596,6 +629,6 @@ def read_labels(data: bytes) -> tuple[str, ...]:
         place += length
     _require(place == len(data), "its alphabet has bytes left over")
     _require(count > 0 and sorted(texts) == list(range(count)), "the labels of its alphabet are not 0, 1, 2, ...")
-    if count == 255 and all(len(text) == 1 for text in texts.values()):
-        raise Damaged("its alphabet is of bytes (DeepSpeech's --utf8, Coqui's bytes output mode), which needs the beam")
+    if all(texts[label] == bytes([label + 1]) for label in range(min(count, 255))) and count == 255:
+        return BYTE_LABELS
     return tuple(decode(texts[label]) for label in range(count))

@@ -1,4 +1,4 @@
-"""The command `transcribe`: audio files, folders of them and lists -> text or JSON, on several processes."""
+"""The command `transcribe`: audio files, folders of them and lists -> text, JSON or subtitles, on several processes."""
 
 import argparse
 import json
@@ -6,18 +6,29 @@ import multiprocessing
 import os
 import sys
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError, UserError
-from deepspeech_training.inference.cli import read_int16, to_json, without_delegate_notice
-from deepspeech_training.inference.model import Model
+from deepspeech_training.inference.cli import (
+    add_beam_options,
+    check_beam_options,
+    read_int16,
+    set_up_beam,
+    without_delegate_notice,
+    words,
+)
+from deepspeech_training.inference.model import CandidateTranscript, Model
+from deepspeech_training.inference.segments import split_at_silence
+from deepspeech_training.inference.subtitles import cues_of, to_srt, to_vtt
+from deepspeech_training.resources import usable_cores
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
-SUFFIXES = {"text": ".txt", "json": ".json"}
+SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
+LONGEST_S = 20.0  # of a piece, unless --split tells; about the longest sentences that corpora are made of
 
 
 @dataclass(frozen=True)
@@ -36,9 +47,15 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         if flags.proc < 1:
             raise FlagError(f"--proc {flags.proc}: it must be 1 or more")
+        if not (flags.split == 0 or 1 <= flags.split < 86400):
+            raise FlagError(f"--split {flags.split:g}: it must be 0 or a number of seconds, 1 or more")
+        check_beam_options(flags)
         jobs = find_jobs(flags.paths, list_path=flags.list, output_dir=flags.output_dir, suffix=SUFFIXES[flags.format])
+        if flags.format in ("srt", "vtt") and len(jobs) > 1 and not flags.output_dir:
+            raise FlagError(f"--format {flags.format}: subtitles of {len(jobs):,} files need an --output_dir")
         with without_delegate_notice():
-            Model(flags.model, num_threads=1)  # its faults are reported once, before the processes start
+            # Its faults are reported once, before the processes start, and the beam search is compiled once.
+            set_up_beam(Model(flags.model, num_threads=1), flags)
         left = [job for job in jobs if flags.force or job.output is None or not job.output.exists()]
         if len(left) < len(jobs):
             console.info(f"{len(jobs) - len(left):,} of {len(jobs):,} files have their result (--force: do them again)")
@@ -75,15 +92,25 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--list", metavar="FILE", help="a text file with one path on each line")
     parser.add_argument("--model", required=True, metavar="FILE", help="the exported model, a .tflite")
     parser.add_argument(
-        "--format", choices=list(SUFFIXES), default="text", help="text, or JSON with times of the words"
+        "--format", choices=list(SUFFIXES), default="text", help="text, JSON with times of the words, or subtitles"
     )
+    parser.add_argument(
+        "--split", type=float, default=LONGEST_S, metavar="S",
+        help="split recordings that are longer than S seconds at silences, into pieces of at most S seconds; "
+        f"0: never (default {LONGEST_S:g})",
+    )  # fmt: skip
+    parser.add_argument(
+        "--vad", type=int, choices=range(4), default=1, metavar="0-3",
+        help="how much --split takes for silence: 3 the most (default 1)",
+    )  # fmt: skip
     parser.add_argument(
         "--output_dir", metavar="DIR",
         help="one file for each audio file, with its folders; those that are there are passed over. Default: stdout",
     )  # fmt: skip
+    add_beam_options(parser)
     parser.add_argument("--force", action="store_true", help="write results anew that are there")
     parser.add_argument(
-        "--proc", type=int, default=os.cpu_count() or 1, metavar="N", help="processes (default: one for each core)"
+        "--proc", type=int, default=usable_cores(), metavar="N", help="processes (default: one for each usable core)"
     )
     return parser
 
@@ -133,15 +160,17 @@ def _results(flags: argparse.Namespace, jobs: Sequence[Job]) -> Iterator[tuple[s
     paths = [job.audio_path for job in jobs]
     if not paths:
         return
-    if flags.proc == 1:
-        _load(flags.model, flags.format)
+    num_processes = min(flags.proc, len(paths))
+    # With fewer files than processes the pieces of a file share what is left.
+    arguments = (flags, max(1, flags.proc // num_processes))
+    if num_processes == 1:
+        _load(*arguments)
         yield from map(_transcribe, paths)
         return
     # Spawned, not forked: LiteRT has threads, and a fork would keep only one of them.
     with ProcessPoolExecutor(
-        min(flags.proc, len(paths)), multiprocessing.get_context("spawn"),
-        initializer=_load, initargs=(flags.model, flags.format),
-    ) as pool:  # fmt: skip
+        num_processes, multiprocessing.get_context("spawn"), initializer=_load, initargs=arguments
+    ) as pool:
         try:
             yield from pool.map(_transcribe, paths)
         except BrokenProcessPool as error:
@@ -150,25 +179,65 @@ def _results(flags: argparse.Namespace, jobs: Sequence[Job]) -> Iterator[tuple[s
             ) from error
 
 
-_model: Model  # one for each process
-_format: str
+@dataclass(frozen=True)
+class _Worker:
+    """What one process transcribes with."""
+
+    model: Model
+    format: str
+    longest_s: float
+    aggressiveness: int
+    threads: ThreadPoolExecutor
 
 
-def _load(model_path: str, output_format: str) -> None:
-    global _model, _format
+_worker: _Worker  # one for each process
+
+
+def _load(flags: argparse.Namespace, num_threads: int) -> None:
+    global _worker
     with without_delegate_notice():
-        _model, _format = Model(model_path, num_threads=1), output_format
+        model = Model(flags.model, num_threads=num_threads)
+    set_up_beam(model, flags)
+    _worker = _Worker(model, flags.format, flags.split, flags.vad, ThreadPoolExecutor(num_threads))
 
 
 def _transcribe(audio_path: str) -> tuple[str, str | None]:
+    model, rate = _worker.model, _worker.model.sampleRate()
     try:
-        audio = read_int16(audio_path, sample_rate=_model.sampleRate(), console=Console())
+        audio = read_int16(audio_path, sample_rate=rate, console=Console())
     except UserError as error:
         return "", str(error).splitlines()[0]
-    if _format == "text":
-        return _model.stt(audio), None
-    answer = {"audio": audio_path, **json.loads(to_json(_model.sttWithMetadata(audio)))}
-    return json.dumps(answer, ensure_ascii=False), None
+    pieces = [(0, len(audio))]
+    if 0 < _worker.longest_s * rate < len(audio):
+        pieces = split_at_silence(
+            audio, sample_rate=rate, longest_s=_worker.longest_s, aggressiveness=_worker.aggressiveness
+        )
+    candidates = _worker.threads.map(lambda piece: model.sttWithMetadata(audio[slice(*piece)]).transcripts[0], pieces)
+    segments = [
+        _segment(candidate, start / rate, end / rate)
+        for candidate, (start, end) in zip(candidates, pieces, strict=True)
+    ]
+    return _formatted(audio_path, segments), None
+
+
+def _segment(candidate: CandidateTranscript, start_s: float, end_s: float) -> dict:
+    """A piece and its words, with times from the start of the recording."""
+    spoken = [{**word, "start_time": round(word["start_time"] + start_s, 4)} for word in words(candidate)]
+    return {
+        "start_time": round(start_s, 4), "end_time": round(end_s, 4), "confidence": candidate.confidence,
+        "text": candidate.text, "words": spoken,
+    }  # fmt: skip
+
+
+def _formatted(audio_path: str, segments: list[dict]) -> str:
+    if _worker.format == "text":
+        return " ".join(segment["text"] for segment in segments if segment["text"])
+    spoken = [word for segment in segments for word in segment["words"]]
+    if _worker.format == "json":
+        whole = {"confidence": sum(segment["confidence"] for segment in segments), "words": spoken}
+        parts = [{k: v for k, v in segment.items() if k != "words"} for segment in segments]
+        return json.dumps({"audio": audio_path, "transcripts": [whole], "segments": parts}, ensure_ascii=False)
+    return (to_srt if _worker.format == "srt" else to_vtt)(cues_of(spoken)).rstrip("\n")
 
 
 def _write(path: Path, text: str) -> None:

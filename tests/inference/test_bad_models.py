@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.inference import Model, ModelError
 from deepspeech_training.inference.flatbuffer import Damaged, Reader, read_flexbuffer_map
-from deepspeech_training.inference.model_file import INPUTS, OUTPUTS, ModelFile, read_labels
+from deepspeech_training.inference.model_file import BYTE_LABELS, INPUTS, OUTPUTS, ModelFile, read_labels
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +63,16 @@ def set_number(name: str, value: int):
         metadata_buffer(model, name).data = np.frombuffer(np.int32(value).tobytes(), np.uint8)
 
     return change
+
+
+def show_an_input_as_metadata(model):
+    """The beam width comes from an input of the graph, not from a constant."""
+    graph = model.subgraphs[0]
+    width = next(i for i, t in enumerate(graph.tensors) if t.name.decode() == "metadata_beam_width")
+    reshape = next(op for op in graph.operators if width in op.outputs)
+    samples = next(i for i, t in enumerate(graph.tensors) if t.name.decode() == "input_samples")
+    graph.tensors[width].type, graph.tensors[width].shape = graph.tensors[samples].type, graph.tensors[samples].shape
+    reshape.inputs = [samples]
 
 
 def set_alphabet(serialized: bytes):
@@ -120,6 +130,7 @@ def test_a_missing_tensor_is_named(golden, refused, name):
         (set_number("metadata_feature_win_step", 10), "stride 320, not 160"),
         (set_number("metadata_feature_win_step", 0), "must be 1 or more"),
         (set_number("metadata_beam_width", -3), "beam width -3"),
+        (show_an_input_as_metadata, "metadata"),
         (set_alphabet(Alphabet("abc").serialize()), "alphabet of 3 characters does not fit 29 classes"),
         (set_alphabet(Alphabet.english().serialize()[:-1]), "alphabet is cut"),
         (set_alphabet(Alphabet.english().serialize() + b"x"), "left over"),
@@ -204,7 +215,6 @@ def test_an_alphabet_reads_back(characters):
     assert read_labels(alphabet.serialize()) == alphabet.characters
 
 
-def test_an_alphabet_of_bytes_is_refused():
+def test_an_alphabet_of_bytes_is_read():
     serialized = b"\xff\x00" + b"".join(bytes([label, 0, 1, 0, label + 1]) for label in range(255))
-    with pytest.raises(Damaged, match="of bytes"):
-        read_labels(serialized)
+    assert read_labels(serialized) == BYTE_LABELS

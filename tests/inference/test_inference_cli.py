@@ -25,12 +25,26 @@ def deepspeech(model_path, clip_path, capfd):
 
 
 @pytest.mark.parametrize("options", [(), ("--extended",), ("--beam_width", 100), ("--candidate_transcripts", 2)])
-def test_stdout_has_the_text_and_nothing_else(deepspeech, options):
+def test_stdout_has_the_text_and_nothing_else(deepspeech, compiled_beam, options):
     assert deepspeech(*options) == (0, TRANSCRIPT + "\n", "")
 
 
+def test_a_scorer_is_used_with_its_options(deepspeech, compiled_beam, test_data):
+    scorer = ("--scorer", test_data / "ldc93s1" / "pruned_lm.scorer")
+    assert deepspeech(*scorer, "--beam_width", 50) == (0, TRANSCRIPT + "\n", "")
+    exit_code, out, err = deepspeech(*scorer, "--lm_alpha", 1, "--hot_words", "dark:-1000", "--beam_width", 50)
+    assert (exit_code, err) == (0, "") and "dark" not in out
+    exit_code, out, err = deepspeech(*scorer, "--json", "--candidate_transcripts", 4, "--beam_width", 50)
+    assert (exit_code, err) == (0, "") and len(json.loads(out)["transcripts"]) == 4
+
+
+def test_a_scorer_that_is_not_there_exits_with_1(deepspeech):
+    exit_code, out, err = deepspeech("--scorer", "x.scorer")
+    assert (exit_code, out) == (1, "") and "x.scorer: there is no such scorer" in err
+
+
 def test_json_has_the_fields_of_the_ancestor(deepspeech):
-    exit_code, out, err = deepspeech("--json", "--candidate_transcripts", 3)
+    exit_code, out, err = deepspeech("--json")
     (transcript,) = json.loads(out)["transcripts"]
     assert (exit_code, err) == (0, "")
     assert transcript.keys() == {"confidence", "words"} and transcript["confidence"] < 0
@@ -74,10 +88,13 @@ def test_the_time_is_said_on_stderr(deepspeech):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        (("--scorer", "x.scorer"), "comes with the beam decoder"),
-        (("--hot_words", "a:1"), "comes with the beam decoder"),
-        (("--lm_alpha", "0.9"), "comes with the beam decoder"),
-        (("--beam_width", 0), "1 or more"),
+        (("--hot_words", "a:1"), "--hot_words needs --scorer"),
+        (("--lm_alpha", "0.9"), "--lm_alpha needs --scorer"),
+        (("--scorer", "x", "--lm_beta", "1e9"), "--lm_beta 1000000000.0: it must be"),
+        (("--scorer", "x", "--hot_words", "a"), "a word, a colon and a number"),
+        (("--scorer", "x", "--hot_words", "a:1,a:2"), "given twice"),
+        (("--scorer", "x", "--beam_width", 0), "no use for --scorer"),
+        (("--beam_width", -1), "from 0 (greedy)"),
         (("--candidate_transcripts", 0), "1 or more"),
         (("--stream", 100), "multiple of 160"),
         (("--extended_stream", -160), "multiple of 160"),
@@ -155,7 +172,7 @@ def test_an_evaluation_that_cannot_be_says_why(model_path, tmp_path, capfd):
         (["--model", model_path, "--csv", empty], 1, "no rows"),
         (["--model", empty, "--csv", empty], 1, "not a .tflite"),
         (["--model", model_path, "--csv", empty, "--proc", 0], 2, "--proc 0"),
-        (["--model", model_path, "--csv", empty, "--scorer", "x"], 2, "comes with the beam decoder"),
+        (["--model", model_path, "--csv", empty, "--scorer", "x"], 1, "no such scorer"),
     ):
         assert evaluate.main([str(argument) for argument in arguments]) == exit_code
         assert says in capfd.readouterr().err

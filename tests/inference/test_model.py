@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from deepspeech_training.decoding.greedy import GreedyStream, greedy_labels
 from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.inference import Metadata, Model, NeedsBeamDecoder, StreamError
+from deepspeech_training.inference import Metadata, Model, ScorerError, ScorerNotEnabled, StreamError
 from deepspeech_training.inference.mfcc import Mfcc
 
 TRANSCRIPT = "she had your dark suit in greasy wash water all year"
@@ -208,7 +208,7 @@ def test_the_beam_width_is_kept_and_checked(model_path):
     model = Model(model_path)
     model.setBeamWidth(7)
     assert model.beamWidth() == 7
-    for wrong in (0, -1, 1.5, True, "8"):
+    for wrong in (-1, 1.5, True, "8", 10**6):
         with pytest.raises(ValueError, match="beam width"):
             model.setBeamWidth(wrong)
     with pytest.raises(ValueError, match="num_results"):
@@ -217,14 +217,79 @@ def test_the_beam_width_is_kept_and_checked(model_path):
         Model(model_path, num_threads=0)
 
 
-def test_what_needs_the_beam_says_so(model):
+def test_what_needs_a_scorer_says_so(model):
     for call in (
-        lambda: model.enableExternalScorer("x.scorer"), model.disableExternalScorer,
-        lambda: model.setScorerAlphaBeta(0.9, 1.2), lambda: model.addHotWord("word", 5.0),
-        lambda: model.eraseHotWord("word"), model.clearHotWords,
+        model.disableExternalScorer, lambda: model.setScorerAlphaBeta(0.9, 1.2), model.scorerAlphaBeta,
+        lambda: model.addHotWord("word", 5.0), lambda: model.eraseHotWord("word"), model.clearHotWords,
     ):  # fmt: skip
-        with pytest.raises(NeedsBeamDecoder, match="comes with the beam decoder"):
+        with pytest.raises(ScorerNotEnabled, match="needs a scorer"):
             call()
+    with pytest.raises(ScorerError, match="there is no such scorer"):
+        model.enableExternalScorer("x.scorer")
+
+
+@pytest.fixture
+def scored(model_path, test_data, compiled_beam):
+    model = Model(model_path)
+    model.enableExternalScorer(test_data / "ldc93s1" / "pruned_lm.scorer")
+    return model
+
+
+def test_with_a_beam_there_are_several_candidates(model_path, clip, compiled_beam):
+    model = Model(model_path)
+    model.setBeamWidth(50)
+    candidates = model.sttWithMetadata(clip, 3).transcripts
+    assert candidates[0].text == TRANSCRIPT and len({candidate.text for candidate in candidates}) == 3
+    assert [c.confidence for c in candidates] == sorted((c.confidence for c in candidates), reverse=True)
+    model.setBeamWidth(0)
+    assert len(model.sttWithMetadata(clip, 3).transcripts) == 1
+
+
+def test_a_scorer_is_used_until_it_is_disabled(scored, clip):
+    assert scored.scorerAlphaBeta() == (0.75, pytest.approx(1.85))
+    assert scored.stt(clip) == TRANSCRIPT
+    with pytest.raises(ValueError, match="disableExternalScorer"):
+        scored.setBeamWidth(0)
+    confidence = scored.sttWithMetadata(clip).transcripts[0].confidence
+    scored.setScorerAlphaBeta(2.0, 0.5)
+    assert scored.sttWithMetadata(clip).transcripts[0].confidence != confidence
+    scored.disableExternalScorer()
+    with pytest.raises(ScorerNotEnabled):
+        scored.setScorerAlphaBeta(1, 1)
+
+
+def test_a_hot_word_changes_the_text(scored, clip):
+    scored.addHotWord("dark", -1000.0)
+    assert "dark" not in scored.stt(clip)
+    with pytest.raises(ValueError, match="already"):
+        scored.addHotWord("dark", 1.0)
+    with pytest.raises(ValueError, match="no hot word"):
+        scored.eraseHotWord("light")
+    scored.eraseHotWord("dark")
+    assert scored.stt(clip) == TRANSCRIPT
+    scored.addHotWord("dark", -1000.0)
+    scored.clearHotWords()
+    assert scored.stt(clip) == TRANSCRIPT
+
+
+def test_a_stream_with_a_scorer_hears_what_the_whole_clip_gives(scored, clip):
+    whole = scored.sttWithMetadata(clip, 3)
+    stream = scored.createStream()
+    for start in range(0, len(clip), 777):
+        stream.feedAudioContent(clip[start : start + 777])
+        stream.intermediateDecode()
+    assert stream.finishStreamWithMetadata(3) == whole
+
+
+def test_numba_is_imported_only_when_a_beam_is_used(fresh_python, model_path, clip_path):
+    finished = fresh_python(
+        "import sys, soundfile\n"
+        "sys.modules['numba'] = None\n"
+        "from deepspeech_training.inference import Model\n"
+        "print(Model(sys.argv[1]).stt(soundfile.read(sys.argv[2], dtype='int16')[0]))\n",
+        model_path, clip_path,
+    )  # fmt: skip
+    assert finished.stdout.splitlines() == [TRANSCRIPT], finished.stderr
 
 
 def test_without_tensorflow_a_process_loads_streams_and_transcribes(fresh_python, model_path, clip_path):

@@ -1,6 +1,7 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
 import soundfile
 
@@ -65,6 +66,36 @@ def test_a_second_run_does_only_what_is_missing(run, recordings, tmp_path):
     assert (out_dir / "more" / "b.FLAC.txt").is_file()
 
 
+@pytest.fixture
+def long_recording(tmp_path, clip):
+    """The clip three times, with five seconds of silence before each."""
+    path = tmp_path / "long.flac"
+    soundfile.write(path, np.concatenate([np.zeros(80000, np.int16), clip] * 3), 16000)
+    return path
+
+
+def test_a_long_recording_is_split_at_silences_and_its_times_count_from_the_start(run, long_recording):
+    exit_code, lines, err = run("--format", "json", "--proc", 2, long_recording)
+    answer = json.loads(lines[0])
+    assert (exit_code, err, len(answer["segments"])) == (0, "", 3)
+    # The network begins from zeros at each piece and never heard silence, so a word may come out otherwise.
+    assert [len(segment["text"].split()) for segment in answer["segments"]] == pytest.approx([11] * 3, abs=2)
+    starts = [word["start_time"] for word in answer["transcripts"][0]["words"]]
+    assert starts == sorted(starts) and 4.8 < starts[0] < 6 and 2 * 7.9 + 5 < starts[-1] < 3 * 7.93
+    assert [5 + 7.92 * i for i in range(3)] == pytest.approx([s["start_time"] for s in answer["segments"]], abs=0.5)
+    assert len(json.loads(run("--format", "json", "--split", 0, long_recording)[1][0])["segments"]) == 1
+    assert run(long_recording)[1] == [" ".join(segment["text"] for segment in answer["segments"])]
+
+
+def test_subtitles(run, long_recording, recordings, tmp_path):
+    exit_code, lines, _ = run("--format", "srt", long_recording)
+    assert (exit_code, lines[0], lines[1][:9]) == (0, "1", "00:00:04,") and "suit in greasy wash" in lines[2]
+    assert run("--format", "vtt", long_recording)[1][:2] == ["WEBVTT", ""]
+    assert run("--format", "vtt", recordings)[0] == 2
+    assert run("--format", "vtt", "--output_dir", tmp_path / "out", recordings)[0] == 0
+    assert (tmp_path / "out" / "a.wav.vtt").read_text(encoding="utf-8").startswith("WEBVTT\n\n00:00:00.")
+
+
 def test_what_cannot_be_done_is_said(run, recordings, tmp_path):
     (tmp_path / "empty").mkdir()
     shutil.copy(recordings / "a.wav", tmp_path / "a.wav")
@@ -73,6 +104,7 @@ def test_what_cannot_be_done_is_said(run, recordings, tmp_path):
         ((tmp_path / "empty",), 1, "no audio files"),
         (("--list", tmp_path / "missing.txt"), 1, "cannot read"),
         (("--proc", 0, recordings), 2, "--proc 0"),
+        (("--split", 0.5, recordings), 2, "--split 0.5"),
         (("--output_dir", tmp_path / "out", recordings / "a.wav", tmp_path / "a.wav"), 1, "would both be written"),
     ):
         found, lines, err = run(*arguments)
