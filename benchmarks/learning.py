@@ -3,16 +3,19 @@
 
     python benchmarks/learning.py digits   --seeds 5 -- --noshuffle
     python benchmarks/learning.py commands --seeds 3 -- --automatic_mixed_precision
+    python benchmarks/learning.py digits   --seeds 5 --recipe
     python benchmarks/learning.py smoke    --seeds 10
 
 "digits" and "commands" are the folders fsdd and commands of the test data ($DEEPSPEECH_TEST_DATA, else ../shared/data
-beside the project), with the flags that DeepSpeech 0.9.3 was run with; "smoke" is bin/run-ldc93s1.sh. Flags after --
-are added. The figures are of the dev set and the checkpoint with the best dev loss, as the ancestor's are.
+beside the project), with the flags that DeepSpeech 0.9.3 was run with, or with --recipe those of bin/run-digits.sh and
+bin/run-commands.sh; "smoke" is bin/run-ldc93s1.sh. Flags after -- are added. The figures are of the dev set and the
+best checkpoint (--best_by); the seconds are those of the clock, and of the processor divided by the number of cores.
 """
 
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -25,10 +28,11 @@ DATA = Path(os.environ.get("DEEPSPEECH_TEST_DATA", ROOT.parent / "shared" / "dat
 FLAGS = [
     "--n_hidden", "256", "--train_batch_size", "32", "--dev_batch_size", "32", "--test_batch_size", "32",
     "--dropout_rate", "0.2", "--learning_rate", "0.001", "--epochs", "30", "--report_count", "0",
+    "--beam_width", "0",
 ]  # fmt: skip
 
 
-def command(what: str, seed: int, folder: Path, extra: list[str]) -> list[str]:
+def command(what: str, seed: int, folder: Path, extra: list[str], *, recipe: bool) -> list[str]:
     checkpoints = ["--checkpoint_dir", str(folder / "checkpoints"), "--random_seed", str(seed)]
     output = ["--test_output_file", str(folder / "test.json")]
     if what == "smoke":
@@ -44,13 +48,23 @@ def command(what: str, seed: int, folder: Path, extra: list[str]) -> list[str]:
     ]
     if what == "commands":
         files += ["--alphabet_config_path", f"{corpus}/alphabet.txt"]
-    return [sys.executable, str(ROOT / "DeepSpeech.py"), *files, *FLAGS, *checkpoints, *output, *extra]
+    program = [sys.executable, str(ROOT / "DeepSpeech.py"), *FLAGS]
+    if recipe:
+        program = [str(ROOT / f"bin/run-{what}.sh"), "--report_count", "0", "--beam_width", "0"]
+    return [*program, *files, *checkpoints, *output, *extra]
+
+
+def processor_seconds() -> float:
+    """Of all processes that have been waited for, divided by the number of cores."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (used.ru_utime + used.ru_stime) / len(os.sched_getaffinity(0))
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("digits", "commands", "smoke"))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 1, 2, ...")
+    parser.add_argument("--recipe", action="store_true", help="with the flags of bin/run-digits.sh, run-commands.sh")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     extra = sys.argv[end + 1 :]
     options = parser.parse_args(sys.argv[1:end])
@@ -58,21 +72,24 @@ def main() -> int:
     for seed in range(1, options.seeds + 1):
         with tempfile.TemporaryDirectory() as name:
             folder = Path(name)
-            started = time.perf_counter()
+            started, processor = time.perf_counter(), processor_seconds()
             environment = {**os.environ, "PYTHON": sys.executable}
-            run = subprocess.run(
-                command(options.what, seed, folder, extra), capture_output=True, text=True, env=environment
-            )
-            seconds = time.perf_counter() - started
+            words = command(options.what, seed, folder, extra, recipe=options.recipe)
+            run = subprocess.run(words, capture_output=True, text=True, env=environment)
+            seconds, processor = time.perf_counter() - started, processor_seconds() - processor
             if not (folder / "test.json").exists():
                 print(run.stderr, file=sys.stderr)
                 return 1
             clips = json.loads((folder / "test.json").read_text())
         wer = sum(c["word_distance"] for c in clips) / sum(c["word_length"] for c in clips)
         cer = sum(c["char_distance"] for c in clips) / sum(c["char_length"] for c in clips)
-        found.append((wer, cer, seconds))
-        print(f"seed {seed}  WER {wer:.3f}  CER {cer:.3f}  {seconds:.0f} s  exit {run.returncode}", flush=True)
-    for name, values in zip(("WER", "CER", "s"), zip(*found, strict=True), strict=True):
+        found.append((wer, cer, seconds, processor))
+        print(
+            f"seed {seed}  WER {wer:.3f}  CER {cer:.3f}  {seconds:.0f} s, processor {processor:.0f} s  "
+            f"exit {run.returncode}",
+            flush=True,
+        )
+    for name, values in zip(("WER", "CER", "s", "processor s"), zip(*found, strict=True), strict=True):
         print(f"{name}: {min(values):.3f} to {max(values):.3f}, mean {statistics.mean(values):.3f}")
     return 0
 

@@ -19,7 +19,7 @@ MODULES = (
     "export.folder", "cli",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "torch", "tensorboard")
-LARGEST_MB = 250
+LARGEST_MB = 500
 
 
 def megabytes(folder: Path) -> float:

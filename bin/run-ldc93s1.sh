@@ -90,7 +90,7 @@ run "$python" bin/import_ldc93s1.py --source "${LDC93S1_SOURCE:-auto}" "$data_di
 arguments=()
 if $own_checkpoints; then
   mkdir "$scratch/checkpoints"
-  arguments+=(--checkpoint_dir "$scratch/checkpoints")
+  arguments+=(--checkpoint_dir "$scratch/checkpoints" --ephemeral true)
 fi
 : "${test_output:=$scratch/test_output.json}"
 touch "$scratch/started"
@@ -103,6 +103,7 @@ run "$python" DeepSpeech.py \
   --n_hidden 100 \
   --epochs 300 \
   --dropout_rate 0 \
+  --beam_width 0 \
   --report_count 1 \
   "${arguments[@]}" \
   --test_output_file "$test_output" \

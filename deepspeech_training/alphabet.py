@@ -186,3 +186,71 @@ class Alphabet:
             encoded = character.encode("utf-8")
             parts.append(struct.pack("<HH", label, len(encoded)) + encoded)
         return b"".join(parts)
+
+
+class ByteAlphabet:
+    """The labels of a model that writes UTF-8 (`--bytes_output_mode`): byte 1 is label 0, and so on to 255.
+
+    It writes every language without an alphabet.txt, and offers what an `Alphabet` does.
+
+    >>> alphabet = ByteAlphabet()
+    >>> alphabet.encode("é")
+    array([194, 168], dtype=int32)
+    >>> alphabet.decode([194, 168]), alphabet.decode([194])
+    ('é', '\ufffd')
+    """
+
+    # As text each byte is the character of that number; an Alphabet cannot have these, for there are line ends in it.
+    characters = tuple(chr(byte) for byte in range(1, 256))
+    size = blank = len(characters)
+    num_classes = size + 1
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ByteAlphabet)
+
+    def __hash__(self) -> int:
+        return hash(self.characters)
+
+    def missing(self, text: str) -> list[str]:
+        r"""What has no bytes here: the zero, and halves of surrogate pairs.
+
+        >>> ByteAlphabet().missing("a\0é")
+        ['\x00']
+        """
+        return [c for c in dict.fromkeys(text) if c == "\0" or unicodedata.category(c) == "Cs"]
+
+    def encode(self, text: str) -> np.ndarray:
+        """The bytes of a text as labels, int32 [bytes].
+
+        Raises:
+            ValueError: it has characters that are `missing`.
+        """
+        if missing := self.missing(text):
+            raise ValueError(f"characters that are not in the alphabet: {' '.join(map(repr, missing))}")
+        return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32) - 1
+
+    def decode(self, labels: Iterable[int]) -> str:
+        """The text of labels; what is no UTF-8 becomes U+FFFD.
+
+        Raises:
+            ValueError: a label is not that of a byte.
+        """
+        labels = [int(label) for label in labels]
+        wrong = [label for label in labels if not 0 <= label < self.size]
+        if wrong:
+            raise ValueError(f"label {wrong[0]} is outside the alphabet of {self.size} bytes")
+        return bytes(label + 1 for label in labels).decode("utf-8", "replace")
+
+    def serialize(self) -> bytes:
+        """What the clients read from `metadata_alphabet`: as `Alphabet.serialize`, a byte for each label."""
+        return struct.pack("<H", self.size) + b"".join(struct.pack("<HHB", i, 1, i + 1) for i in range(self.size))
+
+
+def alphabet_of(characters: Iterable[str]) -> Alphabet | ByteAlphabet:
+    """The alphabet with these characters, as a checkpoint has them.
+
+    >>> alphabet_of(ByteAlphabet.characters) == ByteAlphabet(), alphabet_of("ab").size
+    (True, 2)
+    """
+    characters = tuple(characters)
+    return ByteAlphabet() if characters == ByteAlphabet.characters else Alphabet(characters)

@@ -11,16 +11,21 @@ import os
 import re
 import textwrap
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
 
+from deepspeech_training.augmentations import parse_augmentations
 from deepspeech_training.errors import FlagError
+from deepspeech_training.network_geometry import LAYERS
+from deepspeech_training.presets import PRESETS
 
 DEFAULT_CHECKPOINT_DIR = "persistent-data/checkpoints"
+DEFAULT_CACHE_DIR = "persistent-data/cache"
 LARGEST_INT = 2**31 - 1
+MODES = ("gpu", "cpu", "mixed")
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a comma list"}
 
 Value = bool | int | float | str | tuple[str, ...]
@@ -32,7 +37,9 @@ class Flag:
 
     `zero` says what 0 means and `default_is` what an empty or negative default stands for. The bounds `at_least` and
     `at_most` are inclusive, `above` and `below` exclusive; `special` is one more number that is allowed. A flag with a
-    `placeholder` takes any text in angle brackets for nothing, as DeepSpeech's flags.txt has it.
+    `placeholder` takes any text in angle brackets for nothing, as DeepSpeech's flags.txt has it. A `repeatable` flag
+    gathers the values of all places where it stands, and its values may have commas. `alone` is what a flag means
+    that stands without a value.
     """
 
     default: Any
@@ -48,6 +55,8 @@ class Flag:
     special: float | None = None
     is_file: bool = False
     placeholder: str = ""
+    repeatable: bool = False
+    alone: str = ""
 
     @property
     def type(self) -> type:
@@ -72,7 +81,7 @@ class Flag:
         'a whole number, at least 1'
         """
         if self.choices:
-            return f"one of {', '.join(self.choices)}"
+            return f"{'some' if self.type is tuple else 'one'} of {', '.join(self.choices)}"
         bounds = [
             f"{words} {bound:g}"
             for words, bound in (
@@ -130,6 +139,48 @@ class DataFlags:
 
 
 @dataclass(frozen=True)
+class AugmentFlags:
+    augment: tuple[str, ...] = flag(
+        (),
+        "augment the training clips: name[p=0.5,parameter=value], see docs/augmentations.md; can be given several "
+        "times, and all of them are applied in that order",
+        unit="name[...]",
+        repeatable=True,
+    )
+    feature_cache: str = flag(
+        "",
+        f"keep decoded and resampled audio in this folder, for later epochs and other runs; --feature_cache without a "
+        f"folder is {DEFAULT_CACHE_DIR}. It is found by the content of a file, and augmented after it is read",
+        alone=DEFAULT_CACHE_DIR,
+    )
+    feature_cache_gb: float = flag(
+        50.0, "how large that folder may become; then nothing more is stored in it", unit="GB", above=0
+    )
+    cache_for_epochs: int = flag(
+        0, "decode all clips anew after every so many epochs", unit="epochs", zero="never", at_least=0
+    )
+
+
+@dataclass(frozen=True)
+class VoiceFlags:
+    voice_mode: str = flag(
+        "auto",
+        "what to train: voice, the acoustic model, from --train_files or --voice_data_dir; text, a language model and "
+        "the scorer of it, from --text_data; auto looks at what there is, and says what it takes",
+        choices=("voice", "text", "auto"),
+    )
+    voice_data_dir: str = flag(
+        "",
+        "folder of recordings (wav, mp3, flac, ogg, opus) with transcripts, searched with all below it; the CSVs of it "
+        "are made in the checkpoint folder, a tenth each for dev and test",
+    )
+    check_voice_data: bool = flag(
+        False, "look at --voice_data_dir, print what is there and what is missing to train, and do nothing else"
+    )
+    text_data: tuple[str, ...] = flag((), "text files, folders of them and CSVs to build a scorer of; .gz is unpacked")
+
+
+@dataclass(frozen=True)
 class LimitFlags:
     limit_train: int = flag(0, "use at most this many training clips", unit="clips", zero="all", at_least=0)
     limit_dev: int = flag(
@@ -164,6 +215,13 @@ class BatchFlags:
 
 @dataclass(frozen=True)
 class TrainingFlags:
+    preset: str = flag(
+        "none",
+        "values that suit an amount of training data, for all these flags that are not given: "
+        f"{', '.join(f'--{name}' for name in PRESETS['tiny'].values)}; docs/training.md has them. "
+        + "; ".join(f"{name}: {preset.amount}" for name, preset in PRESETS.items()),
+        choices=("none", *PRESETS),
+    )
     epochs: int = flag(
         75,
         "passes over the training clips; counts the whole run, so a resumed run does only those that are left",
@@ -216,6 +274,54 @@ class OptimizerFlags:
     beta2: float = flag(0.999, "Adam's decay of the mean of their squares", at_least=0, below=1)
     epsilon: float = flag(1e-8, "Adam's term against a division by zero", above=0)
     learning_rate: float = flag(0.001, "Adam's learning rate", above=0)
+    lr_schedule: str = flag(
+        "constant",
+        "how the learning rate goes over --epochs: constant stays at --learning_rate, cosine falls from there to 0 "
+        "along half a cosine",
+        choices=("constant", "cosine"),
+    )
+    warmup_epochs: float = flag(
+        0.0, "let the learning rate rise from 0 over this much of the run first", unit="epochs", zero="no", at_least=0
+    )
+    weight_decay: float = flag(
+        0.0,
+        "shrink the matrices (not biases) by this times the learning rate in each step, apart from Adam's moments "
+        "(AdamW)",
+        zero="no",
+        at_least=0,
+    )
+    ema: float = flag(
+        0.0,
+        "validate, test and export an average of the weights over the steps in which older ones count by this factor "
+        "less for each step since (an exponential moving average), such as 0.999",
+        zero="the weights themselves",
+        at_least=0,
+        below=1,
+    )
+
+
+@dataclass(frozen=True)
+class ComputeFlags:
+    mode: str = flag(
+        "",
+        "what to compute on: gpu, the GPU with the most free memory, and an error where none fits; cpu; mixed, such a "
+        "GPU where there is one, else the CPU",
+        choices=MODES,
+        default_is="$DEEPSPEECH_MODE, as the images set it, else mixed",
+    )
+    device: str = flag(
+        "",
+        "device by name: cpu, gpu, gpu:all, or GPUs by their numbers in the order of their PCI addresses, as "
+        "nvidia-smi counts them: gpu:1, cuda:0,1",
+        unit="device",
+        default_is="as --mode says",
+    )
+    min_gpu_memory: float = flag(
+        2.0, "a GPU with less free memory than this does not fit", unit="GB", zero="any will do", at_least=0
+    )
+    show_resources: bool = flag(
+        False, "print GPUs, cores, memory and limits, and which of them --mode would take, and do nothing else"
+    )
 
 
 @dataclass(frozen=True)
@@ -248,6 +354,11 @@ class CheckpointFlags:
         "folder that checkpoints are loaded from and saved to; made if it is missing",
         default_is=DEFAULT_CHECKPOINT_DIR,
     )
+    output_dir: str = flag(
+        "",
+        "folder for all that a run writes: checkpoints/ and logs/ in it, unless --checkpoint_dir says; bin/export "
+        "writes to exports/ in it, unless --export_dir says",
+    )
     load_checkpoint_dir: str = flag(
         "", "folder that checkpoints are loaded from, where it differs", default_is="as --checkpoint_dir"
     )
@@ -273,20 +384,68 @@ class CheckpointFlags:
         "which checkpoint is tested and used: the last or the best; auto takes the best, without one the last",
         choices=("last", "best", "auto"),
     )
+    ephemeral: bool = flag(
+        False,
+        "in a Docker image of this project: train although the checkpoint folder is not on a volume and will be gone "
+        "with the container",
+    )
 
     @property
     def load_dir(self) -> Path:
-        return Path(self.load_checkpoint_dir or self.checkpoint_dir or DEFAULT_CHECKPOINT_DIR)
+        return Path(self.load_checkpoint_dir or self.checkpoint_dir or self._default_dir)
 
     @property
     def save_dir(self) -> Path:
-        return Path(self.save_checkpoint_dir or self.checkpoint_dir or DEFAULT_CHECKPOINT_DIR)
+        return Path(self.save_checkpoint_dir or self.checkpoint_dir or self._default_dir)
+
+    @property
+    def _default_dir(self) -> str:
+        return os.path.join(self.output_dir, "checkpoints") if self.output_dir else DEFAULT_CHECKPOINT_DIR
+
+    @property
+    def logs_dir(self) -> Path:
+        """Where the session logs of a training go: with its checkpoints, or beside them in --output_dir."""
+        return Path(self.output_dir, "logs") if self.output_dir else self.save_dir / "logs"
+
+
+@dataclass(frozen=True)
+class TransferFlags:
+    drop_source_layers: int = flag(
+        0,
+        "start with new weights in so many layers, counted from the output, and with those of --load_checkpoint_dir in "
+        "the others; 1 is what another alphabet needs. Done once, when the run begins",
+        unit="layers",
+        zero="all layers come from the source",
+        at_least=0,
+        at_most=5,
+    )
+    reuse_characters: bool = flag(
+        False,
+        "with another alphabet, take the weights of the output layer for the characters that both alphabets have, and "
+        "for the blank, and new weights for the others",
+    )
+    freeze_layers: tuple[str, ...] = flag(
+        (),
+        "layers whose weights are not trained, of layer_1, layer_2, layer_3, lstm, layer_5 and layer_6",
+        choices=LAYERS,
+    )
+    source_learning_rate_factor: float = flag(
+        1.0,
+        "the learning rate of the layers that come from the source, as a share of --learning_rate",
+        above=0,
+        at_most=1,
+    )
 
 
 @dataclass(frozen=True)
 class GeometryFlags:
     n_hidden: int = flag(2048, "width of the hidden layers and of the LSTM", unit="units", at_least=1)
     layer_norm: bool = flag(False, "normalise the outputs of the dense layers but the last (layer normalisation)")
+    normalise_features: bool = flag(
+        False,
+        "train on features of zero mean and unit deviation over the training clips; checkpoints and exports take the "
+        "usual features, as it is put into the weights of layer 1",
+    )
 
 
 @dataclass(frozen=True)
@@ -393,6 +552,10 @@ class PlateauFlags:
 class ReportingFlags:
     log_level: int = flag(1, "what to say: 0 debug, 1 info, 2 warnings, 3 errors", at_least=0, at_most=3)
     show_progressbar: bool = flag(True, "draw progress bars on a terminal (elsewhere progress is a line now and then)")
+    log_steps: int = flag(
+        0, "where there is no terminal, a line after every so many steps", unit="steps",
+        zero="none, progress is a line every 30 s", at_least=0,
+    )  # fmt: skip
     report_count: int = flag(
         5, "best, median and worst clips that a test report shows of each", unit="clips", zero="none", at_least=0
     )
@@ -408,6 +571,64 @@ class DecoderFlags:
         default_is="the checkpoint's, without one the English of the package",
         is_file=True,
     )
+    bytes_output_mode: bool = flag(
+        False, "train a model that writes the bytes of UTF-8 instead of the characters of an alphabet: 255 labels"
+    )
+    scorer: str = flag(
+        "",
+        "scorer for --test_files and --one_shot_infer: a language model with its dictionary; --export_zip packs it too",
+        is_file=True,
+    )
+    scorer_path: str = flag("", "the same as --scorer", is_file=True)
+    beam_width: int = flag(
+        1024,
+        "hypotheses that the decoder keeps after each frame, in tests and one-shot inference; validation is greedy",
+        zero="greedy decoding, the fastest, without a scorer",
+        at_least=0,
+        at_most=100_000,
+    )
+    lm_alpha: float = flag(
+        0.931289039105002,
+        "weight of the scorer's language model; the default stands for what the scorer's file says",
+        default_is="the scorer's",
+        zero="only its dictionary counts",
+        at_least=-1e6,
+        at_most=1e6,
+    )
+    lm_beta: float = flag(
+        1.1834137581510284,
+        "what each word adds to the score; the default stands for what the scorer's file says",
+        default_is="the scorer's",
+        zero="nothing",
+        at_least=-1e6,
+        at_most=1e6,
+    )
+    cutoff_prob: float = flag(
+        1.0, "look only at the likeliest characters of a frame, up to this probability together", above=0, at_most=1
+    )
+    cutoff_top_n: int = flag(
+        300, "and at most at so many of them; as in DeepSpeech only where --cutoff_prob is below 1", at_least=1
+    )
+
+    @property
+    def scorer_file(self) -> str:
+        """The scorer's file, "" for none.
+
+        >>> DecoderFlags(scorer_path="en.scorer").scorer_file
+        'en.scorer'
+        """
+        return self.scorer or self.scorer_path
+
+    @property
+    def alpha_and_beta(self) -> tuple[float | None, float | None]:
+        """Alpha and beta where they are not to be the scorer's own.
+
+        >>> DecoderFlags(lm_alpha=0.5).alpha_and_beta
+        (0.5, None)
+        """
+        default = DecoderFlags()
+        alpha, beta = self.lm_alpha, self.lm_beta
+        return (None if alpha == default.lm_alpha else alpha, None if beta == default.lm_beta else beta)
 
 
 @dataclass(frozen=True)
@@ -420,12 +641,16 @@ class Config:
     """All flags of a run, by group: `config.training.epochs`."""
 
     data: DataFlags = field(default_factory=DataFlags, metadata={"title": "Data"})
+    augmentation: AugmentFlags = field(default_factory=AugmentFlags, metadata={"title": "Augmentation and cache"})
+    voice: VoiceFlags = field(default_factory=VoiceFlags, metadata={"title": "Kind of data"})
     limits: LimitFlags = field(default_factory=LimitFlags, metadata={"title": "Limits and order"})
     batches: BatchFlags = field(default_factory=BatchFlags, metadata={"title": "Batches"})
     training: TrainingFlags = field(default_factory=TrainingFlags, metadata={"title": "Training"})
     optimizer: OptimizerFlags = field(default_factory=OptimizerFlags, metadata={"title": "Optimizer (Adam)"})
+    compute: ComputeFlags = field(default_factory=ComputeFlags, metadata={"title": "What to compute on"})
     performance: PerformanceFlags = field(default_factory=PerformanceFlags, metadata={"title": "Performance"})
     checkpoint: CheckpointFlags = field(default_factory=CheckpointFlags, metadata={"title": "Checkpoints"})
+    transfer: TransferFlags = field(default_factory=TransferFlags, metadata={"title": "Fine-tuning and transfer"})
     geometry: GeometryFlags = field(default_factory=GeometryFlags, metadata={"title": "Geometry of the model"})
     early_stop: EarlyStopFlags = field(default_factory=EarlyStopFlags, metadata={"title": "Early stopping"})
     plateau: PlateauFlags = field(default_factory=PlateauFlags, metadata={"title": "Learning rate on a plateau"})
@@ -451,6 +676,11 @@ OBSOLETE: dict[str, Flag] = {
     "dropout_rate5": Flag(0.0, "is not needed: DeepSpeech reads it, but layer 5 follows --dropout_rate6"),
     "load_cudnn": Flag(False, "is not needed: one kind of checkpoint loads on CPU and GPU"),
     "train_cudnn": Flag(False, "is not needed: the fast kernel is taken where it can be; checkpoints are the same"),
+    "lm_alpha_max": Flag(
+        5, "is not needed: it is an option of bin/lm_optimizer.py, which searches the best --lm_alpha"
+    ),
+    "lm_beta_max": Flag(5, "is not needed: it is an option of bin/lm_optimizer.py, which searches the best --lm_beta"),
+    "n_trials": Flag(2400, "is not needed: it is an option of bin/lm_optimizer.py, which searches the best weights"),
     "use_allow_growth": Flag(False, "is not needed: GPU memory is taken as it is needed"),
 }
 SILENT_AT_DEFAULT = frozenset({"dropout_rate4", "dropout_rate5"})  # there, the default is also what happens
@@ -460,30 +690,15 @@ EXPORT_TO_COME: dict[str, Flag] = {
     "export_savedmodel": Flag(False, "is to come: writing the trained model as a SavedModel"),
 }
 SCORER_TO_COME: dict[str, Flag] = {
-    "scorer": Flag("", "is to come: beam search with a language model; decoding is greedy so far"),
-    "scorer_path": Flag("", "is to come: beam search with a language model; decoding is greedy so far"),
-    "beam_width": Flag(1024, "is to come: beam search; decoding is greedy so far"),
-    "lm_alpha": Flag(0.931289039105002, "is to come: the weight of the language model"),
-    "lm_beta": Flag(1.1834137581510284, "is to come: the language model's bonus for each word"),
-    "cutoff_prob": Flag(1.0, "is to come: beam search; decoding is greedy so far"),
-    "cutoff_top_n": Flag(300, "is to come: beam search; decoding is greedy so far"),
-    "lm_alpha_max": Flag(5, "is to come: the search for the best --lm_alpha"),
-    "lm_beta_max": Flag(5, "is to come: the search for the best --lm_beta"),
-    "n_trials": Flag(2400, "is to come: the search for the best --lm_alpha and --lm_beta"),
-    "bytes_output_mode": Flag(False, "is to come: models that write UTF-8 bytes instead of an alphabet's characters"),
     "vocab_file": Flag("", "is to come: testing with the words of a scorer"),
 }
 DATA_TO_COME: dict[str, Flag] = {
-    "augment": Flag("", "is to come: augmentation of the training clips"),
-    "drop_source_layers": Flag(0, "is to come: transfer learning from a model with another alphabet"),
-    "feature_cache": Flag("", "is to come: keeping the features of the first epoch"),
-    "cache_for_epochs": Flag(0, "is to come: keeping the features of the first epoch"),
     "auto_input_dataset": Flag("", "is to come: splitting one CSV into training, validation and test set"),
 }
 TO_COME: dict[str, dict[str, Flag]] = {
     "Export": EXPORT_TO_COME,
     "Scorer and beam search": SCORER_TO_COME,
-    "Augmentation, transfer learning, caches": DATA_TO_COME,
+    "Splitting": DATA_TO_COME,
 }
 
 # What absl adds to the flags.txt that DeepSpeech writes; passed over there, unknown elsewhere.
@@ -541,11 +756,13 @@ def parse_flags(argv: Sequence[str]) -> ParsedFlags:
     if reader.refused:
         lines = tuple(dict.fromkeys(reader.refused))
         raise FlagError("\n".join((*lines, f"Leave {'this flag' if len(lines) == 1 else 'these flags'} out for now.")))
-    config = _config_of(reader.values)
+    values = reader.config_values | reader.values
+    preset = PRESETS.get(values.get("preset", "none"))
+    config = _config_of({**(preset.values if preset else {}), **values})
     _check_files(config)
     _check_together(config)
     notices = (*dict.fromkeys(reader.notices), *_notices_on(config))
-    return ParsedFlags(config, frozenset(reader.values), notices)
+    return ParsedFlags(config, frozenset(values), notices)
 
 
 def as_dict(config: Config) -> dict[str, Any]:
@@ -581,11 +798,13 @@ def to_flag_lines(config: Config) -> list[str]:
     >>> to_flag_lines(Config())[:2], to_flag_lines(Config())[-1]
     (['--train_files=', '--dev_files='], '--one_shot_infer=')
     """
-    return [
-        f"--{entry.name}={value_text(getattr(getattr(config, part.name), entry.name))}"
-        for part in fields(config)
-        for entry in fields(part.type)
-    ]
+    lines = []
+    for part in fields(config):
+        for entry in fields(part.type):
+            value = getattr(getattr(config, part.name), entry.name)
+            values = (value or ("",)) if FLAGS[entry.name].repeatable else (value,)
+            lines += [f"--{entry.name}={value_text(one)}" for one in values]
+    return lines
 
 
 def value_text(value: Value) -> str:
@@ -620,6 +839,7 @@ class _Reader:
 
     def __init__(self):
         self.values: dict[str, Value] = {}
+        self.config_values: dict[str, Value] = {}  # of --config, for which those of the command line count
         self.notices: list[str] = []
         self.refused: list[str] = []
         self.help_wanted: Literal["", "short", "full"] = ""
@@ -650,6 +870,9 @@ class _Reader:
         if name == "flagfile":
             self._read_flagfile(_take(name, text, rest), place)
             return
+        if name == "config":
+            self._read_config(_take(name, text, rest), place)
+            return
         name, negated = _resolve(name, _KNOWN | _ABSL if place.chain else _KNOWN)
         known = _KNOWN.get(name) or _ABSL[name]
         if name in _REFUSED and not place.chain:
@@ -658,10 +881,17 @@ class _Reader:
                 rest.popleft()
             return
         take = _take_bool if known.type is bool else _take
+        if known.alone and text is None and (not rest or _looks_like_flag(rest[0])):
+            text = known.alone
         if negated and text is not None:
             raise _Fault(f"--no{name} takes no value; write --no{name} or --{name}={text}")
         text = "false" if negated else take(name, text, rest)
-        if name in FLAGS:
+        if name in FLAGS and known.repeatable:
+            texts = [text]
+            while not place.chain and rest and not _looks_like_flag(rest[0]):  # Coqui's way to write several
+                texts.append(rest.popleft())
+            self.values[name] = self.values.get(name, ()) + _read_values(name, texts)
+        elif name in FLAGS:
             self.values[name] = _read_value(name, known, text)
         elif name in OBSOLETE:
             if not (_is_default(name, known, text) and (place.chain or name in SILENT_AT_DEFAULT)):
@@ -669,10 +899,27 @@ class _Reader:
         elif name in _REFUSED and not _is_default(name, known, text):
             self.refused.append(f"{place.prefix}--{name} {known.help}")
 
+    def _read_config(self, text: str, place: _Place) -> None:
+        """Read a YAML file of flags: scalars and flat lists, as written; nothing in it is made into objects."""
+        path = _path_of(text, place)
+        reader, names = _Reader(), set()
+        for name, value, line in _yaml_entries(path, text):
+            here = _Place((*place.chain, path), line)
+            try:
+                if name in names:
+                    raise _Fault(f"{name} stands there twice")
+                if _resolve(name, _KNOWN)[1]:
+                    raise _Fault(f"{name}: write {name.removeprefix('no')}: false")
+                reader._read_flag(name, value, deque(), here)
+            except _Fault as fault:
+                raise FlagError(f"{here.prefix}{fault}") from None
+            names.add(name)
+        self.config_values |= reader.values
+        self.notices += reader.notices
+        self.refused += reader.refused
+
     def _read_flagfile(self, text: str, place: _Place) -> None:
-        path = Path(os.path.expanduser(text))
-        if place.chain:
-            path = place.chain[-1].parent / path
+        path = _path_of(text, place)
         if os.path.realpath(path) in map(os.path.realpath, place.chain):
             circle = " -> ".join(str(file) for file in (*place.chain, path))
             raise _Fault(f"--flagfile {text}: the files include each other without end: {circle}")
@@ -688,6 +935,38 @@ class _Reader:
             self.read_words(words, _Place((*place.chain, path), number))
 
 
+def _path_of(text: str, place: _Place) -> Path:
+    """The file that a flag names; in a flagfile it counts from there."""
+    path = Path(os.path.expanduser(text))
+    return place.chain[-1].parent / path if place.chain else path
+
+
+def _yaml_entries(path: Path, text: str) -> Iterator[tuple[str, str, int]]:
+    """Name, value as on a command line, and line of each entry of a YAML file; `text` is what --config said."""
+    import yaml
+
+    try:
+        root = yaml.SafeLoader(path.read_text(encoding="utf-8-sig")).get_single_node()
+    except OSError as error:
+        raise _Fault(f"--config {text}: {error.strerror or error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        raise _Fault(f"--config {text}{where}: is not YAML: {getattr(error, 'problem', None) or error}") from None
+    if root is not None and not isinstance(root, yaml.MappingNode):
+        raise _Fault(f"--config {text}: must be lines such as `epochs: 30`")
+    for key, value in root.value if root is not None else ():
+        line = key.start_mark.line + 1
+        items = value.value if isinstance(value, yaml.SequenceNode) else [value]
+        if not all(isinstance(node, yaml.ScalarNode) for node in (key, *items)):
+            raise _Fault(f"--config {text}, line {line}: a value is one word, number or text, or a list of them")
+        if any(item.tag == "tag:yaml.org,2002:null" for item in items):
+            raise _Fault(f"--config {text}, line {line}: {key.value} has no value")
+        if len(items) > 1 and any("," in item.value for item in items):
+            raise _Fault(f"--config {text}, line {line}: a comma within an item of a list")
+        yield key.value, ",".join(item.value for item in items), line
+
+
 def _resolve(name: str, known: Mapping[str, Flag]) -> tuple[str, bool]:
     """The flag that a word names, and whether the word is its --no form."""
     if name in known:
@@ -696,7 +975,9 @@ def _resolve(name: str, known: Mapping[str, Flag]) -> tuple[str, bool]:
     if positive != name and positive in known and known[positive].type is bool:
         return positive, True
     booleans = [f"no{candidate}" for candidate, flag in FLAGS.items() if flag.type is bool]
-    near = difflib.get_close_matches(name.replace("-", "_"), [*_KNOWN, *booleans, "flagfile", "helpfull", "version"])
+    near = difflib.get_close_matches(
+        name.replace("-", "_"), [*_KNOWN, *booleans, "flagfile", "config", "helpfull", "version"]
+    )
     hint = f"; did you mean {' or '.join(f'--{candidate}' for candidate in near)}?" if near else "; see --help"
     raise _Fault(f"unknown flag --{name}{hint}")
 
@@ -736,16 +1017,25 @@ def _read_value(name: str, flag: Flag, text: str) -> Value:
     elif flag.type is float:
         value = _float_of(text) if "_" not in text else None
     elif flag.type is tuple:
-        return tuple(item.strip() for item in text.split(",") if item.strip())
+        value = tuple(item.strip() for item in text.split(",") if item.strip())
     if value is None or not _is_allowed(flag, value):
         raise _Fault(f"--{name} {text or repr('')}: must be {flag.allowed}{_nearest(flag, text)}")
     return value
 
 
+def _read_values(name: str, texts: Sequence[str]) -> tuple[str, ...]:
+    """The values of a repeatable flag; an empty text is none."""
+    if any("\n" in text or "\r" in text for text in texts):
+        raise _Fault(f"--{name}: a value cannot have a line break")
+    return tuple(filter(None, (text.strip() for text in texts)))
+
+
 def _is_allowed(flag: Flag, value: Value) -> bool:
     if flag.type in (int, float):
         return flag.allows(value)
-    return not flag.choices or value in flag.choices
+    if flag.type is tuple and flag.choices:
+        return set(value) <= set(flag.choices)
+    return not flag.choices or value in flag.choices or value == flag.default
 
 
 def _bool_of(text: str) -> bool | None:
@@ -762,6 +1052,8 @@ def _float_of(text: str) -> float | None:
 def _nearest(flag: Flag, text: str) -> str:
     """A hint at the allowed value that is nearest to `text`, where there is one."""
     if flag.choices:
+        if flag.type is tuple:
+            text = next(item.strip() for item in text.split(",") if item.strip() and item.strip() not in flag.choices)
         near = difflib.get_close_matches(text.lower(), flag.choices, n=1, cutoff=0.5)
         return f"; did you mean {near[0]}?" if near else ""
     number = _float_of(text)
@@ -814,8 +1106,21 @@ def _check_files(config: Config) -> None:
 
 def _check_together(config: Config) -> None:
     """Check what a single flag cannot know: the features need windows of whole samples, the export a name."""
+    parse_augmentations(config.augmentation.augment)
     if config.export.export_dir:
         _check_export(config)
+    decoder = config.decoder
+    if decoder.scorer and decoder.scorer_path and decoder.scorer != decoder.scorer_path:
+        raise FlagError(
+            f"--scorer {decoder.scorer} and --scorer_path {decoder.scorer_path} are two names of one flag: give one"
+        )
+    if decoder.bytes_output_mode and decoder.alphabet_config_path:
+        raise FlagError(
+            f"--alphabet_config_path {decoder.alphabet_config_path}: --bytes_output_mode has no alphabet; leave one out"
+        )
+    if decoder.scorer_file and not decoder.beam_width:
+        raise FlagError("--beam_width 0 decodes greedily, which has no use for --scorer: leave one of them out")
+    _check_transfer(config)
     rate = config.data.audio_sample_rate
     for name in ("feature_win_len", "feature_win_step"):
         window_ms = getattr(config.data, name)
@@ -828,6 +1133,25 @@ def _check_together(config: Config) -> None:
             )
 
 
+def _check_transfer(config: Config) -> None:
+    transfer = config.transfer
+    if set(transfer.freeze_layers) == set(LAYERS):
+        raise FlagError("--freeze_layers has all layers: there is nothing left to train")
+    if "layer_1" in transfer.freeze_layers and config.geometry.normalise_features:
+        raise FlagError(
+            "--normalise_features changes what layer_1 is fed with, --freeze_layers keeps it as it is: leave one out"
+        )
+    if transfer.reuse_characters and config.decoder.bytes_output_mode:
+        raise FlagError(
+            "--reuse_characters with --bytes_output_mode: bytes are no characters; leave one of the two out"
+        )
+    if transfer.reuse_characters and transfer.drop_source_layers > 1:
+        raise FlagError(
+            f"--reuse_characters with --drop_source_layers {transfer.drop_source_layers}: the weights of a character "
+            "mean nothing above a layer that is new\nLeave one of the two out."
+        )
+
+
 def _check_export(config: Config) -> None:
     export = config.export
     if not export.export_tflite:
@@ -837,11 +1161,6 @@ def _check_export(config: Config) -> None:
         )
     if export.export_batch_size != 1:
         raise FlagError(f"--export_batch_size {export.export_batch_size}: the clients feed one stream, so it must be 1")
-    if config.geometry.layer_norm:
-        raise FlagError(
-            "--layer_norm with --export_dir: a network with layer normalisation cannot be exported\n"
-            "Leave one of the two out."
-        )
     for name in ("export_file_name", "export_author_id", "export_model_name", "export_model_version"):
         text = getattr(export, name, None) or getattr(config.card, name, "")
         if not text or "/" in text or "\0" in text or text.startswith("."):
@@ -858,8 +1177,19 @@ def _notices_on(config: Config) -> list[str]:
         ):
             if is_given:
                 notices.append(f"--{name} has no effect without --dev_files: it watches the validation loss")
+    if config.augmentation.augment and not config.data.train_files:
+        notices.append("--augment has no effect without --train_files: only training clips are augmented")
+    for name in ("feature_cache_gb", "cache_for_epochs"):
+        if getattr(config.augmentation, name) != FLAGS[name].default and not config.augmentation.feature_cache:
+            notices.append(f"--{name} has no effect without --feature_cache")
+    warmup, epochs = config.optimizer.warmup_epochs, config.training.epochs
+    if config.data.train_files and warmup > epochs:
+        notices.append(f"--warmup_epochs {warmup:g} is more than --epochs {epochs}: --learning_rate is never reached")
     if config.export.export_zip and not config.export.export_dir:
         notices.append("--export_zip has no effect without --export_dir")
+    for name, value in zip(("lm_alpha", "lm_beta"), config.decoder.alpha_and_beta, strict=True):
+        if value is not None and not config.decoder.scorer_file:
+            notices.append(f"--{name} has no effect without --scorer")
     if config.batches.batch_seconds and config.batches.train_batch_size != 1:
         notices.append("--train_batch_size has no effect beside --batch_seconds, which sizes the training batches")
     return notices
@@ -872,7 +1202,8 @@ deepspeech-train --train_files train.csv --dev_files dev.csv --test_files test.c
 _SYNTAX = (
     "Flags are written as --flag value or --flag=value, switches as --flag, --noflag or --flag=false, lists with "
     "commas and without spaces. --flagfile FILE reads flags from a file, one on each line, where # and // start a "
-    "comment. The last value of a flag counts."
+    "comment. The last value of a flag counts; of --augment, all. --config FILE reads them from YAML (`epochs: 30`); a "
+    "flag that is given beside it counts instead."
 )
 _OBSOLETE_TITLE = "Obsolete flags: accepted, without an effect"
 _TO_COME_TITLE = "Flags of DeepSpeech and Coqui STT that are to come: refused for now"
@@ -915,10 +1246,11 @@ def _usage(name: str, flag: Flag) -> str:
     if flag.type is bool:
         words = f"--[no]{name}"
     elif flag.choices:
-        words = f"--{name} {'|'.join(flag.choices)}"
+        words = f"--{name} {(',' if flag.type is tuple else '|').join(flag.choices)}"
     else:
         kinds = {int: "NUMBER", float: "NUMBER", tuple: "FILE,FILE,..."}
-        words = f"--{name} {flag.unit.upper() or kinds.get(flag.type, 'PATH')}"
+        value = flag.unit.upper() or kinds.get(flag.type, "PATH")
+        words = f"--{name} [{value}]" if flag.alone else f"--{name} {value}"
     return f"{words}   (default: {flag.default_text})"
 
 

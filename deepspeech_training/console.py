@@ -64,24 +64,25 @@ class Console:
         self.stream = stream if stream is not None else sys.stderr
         self.shows_bar = show_progressbar and level <= INFO and self.stream.isatty()
 
-    def _write(self, level: int, letter: str, message: str) -> None:
+    def say(self, level: int, message: str) -> None:
+        """Write the lines of a message, each with the letter of its level."""
         if level < self.level:
             return
         for line in message.splitlines() or [""]:
-            tqdm.write(f"{letter} {line}", file=self.stream)  # lifts a bar out of the way
+            tqdm.write(f"{'DIWE'[level]} {line}", file=self.stream)  # lifts a bar out of the way
         self.stream.flush()
 
     def debug(self, message: str) -> None:
-        self._write(DEBUG, "D", message)
+        self.say(DEBUG, message)
 
     def info(self, message: str) -> None:
-        self._write(INFO, "I", message)
+        self.say(INFO, message)
 
     def warn(self, message: str) -> None:
-        self._write(WARN, "W", message)
+        self.say(WARN, message)
 
     def error(self, message: str) -> None:
-        self._write(ERROR, "E", message)
+        self.say(ERROR, message)
 
     @contextmanager
     def progress(self, what: str, *, total: int, unit: str, start: int = 0) -> Iterator[Progress]:

@@ -6,33 +6,66 @@ and which the deployed clients run: periodic Hann window, power spectrum, square
 under the logarithm, DCT scale sqrt(2 / filters), no lifter, no normalisation.
 """
 
+import numpy as np
 from keras import ops
 
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.mel import LOG_FLOOR, dct_matrix, fft_length, hann_window, mel_filterbank
+from deepspeech_training.spectrogram_augment import StepAugmenter, warped_mel_filterbank
 
 
-def mfcc(audio, num_samples, geometry: FeatureGeometry):
+def mfcc(audio, num_samples, geometry: FeatureGeometry, *, augmenter: StepAugmenter | None = None):
     """Compute the features of a batch of waveforms.
 
     Args:
         audio: float32 [batch, time], -1..1, zeros (or anything) past each clip's end.
         num_samples: int32 [batch], the true length of each clip.
         geometry: sample rate, window and step.
+        augmenter: of the spectrograms and features, in training.
     Returns:
         features float32 [batch, frames, n_mfcc], exactly zero past each clip's last frame (the features of silence
         are not zeros: context windows of a padded clip would differ), and num_frames int32 [batch].
     """
-    window, step = geometry.window_samples, geometry.step_samples
-    audio = ops.pad(audio, [[0, 0], [0, window]])  # a batch shorter than one window still has a frame to cut
-    frames = ops.extract_sequences(audio, window, step) * hann_window(window)
-    real, imaginary = ops.rfft(frames, fft_length=fft_length(window))
-    magnitude = ops.sqrt(ops.square(real) + ops.square(imaginary))
-    bands = ops.matmul(magnitude, mel_filterbank(fft_length(window) // 2 + 1, sample_rate=geometry.sample_rate))
+    bands, num_frames = mel_bands(audio, num_samples, geometry, augmenter=augmenter)
     features = ops.matmul(ops.log(ops.maximum(bands, LOG_FLOOR)), dct_matrix(geometry.n_mfcc))
-    num_samples = ops.cast(num_samples, "int32")
-    num_frames = ops.where(num_samples < window, 0, 1 + (num_samples - window) // step)
+    if augmenter is not None:
+        features, num_frames = augmenter.apply("features", features, num_frames)
     longest = ops.maximum(ops.max(num_frames), 1)
     features = features[:, :longest]
     inside = ops.arange(longest)[None, :] < num_frames[:, None]
     return ops.where(inside[:, :, None], features, 0.0), num_frames
+
+
+def mel_bands(audio, num_samples, geometry: FeatureGeometry, *, augmenter: StepAugmenter | None = None):
+    """Compute the mel bands of a batch of waveforms: float32 [batch, frames, 40], and num_frames int32 [batch].
+
+    Arguments as for `mfcc`. What lies past a clip's last frame means nothing.
+    """
+    power, num_frames = power_spectrogram(audio, num_samples, geometry, augmenter=augmenter)
+    return ops.matmul(ops.sqrt(power), _filterbank(geometry, num_frames, augmenter)), num_frames
+
+
+def power_spectrogram(audio, num_samples, geometry: FeatureGeometry, *, augmenter: StepAugmenter | None = None):
+    """Compute the squared magnitudes: float32 [batch, frames, bins], and num_frames int32 [batch]; as `mel_bands`."""
+    window, step = geometry.window_samples, geometry.step_samples
+    audio = ops.pad(audio, [[0, 0], [0, window]])  # a batch shorter than one window still has a frame to cut
+    frames = ops.extract_sequences(audio, window, step) * hann_window(window)
+    real, imaginary = ops.rfft(frames, fft_length=fft_length(window))
+    power = ops.square(real) + ops.square(imaginary)
+    num_samples = ops.cast(num_samples, "int32")
+    num_frames = ops.where(num_samples < window, 0, 1 + (num_samples - window) // step)
+    if augmenter is not None and augmenter.has("spectrogram"):
+        power, num_frames = augmenter.apply("spectrogram", power, num_frames)
+        power = ops.maximum(power, 0.0)  # after `add` and `multiply`
+    return power, num_frames
+
+
+def _filterbank(geometry: FeatureGeometry, num_frames, augmenter: StepAugmenter | None):
+    """The mel bank float32 [bins, 40], or one for each clip, [batch, bins, 40]."""
+    bins = fft_length(geometry.window_samples) // 2 + 1
+    if augmenter is None or not augmenter.has("mel"):
+        return mel_filterbank(bins, sample_rate=geometry.sample_rate)
+    hz = np.linspace(0.0, geometry.sample_rate / 2, bins, dtype=np.float32)[None, :]
+    hz = hz + ops.cast(num_frames, "float32")[:, None] * 0.0  # one row for each clip
+    hz, _ = augmenter.apply("mel", hz, num_frames)
+    return warped_mel_filterbank(hz, sample_rate=geometry.sample_rate)

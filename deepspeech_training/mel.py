@@ -11,6 +11,19 @@ def _mel(hz: np.ndarray | float) -> np.ndarray | float:
     return 1127.0 * np.log1p(np.asarray(hz, np.float64) / 700.0)
 
 
+def band_edges(sample_rate: int) -> np.ndarray:
+    """Where the bands begin, in mel: band k rises from edge k to edge k + 1 and falls to edge k + 2. float64 [42]."""
+    lowest, highest = _mel(LOWEST_HZ), _mel(sample_rate / 2)
+    centers = lowest + (highest - lowest) / (NUM_MEL_FILTERS + 1) * np.arange(1, NUM_MEL_FILTERS + 2)
+    return np.concatenate([[lowest], centers])
+
+
+def used_bins(num_bins: int, *, sample_rate: int) -> range:
+    """The bins of the spectrum that any band takes in; TensorFlow leaves out more at the bottom than it needs to."""
+    hz_per_bin = 0.5 * sample_rate / (num_bins - 1)
+    return range(int(1.5 + LOWEST_HZ / hz_per_bin), min(int(sample_rate / 2 / hz_per_bin), num_bins - 1) + 1)
+
+
 def mel_filterbank(num_bins: int, *, sample_rate: int) -> np.ndarray:
     """Weights that sum spectrum bins into mel bands, as TensorFlow's mfcc_mel_filterbank.cc has them.
 
@@ -20,15 +33,11 @@ def mel_filterbank(num_bins: int, *, sample_rate: int) -> np.ndarray:
     Returns:
         float32 [num_bins, 40].
     """
-    highest_hz = sample_rate / 2
-    centers = _mel(LOWEST_HZ) + (_mel(highest_hz) - _mel(LOWEST_HZ)) / (NUM_MEL_FILTERS + 1) * np.arange(
-        1, NUM_MEL_FILTERS + 2
-    )
+    edges = band_edges(sample_rate)
+    centers = edges[1:]
     hz_per_bin = 0.5 * sample_rate / (num_bins - 1)
-    first_bin, last_bin = int(1.5 + LOWEST_HZ / hz_per_bin), int(highest_hz / hz_per_bin)
-    edges = np.concatenate([[_mel(LOWEST_HZ)], centers])
     weights = np.zeros((num_bins, NUM_MEL_FILTERS))
-    for spectrum_bin in range(first_bin, min(last_bin, num_bins - 1) + 1):
+    for spectrum_bin in used_bins(num_bins, sample_rate=sample_rate):
         mel = _mel(spectrum_bin * hz_per_bin)
         band = int(np.searchsorted(centers, mel, side="left")) - 1  # the band whose centre lies below
         falling = (edges[band + 2] - mel) / (edges[band + 2] - edges[band + 1])

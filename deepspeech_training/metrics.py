@@ -1,8 +1,12 @@
 """How far hypotheses are from references: edit distance, word and character error rate, and the report of a set."""
 
+import difflib
 import math
-from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, replace
+
+LISTED_WORDS = 10
 
 
 def edit_distance(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> int:
@@ -50,14 +54,30 @@ def error_rate(distance: int, length: int) -> float:
     return distance / max(length, 1)
 
 
+def missed_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tuple[str, str]]:
+    """The words of a reference that were not heard, each with the word in its place, or "".
+
+    >>> missed_words("the cat sat down".split(), "the bat sat".split())
+    [('cat', 'bat'), ('down', '')]
+    """
+    missed = []
+    matcher = difflib.SequenceMatcher(None, reference, hypothesis, autojunk=False)
+    for kind, begin, end, heard_begin, heard_end in matcher.get_opcodes():
+        if kind in ("replace", "delete"):
+            heard = [*hypothesis[heard_begin:heard_end], *[""] * (end - begin)]
+            missed += zip(reference[begin:end], heard, strict=False)
+    return missed
+
+
 @dataclass(frozen=True)
 class Result:
-    """What became of one clip in a test: reference, hypothesis, CTC loss."""
+    """What became of one clip in a test: reference, hypothesis, CTC loss; and what it is without the beam."""
 
     wav_filename: str
     reference: str
     hypothesis: str
     loss: float
+    greedy: str | None = None
 
     @property
     def word_distance(self) -> int:
@@ -101,10 +121,15 @@ class Result:
 
 @dataclass(frozen=True)
 class SetReport:
-    """Figures of one test set: corpus WER and CER (sum of distances over sum of lengths), mean loss."""
+    """Figures of one test set: corpus WER and CER (sum of distances over sum of lengths), mean loss.
+
+    Args:
+        knows: says whether the scorer has a word; None without a scorer.
+    """
 
     name: str
     results: tuple[Result, ...]
+    knows: Callable[[str], bool] | None = None
 
     @property
     def wer(self) -> float:
@@ -118,6 +143,28 @@ class SetReport:
     def loss(self) -> float:
         return sum(r.loss for r in self.results) / max(len(self.results), 1)
 
+    def without_beam(self) -> "SetReport | None":
+        """The same set as greedy decoding has it; None where nothing else was done."""
+        if not self.results or any(result.greedy is None for result in self.results):
+            return None
+        return SetReport(self.name, tuple(replace(r, hypothesis=r.greedy, greedy=None) for r in self.results))
+
+    def wrong_words(self) -> list[tuple[str, int, str]]:
+        """Words of the references that were missed, most often first: how often, and what was mostly heard instead."""
+        heard: dict[str, Counter[str]] = {}
+        for result in self.results:
+            for word, instead in missed_words(result.reference.split(), result.hypothesis.split()):
+                heard.setdefault(word, Counter())[instead] += 1
+        counted = [(word, instead.total(), instead.most_common(1)[0][0]) for word, instead in heard.items()]
+        return sorted(counted, key=lambda entry: (-entry[1], entry[0]))
+
+    def unknown_words(self) -> list[tuple[str, int]]:
+        """Words of the references that the scorer lacks, which it can never write; most frequent first."""
+        if self.knows is None:
+            return []
+        words = Counter(word for result in self.results for word in result.reference.split())
+        return [(word, count) for word, count in words.most_common() if not self.knows(word)]
+
     def picked(self, count: int) -> dict[str, list[Result]]:
         """The best, median and worst `count` results, by WER, then loss, as DeepSpeech picks them."""
         ordered = sorted(self.results, key=lambda r: (r.wer, r.loss))
@@ -129,7 +176,8 @@ class SetReport:
         """The report a person reads."""
         lines = [
             f"Test on {self.name} - WER: {self.wer:.6f}, CER: {self.cer:.6f}, loss: {self.loss:.6f} "
-            f"({len(self.results):,} clips)"
+            f"({len(self.results):,} clips)",
+            *self._beam_lines(words_too=report_count > 0),
         ]
         for title, results in self.picked(report_count).items():
             if not results:
@@ -143,3 +191,21 @@ class SetReport:
                     f' - res: "{r.hypothesis}"',
                 ]
         return "\n".join([*lines, "-" * 80])
+
+    def _beam_lines(self, *, words_too: bool) -> list[str]:
+        lines, greedy = [], self.without_beam()
+        if greedy is not None:
+            what = "Without beam and scorer" if self.knows is not None else "Without beam"
+            lines.append(f"{what} - WER: {greedy.wer:.6f}, CER: {greedy.cer:.6f}")
+        if not words_too:
+            return lines
+        wrong = self.wrong_words()[:LISTED_WORDS]
+        if wrong:
+            listed = ", ".join(f"{word} {count} ({instead or 'nothing'})" for word, count, instead in wrong)
+            lines.append(f"Words wrong most often, and what was heard: {listed}")
+        unknown = self.unknown_words()
+        if unknown:
+            count, total = sum(count for _, count in unknown), sum(r.word_length for r in self.results)
+            listed = ", ".join(f"{word} {count}" for word, count in unknown[:LISTED_WORDS])
+            lines.append(f"Words that the scorer does not know: {count:,} of {total:,} - {listed}")
+        return lines

@@ -4,9 +4,14 @@ import csv
 import os
 from pathlib import Path
 
+import hypothesis
 import numpy as np
 import pytest
 import soundfile
+
+# A busy machine makes any test slow once; how long one takes is no fault.
+hypothesis.settings.register_profile("no deadline", deadline=None)
+hypothesis.settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")
@@ -17,6 +22,14 @@ def test_data() -> Path:
     if not path.is_dir():
         pytest.skip(f"no recordings to test with: {path} is not there; set DEEPSPEECH_TEST_DATA to their folder")
     return path
+
+
+@pytest.fixture(scope="session")
+def compiled_beam():
+    """The beam search is compiled, so that a test neither waits for that nor reads the line that says so."""
+    from deepspeech_training.decoding.beam import BeamDecoder
+
+    BeamDecoder("a", width=1).decode(np.full((1, 2), 0.5, np.float32))
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import pty
+import shutil
 import subprocess
 import sys
 import termios
@@ -17,6 +18,7 @@ from engine.processes import (
     arrays_of,
     assert_log_is_whole,
     assert_tidy,
+    ended,
     events,
     make_corpus,
     run,
@@ -81,11 +83,11 @@ def test_help_and_version_do_not_import_tensorflow():
 def test_wrong_calls_end_with_a_message_and_no_traceback(corpus, tmp_path):
     train = corpus / "train.csv"
     for flags, code, message in (
-        ((), 2, "there is nothing to do: give --train_files, --test_files, --export_dir or --one_shot_infer"),
+        ((), 2, "there is nothing to do: give --train_files, --voice_data_dir, --text_data, "),
         (("--train_files", train, "--epochs", 0), 2, "there is nothing to do"),
         (("--train_file", train), 2, "unknown flag --train_file; did you mean --train_files"),
         (("--train_files", train, "--epochs", "many"), 2, "--epochs many: must be a whole number"),
-        (("--train_files", train, "--scorer", "kenlm.scorer"), 2, "--scorer is to come"),
+        (("--train_files", train, "--scorer", "kenlm.scorer"), 2, "--scorer kenlm.scorer: no such file"),
         (("--train_files", train, "--load_train", "bset"), 2, "did you mean best?"),
         (("--one_shot_infer", "gone.wav"), 2, "--one_shot_infer gone.wav: no such file"),
         (("--train_files", "gone.csv"), 1, "gone.csv: cannot read the CSV: No such file or directory"),
@@ -111,6 +113,8 @@ def test_stdout_has_a_report_for_each_test_file_and_the_transcript_and_nothing_e
     last_rule = max(number for number, line in enumerate(lines) if line == "-" * 80)
     assert last_rule == len(lines) - 2  # after the last report there is one line, the transcript
     assert set(lines[-1]) <= set("abcdefghijklmnopqrstuvwxyz' ")
+    assert sum(line.startswith("Without beam - WER") for line in lines) == 2
+    lines = [line for line in lines if not line.startswith(("Without beam", "Words wrong"))]
     starts = ("Test on ", "-----", "Best WER", "Median WER", "Worst WER", "WER: ", " - wav: ", " - src: ", " - res: ")
     assert all(line.startswith(starts) for line in lines[:-1])
 
@@ -119,12 +123,13 @@ def test_a_log_that_is_no_terminal_has_plain_lines(trained):
     folder, result = trained
     assert "\r" not in result.err and "\x1b" not in result.err
     log = result.log.splitlines()
-    assert log[0].startswith(f"I deepspeech_training {VERSION}, TensorFlow ")
+    assert log[0].startswith("I Kind      auto: the acoustic model") and "Mode      mixed: " in log[1]
+    assert log[2].startswith(f"I deepspeech_training {VERSION}, TensorFlow ")
     for text in ("I Device    CPU:0", "I Data      train         10 clips", f"I Saved in  {folder / 'checkpoints'}",
-                 "I Starts with new weights", "I Epoch   1  train loss ", "I Epoch   3  train loss ",
+                 "I Starts with new weights", "I Epoch   1 of 3  train loss ", "I Epoch   3 of 3  train loss ",
                  "I Training is finished: all 3 epochs are done"):  # fmt: skip
         assert len([line for line in log if line.startswith(text)]) == 1, text
-    assert not any(line.startswith(("W ", "E ")) for line in log)
+    assert not any(line.startswith(("W ", "E ")) for line in log if "Mode      mixed: " not in line)
 
 
 def test_each_dev_file_has_figures_of_its_own(trained):
@@ -346,3 +351,16 @@ def test_what_cannot_be_written_at_the_end_is_told(corpus, trained, tmp_path):
     assert result.code == 1
     assert f"E {output} cannot be written: Not a directory" in result.log
     assert result.out.startswith("Test on ")
+
+
+@pytest.mark.skipif(not Path("/dev/shm").is_dir(), reason="no /dev/shm, a folder that is in memory everywhere")
+def test_in_an_image_training_refuses_a_folder_that_goes_with_the_container(tmp_path):
+    folder = Path("/dev/shm/deepspeech-test") / str(os.getpid())
+    flags = ("--train_files", make_corpus(tmp_path, ["she had"]), "--checkpoint_dir", folder)
+    in_image = {"env": os.environ | {"DEEPSPEECH_IMAGE": "cpu"}}
+    refused = ended(start(*flags, **in_image))
+    assert refused.code == 2 and not folder.exists()
+    assert "--mount type=volume,source=deepspeech-data" in refused.err and "--ephemeral" in refused.err
+    other = ended(start(*flags, "--ephemeral", "--load_train", "best", **in_image))  # goes on to the next fault
+    assert other.code == 1 and "there is no best checkpoint" in other.err
+    shutil.rmtree(folder)

@@ -1,14 +1,16 @@
 import dataclasses
 import importlib.util
+import itertools
 import json
 import shlex
+import shutil
 import subprocess
 import sys
 from dataclasses import fields
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspeech_training import config as config_module
@@ -29,6 +31,7 @@ from deepspeech_training.config import (
     to_flag_lines,
 )
 from deepspeech_training.errors import EXIT_FLAGS, FlagError
+from deepspeech_training.presets import PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 REFUSED = {name: refused for family in TO_COME.values() for name, refused in family.items()}
@@ -37,7 +40,7 @@ REFUSED = {name: refused for family in TO_COME.values() for name, refused in fam
 DEEPSPEECH_DEFAULTS = {
     "train_files": (), "dev_files": (), "test_files": (), "metrics_files": (),
     "read_buffer": "1MB", "feature_cache": "", "cache_for_epochs": 0,
-    "feature_win_len": 32, "feature_win_step": 20, "audio_sample_rate": 16000, "augment": "",
+    "feature_win_len": 32, "feature_win_step": 20, "audio_sample_rate": 16000, "augment": (),
     "epochs": 75, "dropout_rate": 0.05, "dropout_rate2": -1.0, "dropout_rate3": -1.0, "dropout_rate4": 0.0,
     "dropout_rate5": 0.0, "dropout_rate6": -1.0, "relu_clip": 20.0,
     "beta1": 0.9, "beta2": 0.999, "epsilon": 1e-8, "learning_rate": 0.001,
@@ -69,9 +72,15 @@ COQUI_ONLY_DEFAULTS = {
     "export_min_stt_version": "<...>", "export_max_stt_version": "<...>",
 }  # fmt: skip
 OURS = {
+    "feature_cache_gb": 50.0,
     "on_bad_row": "fail", "best_by": "cer", "shuffle": True, "batch_seconds": 0.0, "max_grad_norm": 0.0,
-    "logical_cpus": 1,
-    "loader_threads": 0, "min_epochs": 0, "export_max_wer_increase": 0.05,
+    "logical_cpus": 1, "ephemeral": False,
+    "lr_schedule": "constant", "warmup_epochs": 0.0, "weight_decay": 0.0, "ema": 0.0, "normalise_features": False,
+    "loader_threads": 0, "log_steps": 0, "preset": "none", "output_dir": "",
+    "voice_mode": "auto", "voice_data_dir": "", "check_voice_data": False, "text_data": (),
+    "mode": "", "device": "", "min_gpu_memory": 2.0, "show_resources": False, "min_epochs": 0,
+    "export_max_wer_increase": 0.05,
+    "reuse_characters": False, "freeze_layers": (), "source_learning_rate_factor": 1.0,
     "export_tflite": True,  # the only graph there is
     "alphabet_config_path": "",  # DeepSpeech: data/alphabet.txt; here the checkpoint's or the package's
 }  # fmt: skip
@@ -174,6 +183,28 @@ def test_a_comma_list_drops_empty_items_and_the_last_list_replaces():
     assert config_of("--train_files=").data.train_files == ()
 
 
+def test_a_repeatable_flag_gathers_all_its_values(flagfile):
+    path = flagfile("--augment=pitch[p=0.1,pitch=1~0.2]\n--augment=\n")
+    config = config_of(
+        "--flagfile", path, "--augment", "codec", "--epochs=3", "--augment", "gain", "noise[p=0.5,snr=9]"
+    )
+    assert config.augmentation.augment == ("pitch[p=0.1,pitch=1~0.2]", "codec", "gain", "noise[p=0.5,snr=9]")
+    lines = [line for line in to_flag_lines(config) if line.startswith("--augment=")]
+    assert lines == [f"--augment={value}" for value in config.augmentation.augment]
+
+
+def test_a_wrong_augmentation_is_refused_before_anything_starts():
+    assert "there is no augmentation 'pich'; did you mean pitch?" in error_of("--augment", "pich[p=0.1]")
+
+
+def test_the_cache_alone_is_on_the_volume():
+    for words in (["--feature_cache"], ["--feature_cache", "--epochs", "3"]):
+        assert config_of(*words).augmentation.feature_cache == "persistent-data/cache"
+    assert config_of("--feature_cache", "a", "--epochs=3").augmentation.feature_cache == "a"
+    assert config_of("--feature_cache=").augmentation.feature_cache == ""
+    assert len(parse_flags(["--cache_for_epochs", "3"]).notices) == 1
+
+
 def test_a_negative_number_is_a_value():
     assert config_of("--dropout_rate2", "-1.0").training.dropout_rate2 == -1
     assert config_of("--learning_rate", "1e-4").optimizer.learning_rate == 1e-4
@@ -266,9 +297,9 @@ def test_a_flag_that_is_to_come_is_refused_with_a_sentence(name):
 
 
 def test_all_flags_that_are_to_come_are_named_at_once():
-    message = error_of("--augment", "pitch[p=1]", "tempo[p=1]", "--epochs", "3", "--noexport_savedmodel", "--scorer")
+    message = error_of("--auto_input_dataset", "a", "b", "--epochs", "3", "--noexport_savedmodel", "--vocab_file")
     first_words = [line.split()[0] for line in message.splitlines()]
-    assert first_words == ["--augment", "--export_savedmodel", "--scorer", "Leave"]
+    assert first_words == ["--auto_input_dataset", "--export_savedmodel", "--vocab_file", "Leave"]
 
 
 @pytest.mark.parametrize("name", OBSOLETE)
@@ -297,6 +328,8 @@ def test_flags_without_an_effect_beside_the_others_get_a_line():
     assert [notice.split()[0] for notice in notices] == ["--early_stop", "--reduce_lr_on_plateau"]
     assert parse_flags(["--train_files=a.csv", "--dev_files=b.csv", "--early_stop"]).notices == ()
     assert len(parse_flags(["--batch_seconds", "60", "--train_batch_size", "8"]).notices) == 1
+    assert len(parse_flags(["--augment", "gain"]).notices) == 1
+    assert parse_flags(["--augment", "gain", "--train_files=a.csv"]).notices == ()
 
 
 def test_a_flagfile_has_a_flag_on_each_line_with_comments_and_blank_lines(flagfile):
@@ -346,7 +379,7 @@ def test_a_flagfile_that_is_missing_is_an_error_with_file_and_line(flagfile, tmp
         ("--epochs=x", "--epochs x: must be a whole number"),
         ("epochs=3", "'epochs=3' is not a flag"),
         ("--epochs", "--epochs needs a value"),
-        ("--scorer=kenlm.scorer", "--scorer is to come"),
+        ("--vocab_file=words.txt", "--vocab_file is to come"),
         ("--train_cudnn=maybe", "--train_cudnn maybe: must be true or false"),
     ],
 )
@@ -398,7 +431,7 @@ def test_help_names_every_flag_with_its_default(width):
         assert (f"--[no]{name}" if flag.type is bool else f"--{name}") in text.split()
     for part in fields(Config):
         assert f"{part.metadata['title']}:" in text
-    assert "--train_cudnn" not in text and "--scorer" not in text
+    assert "--train_cudnn" not in text and "--vocab_file" not in text
     without_example = text.replace("\n".join(f"  {line}" for line in EXAMPLE.splitlines()), "")
     too_long = [line for line in without_example.splitlines() if len(line) > width]
     assert all(len(line.split()) == 1 for line in too_long)  # a word that is wider than the screen
@@ -424,8 +457,11 @@ def configs():
     def values(name, flag):
         if name == "audio_sample_rate":
             return st.sampled_from([8000, 16000, 48000])  # any window of whole ms is whole samples
-        if flag.is_file or name == "export_dir":  # with it, several flags are checked together
-            return st.just("")
+        # With these, flags are checked together.
+        if flag.is_file or name in ("export_dir", "reuse_characters", "normalise_features"):
+            return st.just(flag.default)
+        if flag.type is tuple and flag.choices:
+            return st.lists(st.sampled_from(flag.choices), max_size=3).map(tuple)
         if flag.choices:
             return st.sampled_from(flag.choices)
         if flag.type is bool:
@@ -437,6 +473,9 @@ def configs():
                 b if b is not None else c for b, c in ((flag.at_least, flag.above), (flag.at_most, flag.below))
             )
             return st.floats(low, high, allow_nan=False, allow_infinity=False).filter(flag.allows)
+        if name == "augment":
+            augmentations = st.sampled_from(["pitch[p=0.1,pitch=1~0.2]", "codec", "overlay[source=a folder/b=c.csv]"])
+            return st.lists(augmentations, max_size=3).map(tuple)
         if flag.placeholder:
             return texts.filter(lambda text: not text.startswith("<"))
         return texts if flag.type is str else st.lists(items, max_size=3).map(tuple)
@@ -444,6 +483,7 @@ def configs():
     return st.builds(from_dict, st.fixed_dictionaries({}, optional={n: values(n, flag) for n, flag in FLAGS.items()}))
 
 
+@settings(deadline=None)  # the machine may be busy
 @given(configs())
 def test_flag_lines_and_json_read_back_to_the_same_config(tmp_path_factory, config):
     path = tmp_path_factory.getbasetemp() / "round-trip-flags.txt"
@@ -465,6 +505,7 @@ def test_flag_lines_and_json_read_back_to_the_same_config(tmp_path_factory, conf
         {"train_files": "a.csv"},
         {"train_files": [1]},
         {"load_train": "bset"},
+        {"freeze_layers": ["layer_4"]},
         {"learning_rate": float("nan")},
     ],
 )
@@ -514,12 +555,27 @@ def test_the_flags_page_has_every_flag_in_tables_of_whole_rows():
 
 def test_make_docs_writes_the_pages_and_check_says_which_are_stale(tmp_path, capsys):
     make_docs = load_make_docs()
+    shutil.copytree(ROOT / "docs" / "augmentations", tmp_path / "augmentations")
     assert make_docs.main(["--check"], docs_dir=tmp_path) == 1
     assert "docs/flags.md is not fresh" in capsys.readouterr().err
     assert make_docs.main([], docs_dir=tmp_path) == 0
     assert make_docs.main(["--check"], docs_dir=tmp_path) == 0
     (tmp_path / "flags.md").write_text("old")
     assert make_docs.main(["--check"], docs_dir=tmp_path) == 1
+
+
+@pytest.mark.slow
+def test_make_docs_draws_the_pictures_that_are_stale(tmp_path, capsys):
+    make_docs = load_make_docs()
+    shutil.copytree(ROOT / "docs" / "augmentations", tmp_path / "augmentations")
+    picture = tmp_path / "augmentations" / "gain.png"
+    picture.write_bytes(b"another picture")
+    assert make_docs.main(["--check"], docs_dir=tmp_path) == 1
+    said = capsys.readouterr().err
+    assert "docs/augmentations/gain.png is not fresh" in said and "clip.png" not in said
+    assert make_docs.main([], docs_dir=tmp_path) == 0
+    assert picture.read_bytes().startswith(b"\x89PNG")
+    assert make_docs.main(["--check"], docs_dir=tmp_path) == 0
 
 
 def test_flags_are_read_without_tensorflow_and_numpy():
@@ -535,7 +591,6 @@ def test_flags_are_read_without_tensorflow_and_numpy():
     [
         (["--noexport_tflite"], "--noexport_tflite: models are exported as .tflite only"),
         (["--export_batch_size", "2"], "--export_batch_size 2: the clients feed one stream"),
-        (["--layer_norm"], "a network with layer normalisation cannot be exported"),
         (["--export_file_name", "a/b"], "--export_file_name 'a/b': it is part of a file name"),
         (["--export_model_version="], "--export_model_version '': it is part of a file name"),
     ],
@@ -548,3 +603,113 @@ def test_what_cannot_be_exported_is_refused_where_something_is_exported(words, m
 def test_a_text_in_angle_brackets_is_a_placeholder_of_the_card():
     assert config_of("--export_license", "<SPDX identifier>").card.export_license == ""
     assert config_of("--export_license", "MPL-2.0").card.export_license == "MPL-2.0"
+
+
+def test_a_preset_sets_what_is_not_given():
+    parsed = parse_flags(["--preset", "small", "--epochs", "7"])
+    config = parsed.config
+    assert (config.training.epochs, config.geometry.n_hidden, config.batches.dev_batch_size) == (7, 512, 16)
+    assert config.early_stop.early_stop and config.early_stop.es_min_delta == 0
+    assert parsed.given == {"preset", "epochs"}
+    assert parse_flags(["--epochs", "7"]).config.geometry.n_hidden == 2048
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_every_value_of_a_preset_is_allowed_and_early_stopping_waits(name):
+    values = PRESETS[name].values
+    assert {**as_dict(config_of("--preset", name)), **values} == as_dict(config_of("--preset", name))
+    assert values["min_epochs"] >= 10 and values["plateau_epochs"] < values["es_epochs"] < values["epochs"]
+    assert from_dict({"preset": name} | dict(values)) == config_of("--preset", name)
+
+
+def test_the_presets_cover_every_amount_of_data():
+    spans = [preset.hours for preset in PRESETS.values()]
+    assert spans[0][0] == 0 and spans[-1][1] == float("inf")
+    assert all(before[1] == after[0] for before, after in itertools.pairwise(spans))
+
+
+def yaml_config(tmp_path, text: str):
+    path = tmp_path / "run.yaml"
+    path.write_text(text, encoding="utf-8")
+    return ["--config", str(path)]
+
+
+def test_a_yaml_file_gives_flags_and_the_command_line_counts_instead(tmp_path):
+    argv = yaml_config(
+        tmp_path,
+        "# a run\nepochs: 30\nlearning_rate: 1e-4\nearly_stop: true\nshuffle: false\n"
+        "train_files: [a.csv, 'b c.csv']\ndev_files:\n  - d.csv\nexport_model_version: 0.10\n",
+    )
+    for words in ([*argv, "--epochs", "5"], ["--epochs", "5", *argv]):
+        parsed = parse_flags(words)
+        config = parsed.config
+        assert (config.training.epochs, config.optimizer.learning_rate) == (5, 1e-4)
+        assert config.early_stop.early_stop and not config.limits.shuffle
+        assert config.data.train_files == ("a.csv", "b c.csv") and config.data.dev_files == ("d.csv",)
+        assert config.card.export_model_version == "0.10"  # as it was written, not as a number
+        assert {"epochs", "shuffle", "train_files"} <= parsed.given
+    assert parse_flags(yaml_config(tmp_path, "")).config == Config()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("epochs: 3\nepoks: 4\n", "run.yaml, line 2: unknown flag --epoks; did you mean --epochs"),
+        ("epochs: many\n", "run.yaml, line 1: --epochs many: must be a whole number"),
+        ("epochs: 3\nepochs: 4\n", "line 2: epochs stands there twice"),
+        ("noshuffle: true\n", "line 1: noshuffle: write shuffle: false"),
+        ("epochs:\n", "line 1: epochs has no value"),
+        ("epochs: {a: 1}\n", "line 1: a value is one word"),
+        ("train_files: [[a]]\n", "line 1: a value is one word"),
+        ("train_files: ['a,b', c]\n", "line 1: a comma within an item"),
+        ("- epochs\n", "must be lines such as"),
+        ("epochs: [\n", "is not YAML"),
+        ("epochs: 3\n\tx: 4\n", "line 2: is not YAML"),
+        ("config: other.yaml\n", "unknown flag --config"),
+        ("a: !!python/object/apply:os.system ['true']\n", "unknown flag --a"),
+        ("vocab_file: words.txt\n", "is to come"),
+    ],
+)
+def test_what_is_wrong_in_a_yaml_file_is_told_with_its_line(tmp_path, text, words):
+    with pytest.raises(FlagError) as caught:
+        parse_flags(yaml_config(tmp_path, text))
+    assert words in str(caught.value)
+
+
+def test_a_yaml_file_may_name_a_preset_and_is_told_where_it_is_missing(tmp_path):
+    assert config_of(*yaml_config(tmp_path, "preset: tiny\nn_hidden: 99\n")).geometry.n_hidden == 99
+    with pytest.raises(FlagError, match=r"--config nowhere\.yaml: No such file"):
+        parse_flags(["--config", "nowhere.yaml"])
+
+
+def test_the_output_dir_has_a_place_for_everything():
+    checkpoint = config_of("--output_dir", "out").checkpoint
+    assert (checkpoint.save_dir, checkpoint.load_dir) == (Path("out/checkpoints"), Path("out/checkpoints"))
+    assert checkpoint.logs_dir == Path("out/logs")
+    checkpoint = config_of("--output_dir", "out", "--checkpoint_dir", "c").checkpoint
+    assert (checkpoint.save_dir, checkpoint.logs_dir) == (Path("c"), Path("out/logs"))
+    assert config_of("--checkpoint_dir", "c").checkpoint.logs_dir == Path("c/logs")
+
+
+def test_layers_are_frozen_by_name_and_never_all():
+    assert config_of("--freeze_layers", "layer_1, lstm").transfer.freeze_layers == ("layer_1", "lstm")
+    wrong = error_of("--freeze_layers", "layer_1,lstn")
+    assert "must be some of layer_1, layer_2" in wrong and wrong.endswith("did you mean lstm?")
+    everything = ",".join(FLAGS["freeze_layers"].choices)
+    assert "nothing left to train" in error_of("--freeze_layers", everything)
+
+
+def test_what_cannot_be_dropped_or_taken_from_a_source_is_refused():
+    assert "leave one out" in error_of("--freeze_layers", "layer_1", "--normalise_features")
+    assert config_of("--freeze_layers", "layer_2", "--normalise_features").geometry.normalise_features
+    assert "bytes are no characters" in error_of("--reuse_characters", "--bytes_output_mode")
+    assert "--drop_source_layers 6: must be a whole number" in error_of("--drop_source_layers", "6")
+    assert config_of("--drop_source_layers", "1", "--reuse_characters").transfer.reuse_characters
+    assert "above a layer that is new" in error_of("--drop_source_layers", "2", "--reuse_characters")
+
+
+def test_a_warm_up_that_is_longer_than_the_run_is_told():
+    words = ["--train_files", "a.csv", "--warmup_epochs", "4"]
+    assert parse_flags([*words, "--epochs", "4"]).notices == ()
+    (notice,) = parse_flags([*words, "--epochs", "3"]).notices
+    assert notice.startswith("--warmup_epochs 4 is more than --epochs 3")

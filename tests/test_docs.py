@@ -1,5 +1,6 @@
 """The pages say what is so: their Python runs, their commands have flags that exist, their links lead somewhere."""
 
+import argparse
 import itertools
 import re
 import shlex
@@ -9,11 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from deepspeech_training import doctor, sessions
 from deepspeech_training.config import FLAGS, OBSOLETE, TO_COME, parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.engine.checkpoints import CheckpointFolder
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.inference import cli, evaluate, transcribe
+from deepspeech_training.presets import PRESETS
+from deepspeech_training.scorer import build, optimize
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
@@ -26,9 +30,33 @@ NOT_IN_THE_TABLES = {
     "noflag",
     "help",
     "flagfile",
+    "config",
     "model",
     "audio",
 }  # of others, of the syntax
+OF_DOCKER = {
+    "build",
+    "cpu",
+    "cpus",
+    "detach",
+    "entrypoint",
+    "follow",
+    "gpus",
+    "memory",
+    "mount",
+    "name",
+    "profile",
+    "read",
+    "restart",
+    "rm",
+    "runtime",
+    "shm",
+    "stop",
+    "target",
+    "time",
+    "tmpfs",
+    "volume",
+}  # fmt: skip - first words of the flags of docker, compose, nvidia-ctk and bin/docker.sh
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
@@ -96,7 +124,7 @@ def test_the_commands_of_a_page_have_flags_that_are_read(page, tmp_path, monkeyp
         program = next((place for place, word in enumerate(words) if Path(word).name in OUR_PROGRAMS), None)
         if program is None:
             continue
-        for flag, value in itertools.pairwise(words):
+        for flag, value in itertools.pairwise(words[program + 1 :]):
             if flag.startswith("--") and FLAGS[flag.removeprefix("--")].is_file:
                 Path(value).parent.mkdir(parents=True, exist_ok=True)
                 Path(value).touch()
@@ -104,13 +132,26 @@ def test_the_commands_of_a_page_have_flags_that_are_read(page, tmp_path, monkeyp
         assert parsed.given and not parsed.notices, words
 
 
+def all_parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
+    """A parser with those of its commands."""
+    commands = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
+    return [parser, *(command for action in commands for command in action.choices.values())]
+
+
 @pages
 def test_every_flag_that_a_page_mentions_exists(page):
     known = {*FLAGS, *OBSOLETE, *(name for family in TO_COME.values() for name in family), *NOT_IN_THE_TABLES}
+    known |= OF_DOCKER
     known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool}
-    for benchmark in (ROOT / "benchmarks").glob("*.py"):
-        known |= set(re.findall(r'add_argument\("--(\w+)"', benchmark.read_text(encoding="utf-8")))
-    for parser in (cli._parser(), evaluate._parser(), transcribe._parser()):
+    for folder in ("benchmarks", "bin", "deepspeech_training"):
+        for script in (ROOT / folder).rglob("*.py"):
+            known |= set(re.findall(r'add_argument\(\s*"--(\w+)"', script.read_text(encoding="utf-8")))
+    scorer_parsers = (
+        build.build_scorer_parser(), build.generate_lm_parser(), build.generate_scorer_package_parser(),
+        optimize.parser(),
+    )  # fmt: skip
+    parsers = (cli._parser(), evaluate._parser(), transcribe._parser(), *all_parsers(sessions._parser()))
+    for parser in (*parsers, *scorer_parsers, doctor._parser()):
         known |= {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
     mentioned = set(re.findall(r"(?<![\w-])--([a-z]\w*)", page.read_text(encoding="utf-8")))
     assert not mentioned - known
@@ -169,3 +210,15 @@ def test_the_weights_of_a_network_are_those_of_the_page():
     normed = NetworkGeometry(num_classes=classes, n_hidden=n, layer_norm=True).weight_shapes()
     assert {name.split("/")[0] for name in normed if name.endswith("gamma")} == {f"layer_{k}" for k in (1, 2, 3, 5)}
     assert all(shape == gamma for name, shape in normed.items() if "layer_norm" in name)
+
+
+def test_the_presets_of_the_page_are_those_of_the_program():
+    text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+    columns = ("n_hidden", "train_batch_size", "learning_rate", "dropout_rate", "epochs", "min_epochs", "es_epochs",
+               "plateau_epochs")  # fmt: skip
+    wanted = [
+        [f"`{name}`", preset.amount, *(str(preset.values[column]) for column in columns), preset.expect]
+        for name, preset in PRESETS.items()
+    ]
+    rows = [line.strip("| ").split(" | ") for line in text[text.index("| preset |") :].split("\n\n")[0].splitlines()]
+    assert rows[2:] == wanted

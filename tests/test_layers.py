@@ -11,19 +11,23 @@ PACKAGE = Path(__file__).resolve().parents[1] / "deepspeech_training"
 # From the ground up; a module imports from its own layer and from those before it.
 LAYERS = [
     {
-        "errors", "version", "console", "config", "features_geometry", "network_geometry", "mel", "atomic_file",
+        "errors", "version", "console", "augmentations", "config", "features_geometry", "network_geometry", "mel",
+        "atomic_file", "normalisation", "presets", "resources",
     },
     {
-        "alphabet", "audio", "samples", "metrics", "decoding", "checkpoint_file", "synthetic_speech", "importers",
+        "alphabet", "ancestor_checkpoint", "audio", "average", "compute", "diagnosis", "samples", "metrics", "decoding",
+        "checkpoint_file", "synthetic_speech", "importers", "voice_data",
     },
-    {"export", "inference"},
-    {"data", "features", "models"},
+    {"export", "inference", "scorer", "data_tools"},
+    {"data", "features", "models", "spectrogram_augment", "stateless_random"},
     {"tasks"},
-    {"engine", "serving"},
-    {"cli"},
+    {"engine", "serving", "inspection", "sessions"},
+    {"cli", "banner", "doctor", "augment_preview"},
 ]  # fmt: skip
 TENSORFLOW_FILE = "engine.tensorflow_backend"
-USE_KERAS = {"features", "models.deepspeech", "models.kernels", TENSORFLOW_FILE}
+USE_KERAS = {
+    "features", "spectrogram_augment", "stateless_random", "models.deepspeech", "models.kernels", TENSORFLOW_FILE,
+}  # fmt: skip
 NEED_TENSORFLOW = USE_KERAS | {"tasks.speech_to_text"}
 
 

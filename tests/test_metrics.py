@@ -93,6 +93,7 @@ def test_the_report_reads_as_deepspeechs_does():
     expected = [f"Test on t.csv - {line} (1 clips)"]
     for title in ("Best", "Median", "Worst"):
         expected += [bar, f"{title} WER:", bar, *sample]
+    expected.insert(1, "Words wrong most often, and what was heard: b 1 (c)")
     report = SetReport("t.csv", (result("a b", "a c", 7.0),))
     assert report.to_text(1) == "\n".join([*expected, bar])
     assert report.to_text(0) == "\n".join([expected[0], bar])

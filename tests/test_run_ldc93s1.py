@@ -146,6 +146,7 @@ def test_the_trainer_runs_in_the_project_root_with_the_flags_of_the_smoke_test(s
     scratch = Path(flags.pop("--checkpoint_dir")).parent
     assert scratch.parent == smoke.scratch
     assert flags.pop("--test_output_file") == str(scratch / "test_output.json")
+    assert flags.pop("--ephemeral") == "true"  # in a container it may all go with it
     assert flags == {
         "--train_files": csv_path,
         "--test_files": csv_path,
@@ -154,6 +155,7 @@ def test_the_trainer_runs_in_the_project_root_with_the_flags_of_the_smoke_test(s
         "--n_hidden": "100",
         "--epochs": "300",
         "--dropout_rate": "0",
+        "--beam_width": "0",
         "--report_count": "1",
     }
     assert smoke.note["cwd"] == str(ROOT)

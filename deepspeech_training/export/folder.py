@@ -10,11 +10,11 @@ Everything is computed, compared and written into a folder beside first. Then th
 
 import contextlib
 import ctypes
-import io
 import json
 import os
 import re
 import shutil
+import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -55,11 +55,12 @@ class TrainedModel:
 class ExportFolder:
     """The folder that `--export_dir` names."""
 
-    def __init__(self, export: ExportFlags, card: CardFlags, console: Console):
+    def __init__(self, export: ExportFlags, card: CardFlags, console: Console, *, scorer_path: str = ""):
         self._export, self._card, self._console = export, card, console
         self._folder = Path(os.path.abspath(export.export_dir))
         self._model_file = f"{export.export_file_name}.tflite"
         self._card_file = f"{card.export_author_id}_{card.export_model_name}_{card.export_model_version}.md"
+        self._scorer_path = scorer_path
         self._zip = self._folder.with_name(f"{self._folder.name}.zip")
 
     def check(self) -> None:
@@ -139,11 +140,28 @@ class ExportFolder:
         }
         self._publish(contents)
         if export.export_zip:
-            write_atomically(self._zip, [_zipped(contents)])
+            self._pack(contents)
             self._console.info(f"Packed as {self._zip}")
         path = self._folder / self._model_file
         self._console.info(f"Exported {path} ({len(files[exported]) / 1e6:.2f} MB, {exported})")
         return path
+
+    def _pack(self, contents: Mapping[str, bytes]) -> None:
+        """Write the zip: the files of the folder, and the scorer under its own name."""
+        scorer = [Path(self._scorer_path)] if self._scorer_path else []
+        if scorer and scorer[0].name in contents:
+            raise UserError(f"--scorer {self._scorer_path}: the export has a file of that name; rename the scorer")
+        with tempfile.TemporaryFile(dir=self._zip.parent) as file:  # a scorer may be larger than memory
+            with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+                for name, content in contents.items():
+                    archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content, compress_type=zipfile.ZIP_DEFLATED)
+                for path in scorer:
+                    entry = zipfile.ZipInfo(path.name, _ZIP_TIME)
+                    entry.compress_type = zipfile.ZIP_DEFLATED
+                    with open(path, "rb") as source, archive.open(entry, "w", force_zip64=True) as packed:
+                        shutil.copyfileobj(source, packed)
+            file.seek(0)
+            write_atomically(self._zip, iter(lambda: file.read(2**20), b""))
 
     def _clips(self, model: TrainedModel, samples: Sequence[Sample]) -> list[parity.Clip]:
         rate = model.features.sample_rate
@@ -235,14 +253,6 @@ def _exchange(one: Path, other: Path) -> bool:
         rename = ctypes.CDLL(None, use_errno=True).renameat2
         return rename(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0
     return False
-
-
-def _zipped(contents: Mapping[str, bytes]) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in contents.items():
-            archive.writestr(zipfile.ZipInfo(name, _ZIP_TIME), content, compress_type=zipfile.ZIP_DEFLATED)
-    return buffer.getvalue()
 
 
 def _yaml_text(text: str) -> str:

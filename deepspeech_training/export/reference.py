@@ -4,7 +4,7 @@ The deployed clients see one frame more than the trainer: what is left of the au
 up with zeros. `client_features` has it too.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -77,8 +77,9 @@ def stack_context(features: np.ndarray, *, n_context: int) -> np.ndarray:
 
 
 def forward(
-    weights: Mapping[str, np.ndarray], windows: np.ndarray, network: NetworkGeometry, state: State | None = None
-) -> tuple[np.ndarray, State]:
+    weights: Mapping[str, np.ndarray], windows: np.ndarray, network: NetworkGeometry, state: State | None = None, *,
+    observe: Callable[[str, np.ndarray], None] = lambda name, values: None,
+) -> tuple[np.ndarray, State]:  # fmt: skip
     """Compute the network in float32.
 
     Args:
@@ -86,6 +87,8 @@ def forward(
         windows: float32 [frames, 2 * n_context + 1, n_features] from `stack_context`, all of them or the next ones.
         network: shapes and clipping.
         state: where the LSTM was after the windows before; None at the start.
+        observe: is called with each dense layer's name and its outputs [frames, n_hidden], clipped and not yet
+            normalised, and with "lstm" and the gates i, f and o of a frame [3, n_hidden].
     Returns:
         logits float32 [frames, num_classes], and the state after them.
     """
@@ -93,6 +96,7 @@ def forward(
     def dense(name: str, inputs: np.ndarray) -> np.ndarray:
         outputs = inputs @ weights[f"{name}/weights"] + weights[f"{name}/bias"]
         outputs = np.minimum(np.maximum(outputs, 0), np.float32(network.relu_clip))
+        observe(name, outputs)
         if network.layer_norm:
             mean, variance = outputs.mean(-1, keepdims=True), outputs.var(-1, keepdims=True)
             outputs = (outputs - mean) / np.sqrt(variance + np.float32(LAYER_NORM_EPSILON))
@@ -109,8 +113,10 @@ def forward(
     outputs = np.zeros((len(windows), n), np.float32)
     for frame in range(len(windows)):
         gate_i, candidate, gate_f, gate_o = np.split(from_inputs[frame : frame + 1] + h @ kernel[n:], 4, axis=1)
-        c = _sigmoid(gate_f) * c + _sigmoid(gate_i) * np.tanh(candidate)
-        h = _sigmoid(gate_o) * np.tanh(c)
+        gates = _sigmoid(np.concatenate([gate_i, gate_f, gate_o]))
+        observe("lstm", gates)
+        c = gates[1:2] * c + gates[0:1] * np.tanh(candidate)
+        h = gates[2:3] * np.tanh(c)
         outputs[frame] = h[0]
     return dense("layer_5", outputs) @ weights["layer_6/weights"] + weights["layer_6/bias"], (c, h)
 

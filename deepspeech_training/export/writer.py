@@ -20,7 +20,7 @@ from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.errors import UserError
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.mel import LOWEST_HZ, NUM_MEL_FILTERS
-from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.network_geometry import LAYER_NORM_EPSILON, NetworkGeometry
 
 GRAPH_VERSION = 6  # what the clients ask for: DeepSpeech's data/GRAPH_VERSION
 MAX_ALPHABET_SIZE = 2**16 - 2  # Alphabet.serialize has 16 bits for the number of characters, the blank is one more
@@ -64,8 +64,8 @@ def write_tflite(
         features, network: geometry of the model.
         settings: quantisation, steps, metadata.
     Raises:
-        UserError: weights are missing, of another shape, or not finite; the alphabet does not fit; layer
-            normalisation; or the file would be larger than the format allows.
+        UserError: weights are missing, of another shape, or not finite; the alphabet does not fit; or the
+            file would be larger than the format allows.
     """
     _check(weights, alphabet, features, network, settings)
     graph = _Graph(quantize=settings.quantize)
@@ -85,11 +85,6 @@ def write_tflite(
 
 
 def _check(weights, alphabet, features: FeatureGeometry, network: NetworkGeometry, settings: ExportSettings) -> None:
-    if network.layer_norm:
-        raise UserError(
-            "A network with layer normalisation (--layer_norm) cannot be exported: DeepSpeech's clients have no such "
-            "model\nTrain without --layer_norm, or use the checkpoint with --one_shot_infer."
-        )
     if settings.n_steps < 1 or settings.beam_width < 1:
         raise UserError(
             f"--n_steps {settings.n_steps}, --export_beam_width {settings.beam_width}: both must be 1 or more"
@@ -245,9 +240,19 @@ class _Graph:
             options = (schema.BuiltinOptions.AddOptions, schema.AddOptionsT())
         elif code == _Op.MUL:
             options = (schema.BuiltinOptions.MulOptions, schema.MulOptionsT())
+        elif code == _Op.SUB:
+            options = (schema.BuiltinOptions.SubOptions, schema.SubOptionsT())
         elif code == _Op.MINIMUM:
             options = (schema.BuiltinOptions.MaximumMinimumOptions, schema.MaximumMinimumOptionsT())
         self.add(code, inputs, [outputs], options)
+        return outputs
+
+    def mean(self, name: str, inputs: int, axis: int, shape: Sequence[int]) -> int:
+        """The mean along an axis, which stays with length 1; `axis` is a constant tensor."""
+        outputs = self.tensor(name, shape)
+        options = schema.ReducerOptionsT()
+        options.keepDims = True
+        self.add(_Op.MEAN, [inputs, axis], [outputs], (schema.BuiltinOptions.ReducerOptions, options))
         return outputs
 
     # --- the file ------------------------------------------------------------------------------------------------
@@ -315,7 +320,10 @@ def _add_network(graph: _Graph, weights: Mapping[str, np.ndarray], network: Netw
         matrix = graph.matrix(f"{name}/weights", weights[f"{name}/weights"])
         bias = graph.constant(f"{name}/bias", weights[f"{name}/bias"])
         outputs = graph.dense(f"{name}/relu", inputs, matrix, bias, [n_steps, n], relu=True)
-        return graph.elementwise(_Op.MINIMUM, name, [outputs, clip], [n_steps, n])
+        if not network.layer_norm:
+            return graph.elementwise(_Op.MINIMUM, name, [outputs, clip], [n_steps, n])
+        outputs = graph.elementwise(_Op.MINIMUM, f"{name}/clipped", [outputs, clip], [n_steps, n])
+        return _add_layer_norm(graph, name, outputs, weights, [n_steps, n])
 
     tensor = windows
     for name in ("layer_1", "layer_2", "layer_3"):
@@ -368,6 +376,25 @@ def _add_network(graph: _Graph, weights: Mapping[str, np.ndarray], network: Netw
     options = schema.SoftmaxOptionsT()
     options.beta = 1.0
     graph.add(_Op.SOFTMAX, [tensor], [probabilities], (schema.BuiltinOptions.SoftmaxOptions, options))
+
+
+def _add_layer_norm(
+    graph: _Graph, name: str, inputs: int, weights: Mapping[str, np.ndarray], shape: Sequence[int]
+) -> int:
+    """Normalise each frame to mean 0 and variance 1, then scale and shift (Ba et al. 2016, arXiv:1607.06450)."""
+    scope, one = f"{name}/layer_norm", [shape[0], 1]
+    axis = graph.constant(f"{scope}/axis", np.array([1], np.int32))
+    epsilon = graph.constant(f"{scope}/epsilon", np.array(LAYER_NORM_EPSILON, np.float32))
+    gamma, beta = (graph.constant(f"{scope}/{part}", weights[f"{scope}/{part}"]) for part in ("gamma", "beta"))
+    mean = graph.mean(f"{scope}/mean", inputs, axis, one)
+    centred = graph.elementwise(_Op.SUB, f"{scope}/centred", [inputs, mean], shape)
+    squared = graph.elementwise(_Op.MUL, f"{scope}/squared", [centred, centred], shape)
+    variance = graph.mean(f"{scope}/variance", squared, axis, one)
+    variance = graph.elementwise(_Op.ADD, f"{scope}/variance_epsilon", [variance, epsilon], one)
+    scale = graph.elementwise(_Op.RSQRT, f"{scope}/scale", [variance], one)
+    normalised = graph.elementwise(_Op.MUL, f"{scope}/normalised", [centred, scale], shape)
+    scaled = graph.elementwise(_Op.MUL, f"{scope}/scaled", [normalised, gamma], shape)
+    return graph.elementwise(_Op.ADD, name, [scaled, beta], shape)
 
 
 def _add_metadata(graph: _Graph, name: str, value: np.ndarray | bytes) -> None:

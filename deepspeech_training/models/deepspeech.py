@@ -13,10 +13,17 @@ from keras import ops
 
 from deepspeech_training.models.kernels import PlainKernels
 from deepspeech_training.network_geometry import DENSE_LAYERS, LAYER_NORM_EPSILON, NetworkGeometry
+from deepspeech_training.normalisation import Normalisation
+from deepspeech_training.stateless_random import hashed_bits, layer_keys, uint32
+
+# Where the bias of the CTC blank starts. At 0 training may settle on guessing a clip's first letter in frame 0, the one
+# frame that looks like no other, as the LSTM starts from zeros: with half of the seeds of `benchmarks/learning.py
+# commands` the WER then stayed above 0.6. At 5 the commands go as well as at 3, the digits worse (docs/results.md).
+BLANK_BIAS = 3.0
 
 
 def initial_weights(geometry: NetworkGeometry, *, seed: int) -> dict[str, np.ndarray]:
-    """Draw fresh weights: Glorot uniform matrices (Glorot & Bengio 2010), zero biases, as DeepSpeech has them.
+    """Draw fresh weights: Glorot uniform matrices (Glorot & Bengio 2010), zero biases but the blank's (`BLANK_BIAS`).
 
     Each weight has a generator of its own, a function of `seed` and its place, so that no backend, device count or
     order of creation changes the draw.
@@ -29,6 +36,7 @@ def initial_weights(geometry: NetworkGeometry, *, seed: int) -> dict[str, np.nda
             weights[name] = generator.uniform(-limit, limit, shape).astype(np.float32)
         else:
             weights[name] = np.full(shape, 1.0 if name.endswith("gamma") else 0.0, np.float32)
+    weights["layer_6/bias"][-1] = BLANK_BIAS  # the blank is the last class
     return weights
 
 
@@ -37,8 +45,7 @@ def dropout_mask(shape, rate: float, *, clip_keys, layer: int):
 
     The decision is a function of (clip key, layer, frame, unit) alone: the same clip has the same mask alone and in
     any padded batch, in a repeated step and after a restart. The bits are a 32-bit integer hash of the place
-    (a Weyl sequence through the `lowbias32` finaliser of C. Wellons, "Prospecting for hash functions", 2018); each
-    hash decides on two units, with 16 bits each.
+    (`stateless_random.hashed_bits`), and decide on two units, with 16 bits each.
 
     Args:
         shape: of the tensor to drop from: (frames, batch, units).
@@ -49,23 +56,13 @@ def dropout_mask(shape, rate: float, *, clip_keys, layer: int):
         bool [frames, batch, units].
     """
 
-    def constant(value: int):
-        return ops.convert_to_tensor(np.uint32(value & 0xFFFFFFFF), dtype="uint32")
-
-    def mixed(bits, places: int):
-        return ops.bitwise_xor(bits, ops.right_shift(bits, constant(places)))
-
     frames, _, units = shape
     half = (units + 1) // 2
-    keys = mixed((ops.cast(clip_keys, "uint32") + constant(layer * 0x9E3779B9)) * constant(0x21F0AAAD), 15)
     place = ops.reshape(ops.cast(ops.arange(frames * half), "uint32"), (frames, 1, half))
-    bits = place * constant(0x9E3779B1) + keys[None, :, None]
-    bits = mixed(bits, 16) * constant(0x7FEB352D)
-    bits = mixed(bits, 15) * constant(0x846CA68B)
-    bits = mixed(bits, 16)
+    bits = hashed_bits(layer_keys(clip_keys, layer)[None, :, None], place)
     threshold = round(rate * 65536)
-    low = ops.bitwise_and(bits, constant(0xFFFF)) >= constant(threshold)
-    high = bits >= constant(threshold << 16)
+    low = ops.bitwise_and(bits, uint32(0xFFFF)) >= uint32(threshold)
+    high = bits >= uint32(threshold << 16)
     return ops.concatenate([low, high], axis=-1)[:, :, :units]
 
 
@@ -76,11 +73,16 @@ class DeepSpeech(keras.Model):
         geometry: shapes.
         kernels: how products, recurrence and CTC are computed; plain Keras unless told.
         weights: initial values by canonical name; zeros unless told.
+        normalisation: of the features; the weights are then those that take normalised ones.
     """
 
-    def __init__(self, geometry: NetworkGeometry, *, kernels=None, weights: dict[str, np.ndarray] | None = None):
+    def __init__(
+        self, geometry: NetworkGeometry, *, kernels=None, weights: dict[str, np.ndarray] | None = None,
+        normalisation: Normalisation | None = None,
+    ):  # fmt: skip
         super().__init__(name="deepspeech")
         self.geometry = geometry
+        self.normalisation = normalisation
         self.kernels = kernels if kernels is not None else PlainKernels()
         self.by_name = {}
         for name, shape in geometry.weight_shapes().items():
@@ -102,6 +104,8 @@ class DeepSpeech(keras.Model):
         context = self.geometry.n_context
         frames = ops.shape(features)[0]
         padded = ops.pad(features, [[context, context], [0, 0], [0, 0]])
+        if self.normalisation is not None:  # after the padding: see normalisation.py
+            padded = (padded - self.normalisation.mean) / self.normalisation.deviation
         return ops.concatenate([padded[i : i + frames] for i in range(2 * context + 1)], axis=-1)
 
     def _dense(self, name: str, inputs, *, dropout_rate: float, clip_keys):

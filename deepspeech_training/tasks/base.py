@@ -4,8 +4,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from deepspeech_training.data.augmenter import Augmenter
 from deepspeech_training.data.loader import Clip
 from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.normalisation import Normalisation
 from deepspeech_training.samples import Sample
 
 
@@ -14,14 +16,21 @@ class Task(Protocol):
 
     name: str
     feature_geometry: FeatureGeometry
+    augmenter: Augmenter | None
 
     def load(self, sample: Sample) -> Clip:
         """Read one sample, in a worker thread."""
 
-    def features(self, audio, num_samples) -> tuple[Any, Any]:
-        """Waveforms [batch, time] -> features [batch, frames, depth] and num_frames [batch], inside the step."""
+    def read_anew(self) -> None:
+        """Take nothing from a cache before it has been read from its file once more."""
 
-    def build_model(self, kernels) -> Any:
+    def features(self, audio, num_samples, draws=None) -> tuple[Any, Any]:
+        """Waveforms [batch, time] -> features [batch, frames, depth] and num_frames [batch], inside the step.
+
+        In training, `draws` float32 [batch, n] is what the augmentations of the step draw from.
+        """
+
+    def build_model(self, kernels, normalisation: Normalisation | None = None) -> Any:
         """Make the keras.Model; its weights by canonical name are in `model.by_name`."""
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:

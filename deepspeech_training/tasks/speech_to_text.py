@@ -7,13 +7,17 @@ import numpy as np
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.audio import AudioError, read_audio
+from deepspeech_training.data.audio_cache import AudioCache
+from deepspeech_training.data.augmenter import Augmenter
 from deepspeech_training.data.loader import Clip, ClipFault
 from deepspeech_training.decoding import DECODERS
 from deepspeech_training.features import mfcc
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech import DeepSpeech, initial_weights
 from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.normalisation import Normalisation
 from deepspeech_training.samples import Sample, labels_with_repeats
+from deepspeech_training.spectrogram_augment import StepAugmenter
 
 
 class SpeechToText:
@@ -24,21 +28,29 @@ class SpeechToText:
         features: sample rate, window and step.
         network: shapes of the network.
         decoder: a name in `decoding.DECODERS`.
+        augmenter: of the training clips.
+        cache: of decoded audio.
     """
 
     name = "speech_to_text"
 
     def __init__(
-        self, alphabet: Alphabet, features: FeatureGeometry, network: NetworkGeometry, *, decoder: str = "greedy"
-    ):
+        self, alphabet: Alphabet, features: FeatureGeometry, network: NetworkGeometry, *, decoder: str = "greedy",
+        augmenter: Augmenter | None = None, cache: AudioCache | None = None,
+    ):  # fmt: skip
         self.alphabet = alphabet
         self.feature_geometry = features
         self.network = network
+        self.augmenter = augmenter
+        self._cache = cache
         self._decode = DECODERS[decoder]
 
     def load(self, sample: Sample) -> Clip:
         try:
-            audio = read_audio(sample.path, sample_rate=self.feature_geometry.sample_rate)
+            if self._cache is not None:
+                audio = self._cache.read(sample.path)
+            else:
+                audio = read_audio(sample.path, sample_rate=self.feature_geometry.sample_rate)
         except (AudioError, OSError) as error:
             raise ClipFault(f"cannot be read any more: {error}") from error
         labels = np.asarray(sample.labels, np.int32)
@@ -47,11 +59,18 @@ class SpeechToText:
             raise ClipFault(f"has {frames} frames of audio; its transcript needs {labels_with_repeats(labels)}")
         return Clip(audio, labels)
 
-    def features(self, audio, num_samples):
-        return mfcc(audio, num_samples, self.feature_geometry)
+    def read_anew(self) -> None:
+        if self._cache is not None:
+            self._cache.renew()
 
-    def build_model(self, kernels) -> DeepSpeech:
-        return DeepSpeech(self.network, kernels=kernels)
+    def features(self, audio, num_samples, draws=None):
+        augmenter = None
+        if draws is not None and self.augmenter is not None and self.augmenter.in_the_step:
+            augmenter = StepAugmenter(self.augmenter.in_the_step, self.feature_geometry, draws)
+        return mfcc(audio, num_samples, self.feature_geometry, augmenter=augmenter)
+
+    def build_model(self, kernels, normalisation: Normalisation | None = None) -> DeepSpeech:
+        return DeepSpeech(self.network, kernels=kernels, normalisation=normalisation)
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
         return initial_weights(self.network, seed=seed)

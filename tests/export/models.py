@@ -33,11 +33,11 @@ def random_weights(network: NetworkGeometry, *, seed: int = 0) -> dict[str, np.n
 
 def random_model(
     *, alphabet: Alphabet | None = None, n_hidden: int = 16, sample_rate: int = 16000, relu_clip: float = 20.0,
-    **settings,
+    layer_norm: bool = False, **settings,
 ) -> bytes:  # fmt: skip
     """The bytes of a .tflite with random weights; `settings` are those of ExportSettings."""
     alphabet = alphabet or Alphabet.english()
-    network = NetworkGeometry(alphabet.num_classes, n_hidden, relu_clip=relu_clip)
+    network = NetworkGeometry(alphabet.num_classes, n_hidden, relu_clip=relu_clip, layer_norm=layer_norm)
     return write_tflite(
         random_weights(network), alphabet=alphabet, features=FeatureGeometry(sample_rate=sample_rate),
         network=network, settings=ExportSettings(**settings),

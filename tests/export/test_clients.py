@@ -42,13 +42,12 @@ WHEELS = {
 }
 
 
-@pytest.fixture(scope="module", params=WHEELS)
-def client(request):
-    """A function that lets a client work with a model, and the name of the client."""
+def client_library(config, name: str) -> Path:
+    """The C library of a client, from PyPI or pytest's cache."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip(f"the clients' wheels are for Linux on x86-64, and this is {sys.platform} on {platform.machine()}")
-    wheel = WHEELS[request.param]
-    folder = Path(request.config.cache.mkdir("clients")) / wheel.requirement
+    wheel = WHEELS[name]
+    folder = Path(config.cache.mkdir("clients")) / wheel.requirement
     library = folder / wheel.library
     if not library.exists():
         command = [
@@ -63,6 +62,13 @@ def client(request):
         (downloaded,) = folder.glob("*.whl")
         with zipfile.ZipFile(downloaded) as archive:
             archive.extractall(folder)
+    return library
+
+
+@pytest.fixture(scope="module", params=WHEELS)
+def client(request):
+    """A function that lets a client work with a model, and the name of the client."""
+    wheel, library = WHEELS[request.param], client_library(request.config, request.param)
 
     def work(model: Path, audio: Path, scorer: Path | None = None) -> dict:
         wanted = {"model": str(model), "audio": str(audio), "scorer": str(scorer) if scorer else ""}
@@ -122,8 +128,9 @@ def test_any_number_of_steps_gives_the_same_text(client, test_data, recording, t
         {"n_hidden": 2048},
         {"sample_rate": 8000},
         {"n_hidden": 1, "n_steps": 1, "relu_clip": 1.5},
+        {"n_hidden": 100, "layer_norm": True},
     ],
-    ids=["Cyrillic", "301 characters", "n_hidden 2048", "8 kHz", "the smallest"],
+    ids=["Cyrillic", "301 characters", "n_hidden 2048", "8 kHz", "the smallest", "layer normalisation"],
 )
 def test_a_client_takes_any_geometry(client, recording, tmp_path, model, quantize):
     path = tmp_path / "model.tflite"
