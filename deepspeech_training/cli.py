@@ -628,6 +628,12 @@ class Session:
             write_rejected_csv(folder / "rejected.csv", checked.rejected)
             self._console.warn(f"The rows left out are listed in {folder / 'rejected.csv'}")
         seed = self._config.training.random_seed
+        if limits.limit_train and "train" in checked.sets:  # of all files together, unlike the others
+            together = [s for found in checked.sets["train"] for s in found.samples]
+            kept = {id(s) for s in limit_fairly(together, limits.limit_train, seed)}
+            checked.sets["train"] = [
+                replace(found, samples=[s for s in found.samples if id(s) in kept]) for found in checked.sets["train"]
+            ]  # fmt: skip
         for name, limit in (("dev", limits.limit_dev), ("test", limits.limit_test)):
             if limit and name in checked.sets:
                 checked.sets[name] = [
@@ -665,10 +671,7 @@ class Session:
         from deepspeech_training.engine.train import RunState
 
         config = self._config
-        samples = limit_fairly(
-            [s for found in checked.sets["train"] for s in found.samples], config.limits.limit_train,
-            config.training.random_seed,
-        )  # fmt: skip
+        samples = [s for found in checked.sets["train"] for s in found.samples]
         num_devices = len(machine.devices)
         plan = Plan(
             samples,

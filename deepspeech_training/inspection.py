@@ -24,6 +24,7 @@ from deepspeech_training.console import Console
 from deepspeech_training.decoding.greedy import greedy_labels
 from deepspeech_training.diagnosis import Answers, Diagnosis, Epoch, Evidence, diagnose
 from deepspeech_training.engine.checkpoints import CheckpointFolder
+from deepspeech_training.engine.transfer import Transfer
 from deepspeech_training.engine.words import duration, size
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
 from deepspeech_training.export.reference import client_features, forward, softmax, stack_context
@@ -224,6 +225,7 @@ def _facts(path: Path, state: Mapping[str, Any], network: NetworkGeometry, alpha
             "seconds": sum(figures["seconds"] for figures in history) + run["seconds"],
             "precision": state["precision"],
             "clips_left_out": len(run["quarantine"]),
+            "transfer": state.get("transfer"),
         },
         "data": state.get("data", []),
         **_model_facts(network, alphabet),
@@ -455,6 +457,8 @@ def _training_lines(training: Mapping[str, Any], saved: str) -> Iterator[str]:
         f"Saved     {saved}, after epoch {training['epoch']} of {training['epochs']}, step {training['step']:,}; "
         f"trained for {duration(training['seconds'])}{sessions}"
     )
+    if training["transfer"] is not None:
+        yield f"Began     with {Transfer.from_json(training['transfer']).description}"
     yield f"Ended     {training['stopped'] or 'not yet'}"
     if training["train_loss"] is not None:
         parts = [f"train loss {training['train_loss']:.4f}"]

@@ -308,6 +308,7 @@ def test_order_limits_and_batches_by_seconds(corpus, tmp_path):
         assert [result.code for result in run_all(*map(flags, part))] == [0] * len(part)
     steps = {way: [loss for _, loss in losses_of(tmp_path / f"{way}-summaries")] for way in ways}
     assert [len(steps[way]) for way in ("forward", "reverse", "shuffled", "limited")] == [20, 20, 20, 10]
+    assert [found["clips"] for found in state_of(tmp_path / "limited")["data"] if found["set"] == "train"] == [5]
     assert 0 < len(steps["seconds"]) < 14
     # Long transcripts have larger losses: the order shows in them.
     assert steps["forward"][0] < steps["forward"][9] and steps["forward"][10] < steps["forward"][19]

@@ -12,6 +12,7 @@ from deepspeech_training.config import Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.engine.checkpoints import CheckpointFolder
 from deepspeech_training.engine.train import RunState
+from deepspeech_training.engine.transfer import Transfer
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.inspection import main
 from deepspeech_training.network_geometry import NetworkGeometry
@@ -28,7 +29,7 @@ def history_entry(epoch: int, train_loss: float, dev_loss: float, cer: float) ->
     return {"epoch": epoch, "train_loss": train_loss, "dev": dev, "metrics": [], "seconds": 60.0}
 
 
-def save(folder, *, kind="train", epochs_done=3, epochs=75, losses=None, weights=None, **run) -> None:
+def save(folder, *, kind="train", epochs_done=3, epochs=75, losses=None, weights=None, transfer=None, **run) -> None:
     """Write a checkpoint as the trainer does, with a history of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     losses = losses or [90 * 0.8**n for n in range(epochs_done)]
@@ -40,6 +41,7 @@ def save(folder, *, kind="train", epochs_done=3, epochs=75, losses=None, weights
         "version": "0", "task": "speech_to_text", "alphabet": list(Alphabet.english().characters),
         "features": asdict(FeatureGeometry()), "network": asdict(NETWORK), "precision": "float32",
         "run": state.as_json() | run, "flags": as_dict(Config()) | {"epochs": epochs}, "saved_at": 1.7e9,
+        "transfer": transfer and transfer.as_json(),
         "data": [{"set": "train", "csv": "train.csv", "clips": 10, "hours": 0.1, "characters": 99, "fingerprint": "0"}],
     }  # fmt: skip
     checkpoints = CheckpointFolder(folder, Console())
@@ -53,6 +55,13 @@ def save(folder, *, kind="train", epochs_done=3, epochs=75, losses=None, weights
 def inspected(capsys, *argv) -> tuple[int, dict]:
     code = main([*map(str, argv), "--json"])
     return code, json.loads(capsys.readouterr().out)
+
+
+def test_where_the_weights_came_from_is_told(tmp_path, capsys):
+    save(tmp_path / "run", transfer=Transfer("old/train-7.json", 7, drop_source_layers=1))
+    assert main([str(tmp_path / "run")]) == 0
+    told = capsys.readouterr().out
+    assert "Began     with the weights of old/train-7.json (step 7) without layer_6\n" in told
 
 
 def test_a_checkpoint_is_described_and_diagnosed(tmp_path, capsys):
