@@ -274,7 +274,10 @@ def check_sets(
                 "Run with --on_bad_row fail to see the faults."
             )
     sets = {set_name: [checked[str(path)] for path in paths] for set_name, paths in csvs.items()}
-    return CheckedData(sets, rejected, _warnings(sets), from_cache)
+    low = _warn_of_low_rates(
+        [s for found in sets.get("train", []) for s in found.samples], headers, geometry.sample_rate
+    )
+    return CheckedData(sets, rejected, _warnings(sets) + low, from_cache)
 
 
 def labels_with_repeats(labels: Sequence[int]) -> int:
@@ -562,6 +565,19 @@ def _report(rejected: Sequence[Rejection], num_rows: int, alphabet: str) -> str:
 def _count_reasons(rejected: Iterable[Rejection]) -> str:
     counts = Counter(rejection.reason_code for rejection in rejected)
     return ", ".join(f"{counts[code]:,} {code}" for code in REASON_CODES if counts[code])
+
+
+def _warn_of_low_rates(train: Sequence[Sample], headers: Mapping[str, "_Header"], sample_rate: int) -> list[str]:
+    """Recordings leave the mel bands above half of their sample rate empty, and what is there then is rounding."""
+    rates = Counter(headers[sample.path].info.sample_rate for sample in train)
+    low = {rate: count for rate, count in rates.items() if rate <= sample_rate / 2}
+    if sum(low.values()) <= len(train) / 2:
+        return []
+    rate = max(low)
+    return [
+        f"train: {sum(low.values()):,} of {_count(train, 'clip')} are sampled at {rate:,} Hz or less, and the model "
+        f"works at {sample_rate:,} Hz: a new model with --audio_sample_rate {rate} learns more from them (docs/data.md)"
+    ]
 
 
 def _warnings(sets: Mapping[str, Sequence[SampleSet]]) -> list[str]:

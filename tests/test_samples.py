@@ -325,6 +325,17 @@ def test_write_rejections_can_be_read_back(tmp_path):
         write_rejections(tmp_path / "absent" / "rejected.csv", rejections)
 
 
+def test_low_rates_are_told_when_most_training_clips_have_them(make_wav, write_csv, tmp_path):
+    for number, rate in enumerate((8000, 8000, 16000)):
+        make_wav(tmp_path / f"{number}.wav", 1.0, rate)
+    low = write_csv("wav_filename,transcript\n0.wav,a\n1.wav,b\n2.wav,c\n")
+    half = write_csv("wav_filename,transcript\n0.wav,a\n2.wav,c\n", "half.csv")
+    (warning,) = check(low).warnings
+    assert warning.startswith("train: 2 of 3 clips are sampled at 8,000 Hz") and "--audio_sample_rate 8000" in warning
+    assert check(low, geometry=FeatureGeometry(sample_rate=8000)).warnings == []
+    assert check(half).warnings == [] and check({"dev": [low]}).warnings == []
+
+
 def test_warnings_count_what_is_in_two_places(corpus, write_csv):
     train = corpus(["a", "b", "c"], speakers=["anna", "boris", ""])
     dev = write_csv(
@@ -517,7 +528,10 @@ def test_the_spoken_digits_are_checked_with_their_speakers_apart(test_data):
                     on_bad_row="drop")  # fmt: skip
     assert len(checked.sets["train"][0].samples) + len(checked.sets["dev"][0].samples) > 2400
     assert {fault.reason_code for fault in checked.rejected} <= {"too_short"}
-    assert checked.warnings == []
+    assert checked.warnings == [
+        "train: 2,000 of 2,000 clips are sampled at 8,000 Hz or less, and the model works at 16,000 Hz: "
+        "a new model with --audio_sample_rate 8000 learns more from them (docs/data.md)"
+    ]
 
 
 def test_the_arabic_commands_are_checked_with_their_alphabet(test_data):
