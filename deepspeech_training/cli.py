@@ -1056,11 +1056,10 @@ class Session:
         flags = self._config.decoder
         if not flags.beam_width:
             return None
-        alpha, beta = flags.alpha_and_beta
         beam = BeamDecoder(
             _labels_of(alphabet), width=flags.beam_width, scorer=self._scorer, cutoff_prob=flags.cutoff_prob,
             cutoff_top_n=flags.cutoff_top_n, say=self._console.info,
-            **({"alpha": alpha, "beta": beta} if self._scorer else {}),
+            **({"alpha": flags.lm_alpha, "beta": flags.lm_beta} if self._scorer else {}),
         )  # fmt: skip
         return ClipDecoder(beam, alphabet.decode)
 

@@ -55,7 +55,10 @@ def network_of_checkpoint(folder: str, console: Console) -> Posteriors:
     """
     found = [*sorted(Path(folder).glob("train-*.json")), *sorted(Path(folder).glob("best-*.json"))]
     if not found:
-        raise UserError(f"--checkpoint_dir {folder}: there is no checkpoint of DeepSpeech.py in this folder")
+        raise UserError(
+            f"--checkpoint_dir {folder}: there is no checkpoint (best-*.json, train-*.json) in this folder\n"
+            "Export one of DeepSpeech's own trainer first (bin/export), and name the .tflite with --model."
+        )
     path = found[-1]
     state = read_state(path)
     try:

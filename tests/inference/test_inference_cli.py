@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from deepspeech_training.config import DEEPSPEECH_WEIGHTS
 from deepspeech_training.inference import CandidateTranscript, TokenMetadata, cli, evaluate
+from deepspeech_training.scorer.package import set_alpha_beta
 
 ROOT = Path(__file__).resolve().parents[2]
 TRANSCRIPT = "she had your dark suit in greasy wash water all year"
@@ -36,6 +38,21 @@ def test_a_scorer_is_used_with_its_options(deepspeech, compiled_beam, test_data)
     assert (exit_code, err) == (0, "") and "dark" not in out
     exit_code, out, err = deepspeech(*scorer, "--json", "--candidate_transcripts", 4, "--beam_width", 50)
     assert (exit_code, err) == (0, "") and len(json.loads(out)["transcripts"]) == 4
+
+
+def test_weights_that_are_given_count_instead_of_the_scorers_whatever_they_are(
+    deepspeech, compiled_beam, test_data, tmp_path
+):
+    path = tmp_path / "my.scorer"
+    path.write_bytes((test_data / "ldc93s1" / "pruned_lm.scorer").read_bytes())
+    defaults = [word for name, value in DEEPSPEECH_WEIGHTS.items() for word in (f"--{name}", value)]
+    set_alpha_beta(path, alpha=0, beta=-1000)  # each word costs more than all of the clip
+    scorer = ("--scorer", path, "--beam_width", 50)
+    assert deepspeech(*scorer)[1] != TRANSCRIPT + "\n"
+    assert deepspeech(*scorer, *defaults) == (0, TRANSCRIPT + "\n", "")
+    set_alpha_beta(path, **dict(zip(("alpha", "beta"), DEEPSPEECH_WEIGHTS.values(), strict=True)))
+    assert deepspeech(*scorer) == (0, TRANSCRIPT + "\n", "")
+    assert deepspeech(*scorer, "--lm_beta", -1000)[1] != TRANSCRIPT + "\n"
 
 
 def test_a_scorer_that_is_not_there_exits_with_1(deepspeech):
