@@ -40,7 +40,8 @@ def test_a_scorer_decodes_in_tests_and_one_shot_inference_and_is_in_the_zip(lear
     assert result.code == 0, result.err
     lines = result.out.splitlines()
     assert lines[0].startswith(f"Test on {folder / 'test.csv'} - WER: 0.000000, CER: 0.000000, loss: 1.26")
-    assert any(line.startswith("Without beam and scorer - WER: 0.000000") for line in lines) and lines[-1] == SENTENCE
+    assert lines[1].startswith("Without the scorer, at the same beam width - WER: 0.000000")
+    assert lines[2].startswith("Greedy, without beam and scorer - WER: 0.000000") and lines[-1] == SENTENCE
     (clip,) = json.loads((tmp_path / "tested.json").read_text(encoding="utf-8"))
     assert clip["res"] == SENTENCE and clip["word_distance"] == 0
     with zipfile.ZipFile(tmp_path / "export.zip") as archive:

@@ -174,12 +174,29 @@ def test_an_export_is_evaluated_and_unusable_clips_are_left_out(model_path, test
     arguments = ["--model", model_path, "--csv", test_csv, "--proc", processes, "--dump", tmp_path / "dumped"]
     assert evaluate.main([str(argument) for argument in arguments]) == 0
     out, err = capfd.readouterr()
-    assert "(2 clips)" in out and TRANSCRIPT in out
+    assert "(2 clips)" in out and TRANSCRIPT in out and "Greedy" not in out
     assert "row 4: " in err and "does not exist" in err and "1 of 3 rows are left out" in err
     references = (tmp_path / "dumped.txt").read_text(encoding="utf-8").splitlines()
     hypotheses = (tmp_path / "dumped.out").read_text(encoding="utf-8").splitlines()
     assert references == [TRANSCRIPT, "she had your dark"] and hypotheses[0] == TRANSCRIPT
     assert hypotheses[1].startswith("she had your dark")
+
+
+def test_an_evaluation_with_a_scorer_tells_what_the_scorer_changes(
+    model_path, clip_path, test_data, tmp_path, capfd, compiled_beam
+):
+    path = tmp_path / "my.scorer"
+    path.write_bytes((test_data / "ldc93s1" / "pruned_lm.scorer").read_bytes())
+    table = tmp_path / "test.csv"
+    table.write_text(f"wav_filename,wav_filesize,transcript\n{clip_path},0,{TRANSCRIPT} qwxz\n", encoding="utf-8")
+    arguments = ["--model", model_path, "--csv", table, "--proc", 1, "--scorer", path, "--beam_width", 30]
+    arguments += ["--lm_beta", -1000]  # the scorer spoils what is right without it
+    assert evaluate.main(list(map(str, arguments))) == 0
+    with_scorer, without, greedy, *rest = capfd.readouterr().out.splitlines()
+    assert float(with_scorer.split("WER: ")[1].split(",")[0]) > 0.5
+    assert without.startswith("Without the scorer, at the same beam width - WER: 0.083333")
+    assert greedy.startswith("Greedy, without beam and scorer - WER: 0.083333")
+    assert "Words that the scorer does not know: 1 of 12 - qwxz 1" in rest
 
 
 def test_an_evaluation_that_cannot_be_says_why(model_path, tmp_path, capfd):
