@@ -1009,7 +1009,7 @@ class Session:
         knows = None if self._scorer is None else self._scorer.language_model.__contains__
         with (
             Loader(task.load, threads=threads, static_shapes=machine.on_gpu) as loader,
-            self._clip_decoder(task.alphabet) or nullcontext() as decoder,
+            self._clip_decoder(task.alphabet, compares=True) or nullcontext() as decoder,
         ):
             for found in checked.sets["test"]:
                 batches = -(-len(found.samples) // size)
@@ -1051,21 +1051,25 @@ class Session:
             if decoder is None:
                 text = task.decode(log_probs, num_frames)[0]
             else:
-                text = decoder.submit(log_probs[0, : num_frames[0]]).result()
+                text = decoder.submit(log_probs[0, : num_frames[0]]).result().text
         print(text, flush=True)
 
-    def _clip_decoder(self, alphabet: Alphabet | ByteAlphabet) -> ClipDecoder | None:
-        """The beam that the flags ask for; None for greedy decoding."""
+    def _clip_decoder(self, alphabet: Alphabet | ByteAlphabet, *, compares: bool = False) -> ClipDecoder | None:
+        """The beam that the flags ask for, and if a scorer is to be compared the same without; None: greedy."""
         flags = self._config.decoder
         if not flags.beam_width:
             return None
-        alpha, beta = flags.alpha_and_beta
-        beam = BeamDecoder(
-            _labels_of(alphabet), width=flags.beam_width, scorer=self._scorer, cutoff_prob=flags.cutoff_prob,
-            cutoff_top_n=flags.cutoff_top_n, say=self._console.info,
-            **({"alpha": alpha, "beta": beta} if self._scorer else {}),
-        )  # fmt: skip
-        return ClipDecoder(beam, alphabet.decode)
+
+        def beam(**scorer: Any) -> BeamDecoder:
+            return BeamDecoder(
+                _labels_of(alphabet), width=flags.beam_width, cutoff_prob=flags.cutoff_prob,
+                cutoff_top_n=flags.cutoff_top_n, say=self._console.info, **scorer,
+            )  # fmt: skip
+
+        if self._scorer is None:
+            return ClipDecoder(beam(), alphabet.decode)
+        scored = beam(scorer=self._scorer, alpha=flags.lm_alpha, beta=flags.lm_beta)
+        return ClipDecoder(scored, alphabet.decode, without_scorer=beam() if compares else None)
 
 
 def _labels_of(alphabet: Alphabet | ByteAlphabet) -> tuple[str, ...] | None:

@@ -25,21 +25,23 @@ from deepspeech_training.presets import PRESETS
 DEFAULT_CHECKPOINT_DIR = "persistent-data/checkpoints"
 DEFAULT_CACHE_DIR = "persistent-data/cache"
 LARGEST_INT = 2**31 - 1
+DEEPSPEECH_WEIGHTS = {"lm_alpha": 0.931289039105002, "lm_beta": 1.1834137581510284}  # in all flags.txt that it writes
 MODES = ("gpu", "cpu", "mixed")
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a comma list"}
 
-Value = bool | int | float | str | tuple[str, ...]
+Value = bool | int | float | str | tuple[str, ...] | None
 
 
 @dataclass(frozen=True)
 class Flag:
-    """What there is to know of one flag; the type of `default` is the type of its values.
+    """What there is to know of one flag; the type of `default` is the type of its values, unless `kind` says it.
 
     `zero` says what 0 means and `default_is` what an empty or negative default stands for. The bounds `at_least` and
     `at_most` are inclusive, `above` and `below` exclusive; `special` is one more number that is allowed. A flag with a
     `placeholder` takes any text in angle brackets for nothing, as DeepSpeech's flags.txt has it. A `repeatable` flag
     gathers the values of all places where it stands, and its values may have commas. `alone` is what a flag means
-    that stands without a value.
+    that stands without a value. Where `default` is None the value is found elsewhere unless the flag is given, with
+    whatever value; written without one (`--flag=`) it is as if it were not there.
     """
 
     default: Any
@@ -57,10 +59,11 @@ class Flag:
     placeholder: str = ""
     repeatable: bool = False
     alone: str = ""
+    kind: type | None = None
 
     @property
     def type(self) -> type:
-        return type(self.default)
+        return self.kind or type(self.default)
 
     @property
     def whole_help(self) -> str:
@@ -587,17 +590,19 @@ class DecoderFlags:
         at_least=0,
         at_most=100_000,
     )
-    lm_alpha: float = flag(
-        0.931289039105002,
-        "weight of the scorer's language model; the default stands for what the scorer's file says",
+    lm_alpha: float | None = flag(
+        None,
+        "weight of the scorer's language model, instead of the one that the scorer's file has",
+        kind=float,
         default_is="the scorer's",
         zero="only its dictionary counts",
         at_least=-1e6,
         at_most=1e6,
     )
-    lm_beta: float = flag(
-        1.1834137581510284,
-        "what each word adds to the score; the default stands for what the scorer's file says",
+    lm_beta: float | None = flag(
+        None,
+        "what each word adds to the score, instead of what the scorer's file says",
+        kind=float,
         default_is="the scorer's",
         zero="nothing",
         at_least=-1e6,
@@ -618,17 +623,6 @@ class DecoderFlags:
         'en.scorer'
         """
         return self.scorer or self.scorer_path
-
-    @property
-    def alpha_and_beta(self) -> tuple[float | None, float | None]:
-        """Alpha and beta where they are not to be the scorer's own.
-
-        >>> DecoderFlags(lm_alpha=0.5).alpha_and_beta
-        (0.5, None)
-        """
-        default = DecoderFlags()
-        alpha, beta = self.lm_alpha, self.lm_beta
-        return (None if alpha == default.lm_alpha else alpha, None if beta == default.lm_beta else beta)
 
 
 @dataclass(frozen=True)
@@ -813,6 +807,8 @@ def value_text(value: Value) -> str:
     >>> value_text(True), value_text(1e-8), value_text(("a.csv", "b.csv"))
     ('true', '1e-08', 'a.csv,b.csv')
     """
+    if value is None:
+        return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     return ",".join(value) if isinstance(value, tuple) else str(value)
@@ -1007,6 +1003,8 @@ def _read_value(name: str, flag: Flag, text: str) -> Value:
     if "\n" in text or "\r" in text:
         raise _Fault(f"--{name} {text!r}: a value cannot have a line break")
     text = text.strip()
+    if flag.default is None and not text:
+        return None
     if flag.placeholder and text.startswith("<") and text.endswith(">"):
         text = ""
     value: Value | None = text
@@ -1078,6 +1076,8 @@ def _is_default(name: str, flag: Flag, text: str) -> bool:
 
 
 def _value_of_json(name: str, flag: Flag, value: Any) -> Value:
+    if value is None and flag.default is None:
+        return None
     kinds = {float: (int, float), tuple: (list, tuple)}.get(flag.type, (flag.type,))
     fits = isinstance(value, kinds) and (flag.type is bool or not isinstance(value, bool))
     if fits and flag.type is tuple:
@@ -1187,8 +1187,8 @@ def _notices_on(config: Config) -> list[str]:
         notices.append(f"--warmup_epochs {warmup:g} is more than --epochs {epochs}: --learning_rate is never reached")
     if config.export.export_zip and not config.export.export_dir:
         notices.append("--export_zip has no effect without --export_dir")
-    for name, value in zip(("lm_alpha", "lm_beta"), config.decoder.alpha_and_beta, strict=True):
-        if value is not None and not config.decoder.scorer_file:
+    for name, unasked in DEEPSPEECH_WEIGHTS.items():
+        if getattr(config.decoder, name) not in (None, unasked) and not config.decoder.scorer_file:
             notices.append(f"--{name} has no effect without --scorer")
     if config.batches.batch_seconds and config.batches.train_batch_size != 1:
         notices.append("--train_batch_size has no effect beside --batch_seconds, which sizes the training batches")

@@ -71,13 +71,19 @@ def missed_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tu
 
 @dataclass(frozen=True)
 class Result:
-    """What became of one clip in a test: reference, hypothesis, CTC loss; and what it is without the beam."""
+    """What became of one clip in a test: reference, hypothesis, CTC loss.
+
+    Args:
+        greedy: what greedy decoding hears; None where the hypothesis is that.
+        without_scorer: what the same beam hears without the scorer; None where there is none.
+    """
 
     wav_filename: str
     reference: str
     hypothesis: str
     loss: float
     greedy: str | None = None
+    without_scorer: str | None = None
 
     @property
     def word_distance(self) -> int:
@@ -143,11 +149,13 @@ class SetReport:
     def loss(self) -> float:
         return sum(r.loss for r in self.results) / max(len(self.results), 1)
 
-    def without_beam(self) -> "SetReport | None":
-        """The same set as greedy decoding has it; None where nothing else was done."""
-        if not self.results or any(result.greedy is None for result in self.results):
+    def of(self, other: str) -> "SetReport | None":
+        """The same set as other decoding has it, "greedy" or "without_scorer"; None where that was not done."""
+        heard = [getattr(result, other) for result in self.results]
+        if not heard or None in heard:
             return None
-        return SetReport(self.name, tuple(replace(r, hypothesis=r.greedy, greedy=None) for r in self.results))
+        results = (replace(r, hypothesis=text) for r, text in zip(self.results, heard, strict=True))
+        return SetReport(self.name, tuple(results))
 
     def wrong_words(self) -> list[tuple[str, int, str]]:
         """Words of the references that were missed, most often first: how often, and what was mostly heard instead."""
@@ -177,7 +185,7 @@ class SetReport:
         lines = [
             f"Test on {self.name} - WER: {self.wer:.6f}, CER: {self.cer:.6f}, loss: {self.loss:.6f} "
             f"({len(self.results):,} clips)",
-            *self._beam_lines(words_too=report_count > 0),
+            *self.comparison(words_too=report_count > 0),
         ]
         for title, results in self.picked(report_count).items():
             if not results:
@@ -192,11 +200,15 @@ class SetReport:
                 ]
         return "\n".join([*lines, "-" * 80])
 
-    def _beam_lines(self, *, words_too: bool) -> list[str]:
-        lines, greedy = [], self.without_beam()
-        if greedy is not None:
-            what = "Without beam and scorer" if self.knows is not None else "Without beam"
-            lines.append(f"{what} - WER: {greedy.wer:.6f}, CER: {greedy.cer:.6f}")
+    def comparison(self, *, words_too: bool) -> list[str]:
+        """Lines on what scorer and beam change, and, with `words_too`, on the words that are wrong or unknown."""
+        lines = []
+        for what, other in (
+            ("Without the scorer, at the same beam width", self.of("without_scorer")),
+            ("Greedy, without beam" + (" and scorer" if self.knows is not None else ""), self.of("greedy")),
+        ):
+            if other is not None:
+                lines.append(f"{what} - WER: {other.wer:.6f}, CER: {other.cer:.6f}")
         if not words_too:
             return lines
         wrong = self.wrong_words()[:LISTED_WORDS]

@@ -113,8 +113,8 @@ def test_stdout_has_a_report_for_each_test_file_and_the_transcript_and_nothing_e
     last_rule = max(number for number, line in enumerate(lines) if line == "-" * 80)
     assert last_rule == len(lines) - 2  # after the last report there is one line, the transcript
     assert set(lines[-1]) <= set("abcdefghijklmnopqrstuvwxyz' ")
-    assert sum(line.startswith("Without beam - WER") for line in lines) == 2
-    lines = [line for line in lines if not line.startswith(("Without beam", "Words wrong"))]
+    assert sum(line.startswith("Greedy, without beam - WER") for line in lines) == 2
+    lines = [line for line in lines if not line.startswith(("Greedy, without beam", "Words wrong"))]
     starts = ("Test on ", "-----", "Best WER", "Median WER", "Worst WER", "WER: ", " - wav: ", " - src: ", " - res: ")
     assert all(line.startswith(starts) for line in lines[:-1])
 

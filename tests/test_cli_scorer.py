@@ -9,7 +9,9 @@ import pytest
 import soundfile
 from engine.processes import run, write_csv
 
+from deepspeech_training.config import DEEPSPEECH_WEIGHTS
 from deepspeech_training.inference import Model
+from deepspeech_training.scorer.package import set_alpha_beta
 from deepspeech_training.synthetic_speech import synthesize
 
 SENTENCE = "she had your dark suit in greasy wash water all year"
@@ -38,12 +40,26 @@ def test_a_scorer_decodes_in_tests_and_one_shot_inference_and_is_in_the_zip(lear
     assert result.code == 0, result.err
     lines = result.out.splitlines()
     assert lines[0].startswith(f"Test on {folder / 'test.csv'} - WER: 0.000000, CER: 0.000000, loss: 1.26")
-    assert any(line.startswith("Without beam and scorer - WER: 0.000000") for line in lines) and lines[-1] == SENTENCE
+    assert lines[1].startswith("Without the scorer, at the same beam width - WER: 0.000000")
+    assert lines[2].startswith("Greedy, without beam and scorer - WER: 0.000000") and lines[-1] == SENTENCE
     (clip,) = json.loads((tmp_path / "tested.json").read_text(encoding="utf-8"))
     assert clip["res"] == SENTENCE and clip["word_distance"] == 0
     with zipfile.ZipFile(tmp_path / "export.zip") as archive:
         (name,) = [name for name in archive.namelist() if name.endswith(".scorer")]
         assert archive.read(name) == scorer.read_bytes()
+
+
+def test_deepspeechs_default_weights_count_instead_of_the_scorers_when_they_are_given(learned, test_data, tmp_path):
+    folder, scorer = learned
+    path = tmp_path / "my.scorer"
+    path.write_bytes(scorer.read_bytes())
+    set_alpha_beta(path, alpha=0, beta=-1000)  # each word costs more than all of the clip
+    call = ("--checkpoint_dir", folder / "checkpoint", "--scorer", path, "--beam_width", 64, "--one_shot_infer",
+            test_data / "ldc93s1" / "LDC93S1.wav")  # fmt: skip
+    defaults = [f"--{name}={value}" for name, value in DEEPSPEECH_WEIGHTS.items()]
+    assert run(*call, *defaults).out.strip() == SENTENCE
+    result = run(*call)
+    assert result.code == 0 and result.out.strip() != SENTENCE
 
 
 def test_a_word_that_the_scorer_does_not_know_is_named(learned, tmp_path):

@@ -83,6 +83,7 @@ OURS = {
     "reuse_characters": False, "freeze_layers": (), "source_learning_rate_factor": 1.0,
     "export_tflite": True,  # the only graph there is
     "alphabet_config_path": "",  # DeepSpeech: data/alphabet.txt; here the checkpoint's or the package's
+    "lm_alpha": None, "lm_beta": None,  # DeepSpeech: 0.93, 1.18; here what the scorer's file says
 }  # fmt: skip
 # DeepSpeech's default is a text in angle brackets; here it is empty, and the card has such a text.
 PLACEHOLDERS = {name: "" for name, d in {**DEEPSPEECH_DEFAULTS, **COQUI_ONLY_DEFAULTS}.items() if d == "<...>"}
@@ -134,8 +135,11 @@ def test_every_field_is_a_flag_with_help_and_a_default_that_is_allowed():
         for entry in fields(part.type):
             flag = entry.metadata["flag"]
             assert flag.help and not flag.help.endswith("."), entry.name
-            assert type(entry.default) is flag.type is entry.type or flag.type is tuple, entry.name
-            if flag.type in (int, float):
+            if entry.default is None:
+                assert entry.type == flag.type | None and flag.default_is, entry.name
+            else:
+                assert type(entry.default) is flag.type is entry.type or flag.type is tuple, entry.name
+            if flag.type in (int, float) and entry.default is not None:
                 assert flag.allows(flag.default), entry.name
             if flag.type in (int, float) and flag.allows(0) and entry.name not in ("log_level", "random_seed"):
                 unclear = {"dropout_rate2", "dropout_rate3", "dropout_rate6", "beta1", "beta2"}
@@ -406,8 +410,27 @@ def test_the_flags_txt_that_deepspeech_writes_is_read_without_a_word(flagfile):
         Config(),
         geometry=config_module.GeometryFlags(n_hidden=100),
         export=config_module.ExportFlags(export_tflite=False),  # refused only where something is exported
+        decoder=config_module.DecoderFlags(lm_alpha=0.931289039105002, lm_beta=1.1834137581510284),  # as there
     )
     assert "unknown flag --verbosity" in error_of("--verbosity=1")
+
+
+def test_alpha_and_beta_are_the_scorers_unless_they_are_given_with_whatever_value(flagfile):
+    def given(*argv):
+        decoder = config_of(*argv).decoder
+        return decoder.lm_alpha, decoder.lm_beta
+
+    alpha, beta = (str(value) for value in config_module.DEEPSPEECH_WEIGHTS.values())
+    assert given() == (None, None) == given("--lm_alpha=", "--lm_beta=")
+    assert given("--lm_alpha", "0") == (0.0, None)
+    assert given("--lm_alpha", alpha) == (float(alpha), None)  # DeepSpeech's default is a value like any other
+    assert given("--flagfile", flagfile(f"--lm_beta={beta}\n")) == (None, float(beta))
+    config = config_of("--lm_alpha", alpha)
+    assert given("--flagfile", flagfile("\n".join(to_flag_lines(config)))) == (float(alpha), None)
+    assert as_dict(config)["lm_beta"] is None
+    (notice,) = parse_flags(["--lm_alpha", "0.5"]).notices
+    assert notice == "--lm_alpha has no effect without --scorer"
+    assert "--lm_alpha x: must be a number" in error_of("--lm_alpha", "x")
 
 
 @pytest.mark.parametrize(
@@ -472,7 +495,8 @@ def configs():
             low, high = (
                 b if b is not None else c for b, c in ((flag.at_least, flag.above), (flag.at_most, flag.below))
             )
-            return st.floats(low, high, allow_nan=False, allow_infinity=False).filter(flag.allows)
+            numbers = st.floats(low, high, allow_nan=False, allow_infinity=False).filter(flag.allows)
+            return st.none() | numbers if flag.default is None else numbers
         if name == "augment":
             augmentations = st.sampled_from(["pitch[p=0.1,pitch=1~0.2]", "codec", "overlay[source=a folder/b=c.csv]"])
             return st.lists(augmentations, max_size=3).map(tuple)

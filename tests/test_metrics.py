@@ -99,6 +99,24 @@ def test_the_report_reads_as_deepspeechs_does():
     assert report.to_text(0) == "\n".join([expected[0], bar])
 
 
+def test_the_report_of_a_scorer_has_the_figures_without_it_beside_its_own():
+    results = (
+        Result("x.wav", "a b", "a b", 1.0, greedy="c d", without_scorer="a c"),
+        Result("y.wav", "a q", "a b", 1.0, greedy="", without_scorer="a q"),
+    )
+    lines = SetReport("t.csv", results, knows=frozenset("ab").__contains__).to_text(0).splitlines()
+    assert [line.split(",")[0] for line in lines[:2]] == ["Test on t.csv - WER: 0.250000", "Without the scorer"]
+    assert lines[1] == "Without the scorer, at the same beam width - WER: 0.250000, CER: 0.166667"
+    assert lines[2] == "Greedy, without beam and scorer - WER: 1.000000, CER: 0.833333"
+    words = SetReport("t.csv", results, knows=frozenset("ab").__contains__).to_text(1)
+    assert "Words that the scorer does not know: 1 of 4 - q 1" in words
+    beam_alone = tuple(Result("x.wav", "a b", "a b", 1.0, greedy="c d") for _ in range(2))
+    assert SetReport("t.csv", beam_alone).comparison(words_too=False) == [
+        "Greedy, without beam - WER: 1.000000, CER: 0.666667"
+    ]
+    assert SetReport("t.csv", (result(),)).comparison(words_too=False) == []
+
+
 def test_the_output_file_has_deepspeechs_fields():
     assert result("a b", "a c", 7.0).as_dict() == {
         "wav_filename": "x.wav", "src": "a b", "res": "a c", "loss": 7.0, "char_distance": 1, "char_length": 3,

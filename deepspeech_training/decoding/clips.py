@@ -2,10 +2,18 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from typing import NamedTuple
 
 import numpy as np
 
 from deepspeech_training.decoding.beam import BeamDecoder, usable_cores
+
+
+class Heard(NamedTuple):
+    """The transcript of a clip, and what it would be without the scorer; None where there is no scorer."""
+
+    text: str
+    without_scorer: str | None
 
 
 class ClipDecoder:
@@ -14,13 +22,16 @@ class ClipDecoder:
     Args:
         beam: how to decode.
         to_text: labels -> transcript.
+        without_scorer: the same beam without the scorer, to compare with.
     """
 
-    def __init__(self, beam: BeamDecoder, to_text: Callable[[list[int]], str]):
-        self._beam, self._to_text = beam, to_text
+    def __init__(
+        self, beam: BeamDecoder, to_text: Callable[[list[int]], str], *, without_scorer: BeamDecoder | None = None
+    ):  # fmt: skip
+        self._beam, self._to_text, self._without_scorer = beam, to_text, without_scorer
         self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="beam")
 
-    def submit(self, log_probs: np.ndarray) -> "Future[str]":
+    def submit(self, log_probs: np.ndarray) -> "Future[Heard]":
         """Decode a clip: float32 [frames, classes], which is copied."""
         return self._pool.submit(self._decode, np.exp(log_probs, dtype=np.float32))
 
@@ -33,5 +44,9 @@ class ClipDecoder:
     def __exit__(self, *_exception: object) -> None:
         self.close()
 
-    def _decode(self, probs: np.ndarray) -> str:
-        return self._to_text(self._beam.decode(probs)[0].labels)
+    def _decode(self, probs: np.ndarray) -> Heard:
+        text, other = (
+            None if beam is None else self._to_text(beam.decode(probs)[0].labels)
+            for beam in (self._beam, self._without_scorer)
+        )
+        return Heard(text, other)

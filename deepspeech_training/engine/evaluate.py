@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from deepspeech_training.data.loader import Batch, Loader
-from deepspeech_training.decoding.clips import ClipDecoder
+from deepspeech_training.decoding.clips import ClipDecoder, Heard
 from deepspeech_training.metrics import Result, edit_distance, error_rate
 from deepspeech_training.samples import Sample
 from deepspeech_training.tasks.base import Task
@@ -124,11 +124,12 @@ def clip_results(
         decoder: the beam; it works on clips while the backend is at the next ones. None: greedy.
     """
     results: list[Result] = []
-    waiting: deque[list[tuple[Sample, float, str, Future[str]]]] = deque()
+    waiting: deque[list[tuple[Sample, float, str, Future[Heard]]]] = deque()
 
     def take_in() -> None:
-        for sample, loss, greedy, heard in waiting.popleft():
-            results.append(Result(sample.path, sample.transcript, heard.result(), loss, greedy))
+        for sample, loss, greedy, future in waiting.popleft():
+            heard = future.result()
+            results.append(Result(sample.path, sample.transcript, heard.text, loss, greedy, heard.without_scorer))
         on_batch()
 
     for batch in loader.batches(by_length(samples, batch_size, reverse=reverse)):

@@ -12,6 +12,7 @@ import numpy as np
 
 from deepspeech_training.audio import AudioError, read_audio
 from deepspeech_training.console import Console
+from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.inference.cli import (
     add_beam_options,
@@ -90,10 +91,11 @@ def evaluate(
         raise UserError(f"{csv_path}: no rows to test on")
     results, faults = [], []
     with console.progress(f"Testing on {csv_path}", total=len(rows), unit="clips") as progress:
-        for row, (text, fault) in zip(rows, _transcripts(model_path, csv_path, rows, processes, beam), strict=True):
+        for row, (heard, fault) in zip(rows, _transcripts(model_path, csv_path, rows, processes, beam), strict=True):
             progress.update()
             if fault is None:
-                results.append(Result(row.wav_filename, row.transcript, text, 0.0))
+                others = {name: heard[name] for name in ("greedy", "without_scorer")}
+                results.append(Result(row.wav_filename, row.transcript, heard["text"], 0.0, **others))
             else:
                 faults.append(f"{csv_path}, row {row.row}: {fault}")
     listed = faults[:LISTED_FAULTS] + [f"and {len(faults) - LISTED_FAULTS:,} more"] * (len(faults) > LISTED_FAULTS)
@@ -103,13 +105,14 @@ def evaluate(
         raise UserError(f"{csv_path}: none of its {len(rows):,} rows can be tested on")
     if faults:
         console.warn(f"{len(faults):,} of {len(rows):,} rows are left out of WER and CER")
-    return SetReport(csv_path, tuple(results))
+    knows = Scorer.read(beam.scorer).language_model.__contains__ if beam.scorer else None
+    return SetReport(csv_path, tuple(results), knows)
 
 
 def _transcripts(
     model_path: str, csv_path: str, rows: Sequence[Row], processes: int, beam: argparse.Namespace
-) -> Iterator[tuple[str, str | None]]:
-    """(text, None) or ("", fault) of each row, in their order."""
+) -> Iterator[tuple[dict[str, str | None], str | None]]:
+    """(what was heard, None) or ({}, fault) of each row, in their order."""
     folder = Path(csv_path).parent
     jobs = [(str(folder / row.wav_filename), row.fault) for row in rows]
     processes = min(processes, len(jobs))
@@ -144,20 +147,21 @@ def _load_quietly(model_path: str, beam: argparse.Namespace) -> None:
         _load(model_path, beam)
 
 
-def _transcribe(job: tuple[str, str | None]) -> tuple[str, str | None]:
+def _transcribe(job: tuple[str, str | None]) -> tuple[dict[str, str | None], str | None]:
     path, fault = job
     if fault is not None:
-        return "", fault
+        return {}, fault
     try:
         audio = read_audio(path, sample_rate=_model.sampleRate())
     except AudioError as error:
-        return "", f"{path}: {error}"
-    return _model.stt(np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16)), None
+        return {}, f"{path}: {error}"
+    return _model.sttCompared(np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16)), None
 
 
 def to_text(report: SetReport, report_count: int) -> str:
     """The report a person reads."""
     lines = [f"Test on {report.name} - WER: {report.wer:.6f}, CER: {report.cer:.6f} ({len(report.results):,} clips)"]
+    lines += report.comparison(words_too=report_count > 0)
     for title, results in report.picked(report_count).items():
         for result in results:
             lines += [

@@ -119,6 +119,25 @@ class Model:
             stream.feedAudioContent(audio)
             return stream.finishStreamWithMetadata(num_results)
 
+    def sttCompared(self, audio: np.ndarray) -> dict[str, str | None]:
+        """Transcribe a whole clip in all the ways that tell what beam and scorer change; no call of the clients.
+
+        Returns:
+            "text" as `stt` has it; "without_scorer" with the same beam, None without a scorer; "greedy", None where
+            that is how it decodes.
+        """
+        decoders: dict[str, GreedyStream | BeamStream] = {"text": self._new_decoder()}
+        with self._settings_lock:
+            if self._scorer is not None:
+                decoders["without_scorer"] = BeamDecoder(self._labels, width=self.beamWidth()).stream()
+        if isinstance(decoders["text"], BeamStream):
+            decoders["greedy"] = GreedyStream(blank=len(self._file.labels))
+        with Stream(self._file, self._mfcc, self._networks.run, _Together(list(decoders.values()))) as stream:
+            stream.feedAudioContent(audio)
+            stream.finishStream()
+        heard = {name: self._file.text(decoder.results()[0].labels) for name, decoder in decoders.items()}
+        return {"without_scorer": None, "greedy": None, **heard}
+
     def createStream(self) -> "Stream":
         """Begin a clip whose audio comes in pieces."""
         return Stream(self._file, self._mfcc, self._networks.run, self._new_decoder())
@@ -200,6 +219,20 @@ class Model:
             return self._beam.stream()
 
 
+class _Together:
+    """Several decoders that are fed the same; the result is that of the first."""
+
+    def __init__(self, decoders: "list[GreedyStream | BeamStream]"):
+        self._decoders = decoders
+
+    def feed(self, probs: np.ndarray) -> None:
+        for decoder in self._decoders:
+            decoder.feed(probs)
+
+    def results(self, num_results: int = 1) -> list[Candidate]:
+        return self._decoders[0].results(num_results)
+
+
 class Stream:
     """A clip whose audio comes in pieces; made by `Model.createStream`. As a context manager it frees itself.
 
@@ -210,7 +243,7 @@ class Stream:
 
     def __init__(
         self, file: ModelFile, mfcc: Mfcc, run: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]],
-        decoder: GreedyStream | BeamStream,
+        decoder: GreedyStream | BeamStream | _Together,
     ):  # fmt: skip
         self._file, self._mfcc, self._run_network = file, mfcc, run
         geometry = file.geometry

@@ -1,42 +1,42 @@
-"""The command `lm_optimizer.py`: the alpha and beta of a scorer with which a model makes the fewest errors.
+"""The command `lm_optimizer.py`: the alpha and beta of a scorer with which a model makes the fewest errors, and the
+beam width that is wide enough for them.
 
 The network runs once: its probabilities of all clips are kept on the volume, and each trial only decodes. The trials
 are kept there too, so that a search that was interrupted, or is to have more trials, goes on.
+
+The beam width is no third number of the search for alpha and beta: a wider beam costs more and errs less, but for
+chance, so that a sampler would spend its time on the widest ones and end there. It is looked for afterwards instead,
+with the best alpha and beta, on a ladder of widths: the narrowest is taken that is as good as the best of them.
 """
 
 import argparse
 import hashlib
-import html
-import io
-import json
 import math
 import sys
+import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.audio import AudioError, read_audio
-from deepspeech_training.checkpoint_file import DamagedCheckpoint, read_arrays, read_state, write_arrays, write_state
 from deepspeech_training.console import Console
-from deepspeech_training.decoding.beam import BeamDecoder, usable_cores
+from deepspeech_training.decoding.beam import LARGEST_BEAM, BeamDecoder
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.inference.cli import without_delegate_notice
 from deepspeech_training.inference.posteriors import Posteriors
 from deepspeech_training.metrics import Result, SetReport
-from deepspeech_training.samples import read_rows
+from deepspeech_training.resources import usable_cores
 from deepspeech_training.scorer.kenlm_trie import trie_size
+from deepspeech_training.scorer.optimize_clips import Clips, key_of, network_of_checkpoint, read_clips
+from deepspeech_training.scorer.optimize_plot import Rung, plot_html
 from deepspeech_training.scorer.package import TRAILER, set_alpha_beta
 
 DEFAULT_FOLDER = "persistent-data/lm_optimizer"
 DEFAULT_TRIALS = 200  # for two numbers; DeepSpeech's 2400 find nothing better
 DEFAULT_WIDTH = 100
-LISTED_FAULTS = 20
+DEFAULT_LADDER = "25,50,100,200,500,1000"
+DEFAULT_TOLERANCE = 0.001
 SEED = 4
 
 
@@ -45,7 +45,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     flags, console = parser().parse_args(argv), Console()
     try:
         _check(flags, console)
-        print(search(flags, console), flush=True)
+        print("\n".join(search(flags, console)), flush=True)
     except UserError as error:
         console.error(str(error))
         return error.exit_code
@@ -57,11 +57,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="lm_optimizer.py", description="Find the best --lm_alpha and --lm_beta for a model and a scorer.",
-        allow_abbrev=False, epilog="Example: python bin/lm_optimizer.py --model model.tflite --scorer my.scorer "
-        "--dev_files dev.csv --write",
+        prog="lm_optimizer.py", allow_abbrev=False,
+        description="Find the best --lm_alpha and --lm_beta for a model and a scorer, and how wide a beam they need.",
+        epilog="Example: python bin/lm_optimizer.py --model model.tflite --scorer my.scorer --dev_files dev.csv "
+        "--beam_widths --write",
     )  # fmt: skip
-    parser.add_argument("--model", required=True, metavar="FILE", help="the exported model, a .tflite")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model", metavar="FILE", help="the exported model, a .tflite")
+    source.add_argument(
+        "--checkpoint_dir", metavar="DIR", help="or a folder of checkpoints: the best one, else the last, in float32"
+    )
     parser.add_argument("--scorer", "--scorer_path", required=True, dest="scorer", metavar="FILE", help="the scorer")
     parser.add_argument("--dev_files", default="", metavar="FILES", help="CSV files to search on, with commas between")
     parser.add_argument(
@@ -71,10 +76,16 @@ def parser() -> argparse.ArgumentParser:
         ("--n_trials", int, DEFAULT_TRIALS, "trials in all, those of an earlier start counted"),
         ("--lm_alpha_max", float, 5.0, "the largest alpha to try"),
         ("--lm_beta_max", float, 5.0, "the largest beta to try"),
-        ("--beam_width", int, DEFAULT_WIDTH, "prefixes that the decoder keeps"),
+        ("--beam_width", int, DEFAULT_WIDTH, "prefixes that the decoder keeps while alpha and beta are searched"),
+        ("--beam_tolerance", float, DEFAULT_TOLERANCE, "how much worse than the best a beam width may be, to be taken"),
     )
     for name, kind, default, text in numbers:
         parser.add_argument(name, type=kind, default=default, metavar="N", help=f"{text} (default: {default})")
+    parser.add_argument(
+        "--beam_widths", nargs="?", const=DEFAULT_LADDER, type=_widths, default=(), metavar="N,N,...",
+        help="decode with the best alpha and beta at these beam widths too, and name the narrowest one that is as good "
+        f"as the best of them (without a value: {DEFAULT_LADDER})",
+    )  # fmt: skip
     parser.add_argument(
         "--metric", choices=("wer", "cer"), help="what to make small (default: wer, for scorers in bytes mode cer)"
     )
@@ -89,12 +100,30 @@ def parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _widths(text: str) -> tuple[int, ...]:
+    """A list of beam widths, in order, each once.
+
+    >>> _widths("100,25,100")
+    (25, 100)
+    """
+    try:
+        widths = tuple(sorted({int(word) for word in text.split(",")}))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as {DEFAULT_LADDER}") from None
+    if not 1 <= widths[0] <= widths[-1] <= LARGEST_BEAM:
+        raise argparse.ArgumentTypeError(f"{text}: they must be from 1 to {LARGEST_BEAM}")
+    return widths
+
+
 def _check(flags: argparse.Namespace, console: Console) -> None:
     if not flags.dev_files and not flags.test_files:
         raise FlagError("there is nothing to search on: name CSV files with --dev_files")
-    for name in ("n_trials", "beam_width"):
-        if getattr(flags, name) < 1:
-            raise FlagError(f"--{name} {getattr(flags, name)}: it must be 1 or more")
+    if flags.n_trials < 1:
+        raise FlagError(f"--n_trials {flags.n_trials}: it must be 1 or more")
+    if not 1 <= flags.beam_width <= LARGEST_BEAM:
+        raise FlagError(f"--beam_width {flags.beam_width}: it must be from 1 to {LARGEST_BEAM}")
+    if not 0 <= flags.beam_tolerance < math.inf:
+        raise FlagError(f"--beam_tolerance {flags.beam_tolerance}: it must be 0 or more")
     for name in ("lm_alpha_max", "lm_beta_max"):
         if not 0 < getattr(flags, name) < math.inf:
             raise FlagError(f"--{name} {getattr(flags, name)}: it must be above 0")
@@ -105,21 +134,35 @@ def _check(flags: argparse.Namespace, console: Console) -> None:
         )
 
 
-@dataclass(frozen=True)
-class Clips:
-    """The probabilities of clips and what was said.
+class Decoding:
+    """The clips, decoded with any weights and beam width.
 
     Args:
-        probs: float32 [frames, classes] of each clip.
-        names, transcripts: by clip.
+        network: the model, for its labels.
+        clips: their probabilities.
+        console: says when the beam search is compiled.
     """
 
-    probs: list[np.ndarray]
-    names: list[str]
-    transcripts: list[str]
+    def __init__(self, network: Posteriors, clips: Clips, console: Console):
+        self._file, self._clips, self._console = network.file, clips, console
+        self._labels = None if network.file.bytes_mode else network.file.labels
+        geometry = network.file.geometry
+        self._audio_min = clips.num_frames * geometry.step_samples / geometry.sample_rate / 60
+
+    def __call__(self, width: int, scorer: Scorer | None = None, alpha: float = 0, beta: float = 0) -> Rung:
+        """Errors and cost at a beam width, without a scorer or with one and its weights."""
+        weights = {"scorer": scorer, "alpha": alpha, "beta": beta} if scorer else {}
+        decoder = BeamDecoder(self._labels, width=width, say=self._console.info, **weights)
+        started = time.process_time()
+        found = decoder.decode_batch(self._clips.probs)
+        cost = (time.process_time() - started) / self._audio_min
+        texts = [self._file.text(best[0].labels) for best in found]
+        results = zip(self._clips.names, self._clips.transcripts, texts, strict=True)
+        report = SetReport("", tuple(Result(*fields, 0.0) for fields in results))
+        return Rung(width, report.wer, report.cer, cost)
 
 
-def search(flags: argparse.Namespace, console: Console) -> str:
+def search(flags: argparse.Namespace, console: Console) -> list[str]:
     """Search, write what is to be written, and return the lines for stdout."""
     optuna = _optuna()
     scorer = Scorer.read(flags.scorer)
@@ -127,46 +170,27 @@ def search(flags: argparse.Namespace, console: Console) -> str:
     folder = Path(flags.folder)
     paths = [path for path in f"{flags.dev_files},{flags.test_files}".split(",") if path]
     with without_delegate_notice():
-        network = Posteriors(flags.model, num_threads=usable_cores())
-    labels = None if network.file.bytes_mode else network.file.labels
-    scorer.check_labels(labels)
-    clips_key, clips = _clips(network, paths, folder, console)
-
-    def errors(alpha: float, beta: float, scorer: Scorer | None = scorer) -> float:
-        weights = {"alpha": alpha, "beta": beta} if scorer else {}
-        decoder = BeamDecoder(labels, width=flags.beam_width, scorer=scorer, say=console.info, **weights)
-        found = decoder.decode_batch(clips.probs)
-        texts = [network.file.text(best[0].labels) for best in found]
-        results = (Result(*fields, 0.0) for fields in zip(clips.names, clips.transcripts, texts, strict=True))
-        return getattr(SetReport("", tuple(results)), metric)
-
-    without = errors(0, 0, None)
+        network = (
+            network_of_checkpoint(flags.checkpoint_dir, console)
+            if flags.checkpoint_dir
+            else Posteriors(flags.model, num_threads=usable_cores())
+        )
+    scorer.check_labels(None if network.file.bytes_mode else network.file.labels)
+    clips_key, clips = read_clips(network, paths, folder, console)
+    decoding = Decoding(network, clips, console)
+    without = getattr(decoding(flags.beam_width), metric)
     console.info(f"without a scorer: {metric.upper()} {without:.6f}")
     settings = [clips_key, _content_key(flags.scorer), metric, flags.beam_width, flags.lm_alpha_max, flags.lm_beta_max]
-    study = _study(optuna, folder, _key(*settings))
-    done = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
-    if done:
-        console.info(f"{done:,} trials are there from an earlier start")
-    else:
-        alpha, beta = (
-            min(max(value, 0), most)
-            for value, most in ((scorer.alpha, flags.lm_alpha_max), (scorer.beta, flags.lm_beta_max))
-        )
-        study.enqueue_trial({"lm_alpha": alpha, "lm_beta": beta})
-
-    def objective(trial: Any) -> float:
-        alpha = trial.suggest_float("lm_alpha", 0, flags.lm_alpha_max)
-        return errors(alpha, trial.suggest_float("lm_beta", 0, flags.lm_beta_max))
-
-    with console.progress("searching alpha and beta", total=flags.n_trials, unit="trials", start=done) as progress:
-        study.optimize(
-            objective, n_trials=max(0, flags.n_trials - done),
-            callbacks=[lambda study, _: progress.update(note=f"best {metric.upper()} {study.best_value:.4f}")],
-        )  # fmt: skip
+    study = _study(optuna, folder, key_of(*settings))
+    _search_weights(optuna, study, decoding, scorer, flags, metric, console)
     best = study.best_params
+    ladder = _climb(study, decoding, scorer, flags.beam_widths, console)
+    chosen = narrowest(ladder, metric, flags.beam_tolerance) if ladder else None
     trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
     plot = Path(flags.plot) if flags.plot else folder / f"{Path(flags.scorer).stem}.html"
-    write_atomically(plot, [plot_html(trials, metric, f"{flags.scorer} with {flags.model}").encode()])
+    title = f"{flags.scorer} with {flags.model or flags.checkpoint_dir}"
+    page = plot_html(trials, metric, title, ladder=ladder, chosen=chosen.width if chosen else None)
+    write_atomically(plot, [page.encode()])
     console.info(f"plot of the search: {plot}")
     if flags.write:
         set_alpha_beta(Path(flags.scorer), alpha=best["lm_alpha"], beta=best["lm_beta"])
@@ -174,10 +198,15 @@ def search(flags: argparse.Namespace, console: Console) -> str:
     lines = [
         f"{metric.upper()} on {len(clips.probs):,} clips: {without:.6f} without the scorer, {trials[0].value:.6f} with "
         f"alpha {trials[0].params['lm_alpha']:.4g} and beta {trials[0].params['lm_beta']:.4g}, "
-        f"{study.best_value:.6f} with the best of {len(trials):,} trials:",
-        f"--lm_alpha {best['lm_alpha']:.6g} --lm_beta {best['lm_beta']:.6g}",
+        f"{study.best_value:.6f} with the best of {len(trials):,} trials (beam width {flags.beam_width})",
     ]
-    return "\n".join(lines)
+    if chosen:
+        lines += [Rung.header(), *(rung.line() for rung in ladder)]
+        lines.append(f"beam width {chosen.width} is the narrowest within {flags.beam_tolerance:g} of the best "
+                     f"{metric.upper()}")  # fmt: skip
+    lines.append(f"--lm_alpha {best['lm_alpha']:.6g} --lm_beta {best['lm_beta']:.6g}")
+    lines[-1] += f" --beam_width {chosen.width}" if chosen else ""
+    return lines
 
 
 def _optuna() -> Any:
@@ -201,90 +230,59 @@ def _study(optuna: Any, folder: Path, key: str) -> Any:
     return study
 
 
-def _clips(network: Posteriors, paths: Sequence[str], folder: Path, console: Console) -> tuple[str, Clips]:
-    """The probabilities of all clips, computed or as they were kept, and a key that changes with them."""
-    jobs, faults = _jobs(paths)
-    key = _key(hashlib.sha256(network.file.data).hexdigest(), *jobs)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--folder {folder}: this folder cannot be made: {error.strerror}") from error
-    state_path, arrays_path = folder / f"{key}.json", folder / f"{key}.safetensors"
-    clips = _kept_clips(state_path, arrays_path)
-    if clips is None:
-        clips, unreadable = _computed_clips(network, jobs, console)
-        arrays = {"probs": np.concatenate(clips.probs), "frames": np.array([len(probs) for probs in clips.probs])}
-        checksum = write_arrays(arrays_path, arrays)
-        faults += unreadable
-        state = {"names": clips.names, "transcripts": clips.transcripts, "faults": faults, "sha256": checksum}
-        write_state(state_path, state)
-    for line in faults[:LISTED_FAULTS]:
-        console.warn(line)
-    if faults:
-        console.warn(f"{len(faults):,} clips are left out of the search")
-    console.info(f"{len(clips.probs):,} clips, {sum(map(len, clips.probs)):,} frames")
-    return key, clips
+def _search_weights(
+    optuna: Any, study: Any, decoding: Decoding, scorer: Scorer, flags: argparse.Namespace, metric: str,
+    console: Console,
+) -> None:  # fmt: skip
+    """Do the trials that are left; the first has the scorer's own weights."""
+    done = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+    if done:
+        console.info(f"{done:,} trials are there from an earlier start")
+    else:
+        alpha, beta = (
+            min(max(value, 0), most)
+            for value, most in ((scorer.alpha, flags.lm_alpha_max), (scorer.beta, flags.lm_beta_max))
+        )
+        study.enqueue_trial({"lm_alpha": alpha, "lm_beta": beta})
+
+    def objective(trial: Any) -> float:
+        alpha = trial.suggest_float("lm_alpha", 0, flags.lm_alpha_max)
+        beta = trial.suggest_float("lm_beta", 0, flags.lm_beta_max)
+        return getattr(decoding(flags.beam_width, scorer, alpha, beta), metric)
+
+    with console.progress("searching alpha and beta", total=flags.n_trials, unit="trials", start=done) as progress:
+        study.optimize(
+            objective, n_trials=max(0, flags.n_trials - done),
+            callbacks=[lambda study, _: progress.update(note=f"best {metric.upper()} {study.best_value:.4f}")],
+        )  # fmt: skip
 
 
-def _jobs(paths: Sequence[str]) -> tuple[list[tuple[str, str, int, int]], list[str]]:
-    """(path, transcript, size, time of the last change) of every clip, and the rows that cannot be used."""
-    jobs, faults = [], []
-    for csv_path in paths:
-        for row in read_rows(csv_path):
-            path = Path(csv_path).parent / row.wav_filename
-            try:
-                status = path.stat()
-            except OSError as error:
-                row_fault = row.fault or f"{path}: {error.strerror}"
-                faults.append(f"{csv_path}, row {row.row}: {row_fault}")
-                continue
-            if row.fault or not row.transcript.strip():
-                faults.append(f"{csv_path}, row {row.row}: {row.fault or 'the transcript is empty'}")
-            else:
-                jobs.append((str(path), row.transcript, status.st_size, status.st_mtime_ns))
-    if not jobs:
-        raise UserError(f"{', '.join(paths)}: there are no clips to search on\n" + "\n".join(faults[:LISTED_FAULTS]))
-    return jobs, faults
-
-
-def _kept_clips(state_path: Path, arrays_path: Path) -> Clips | None:
-    if not state_path.exists():
-        return None
-    try:
-        state = read_state(state_path)
-        arrays = read_arrays(arrays_path, sha256=state["sha256"])
-    except (DamagedCheckpoint, KeyError):
-        return None
-    probs = np.split(arrays["probs"], np.cumsum(arrays["frames"])[:-1])
-    return Clips(probs, state["names"], state["transcripts"])
-
-
-def _computed_clips(
-    network: Posteriors, jobs: Sequence[tuple[str, str, int, int]], console: Console
-) -> tuple[Clips, list[str]]:
-    def compute(job: tuple[str, str, int, int]) -> np.ndarray | str:
-        try:
-            audio = read_audio(job[0], sample_rate=network.file.geometry.sample_rate)
-        except AudioError as error:
-            return f"{job[0]}: {error}"
-        return network(np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16))
-
-    clips, faults = Clips([], [], []), []
-    with (
-        ThreadPoolExecutor(usable_cores()) as pool,
-        console.progress("running the network", total=len(jobs), unit="clips") as progress,
-    ):
-        for job, result in zip(jobs, pool.map(compute, jobs), strict=True):
+def _climb(study: Any, decoding: Decoding, scorer: Scorer, widths: Sequence[int], console: Console) -> list[Rung]:
+    """Decode with the best weights at each of these beam widths; what was measured before is kept with the trials."""
+    if not widths:
+        return []
+    alpha, beta = study.best_params["lm_alpha"], study.best_params["lm_beta"]
+    ladder, kept = [], study.user_attrs
+    with console.progress("trying beam widths", total=len(widths), unit="widths") as progress:
+        for width in widths:
+            name = f"beam {width}, alpha {alpha!r}, beta {beta!r}"
+            if name not in kept:
+                study.set_user_attr(name, list(decoding(width, scorer, alpha, beta)))
+                kept = study.user_attrs
+            ladder.append(Rung(*kept[name]))
             progress.update()
-            if isinstance(result, str):
-                faults.append(result)
-            else:
-                clips.probs.append(result)
-                clips.names.append(job[0])
-                clips.transcripts.append(job[1])
-    if not clips.probs:
-        raise UserError("none of the clips can be read\n" + "\n".join(faults[:LISTED_FAULTS]))
-    return clips, faults
+    return ladder
+
+
+def narrowest(ladder: Sequence[Rung], metric: str, tolerance: float) -> Rung:
+    """The narrowest beam whose error rate is that of the best one, or higher by the tolerance at most.
+
+    >>> ladder = [Rung(10, 0.30, 0, 0), Rung(50, 0.2004, 0, 0), Rung(500, 0.20, 0, 0), Rung(1000, 0.2002, 0, 0)]
+    >>> narrowest(ladder, "wer", 0.001).width, narrowest(ladder, "wer", 0).width
+    (50, 500)
+    """
+    best = min(getattr(rung, metric) for rung in ladder)
+    return next(rung for rung in ladder if getattr(rung, metric) <= best + tolerance)
 
 
 def _content_key(scorer_path: str) -> str:
@@ -292,37 +290,6 @@ def _content_key(scorer_path: str) -> str:
     data = Path(scorer_path).read_bytes()
     start = trie_size(data, scorer_path)
     return hashlib.sha256(data[:start] + data[start + TRAILER.size :]).hexdigest()
-
-
-def _key(*parts: Any) -> str:
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:16]
-
-
-def plot_html(trials: Sequence[Any], metric: str, title: str) -> str:
-    """A page with two plots: the errors over alpha and beta, and the best so far over the trials."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    matplotlib.rcParams["svg.hashsalt"] = "lm_optimizer"  # the same search gives the same file
-    alphas, betas = ([trial.params[name] for trial in trials] for name in ("lm_alpha", "lm_beta"))
-    values = [trial.value for trial in trials]
-    best = int(np.argmin(values))
-    figure = Figure(figsize=(12, 5), layout="constrained")
-    over_weights, over_trials = figure.subplots(1, 2)
-    shades = over_weights.scatter(alphas, betas, c=values, cmap="viridis_r", s=18)
-    over_weights.plot(alphas[best], betas[best], "rx", markersize=12)
-    over_weights.set(xlabel="lm_alpha", ylabel="lm_beta", title=f"{metric.upper()} of each trial; the best is crossed")
-    figure.colorbar(shades, ax=over_weights)
-    over_trials.plot(np.arange(1, len(values) + 1), np.minimum.accumulate(values))
-    over_trials.set(xlabel="trials", ylabel=f"best {metric.upper()}", title=f"best: {values[best]:.4f}")
-    picture = io.StringIO()
-    figure.savefig(picture, format="svg", metadata={"Date": None})
-    svg = picture.getvalue()
-    return (
-        f'<!doctype html>\n<meta charset="utf-8">\n<title>{html.escape(title)}</title>\n<h1>{html.escape(title)}</h1>\n'
-        f"{svg[svg.index('<svg') :]}\n<p>lm_alpha {alphas[best]:.6g}, lm_beta {betas[best]:.6g}: "
-        f"{metric.upper()} {values[best]:.6f}</p>\n"
-    )
 
 
 if __name__ == "__main__":

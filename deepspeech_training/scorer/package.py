@@ -12,6 +12,7 @@ import numpy as np
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
+from deepspeech_training.config import DEEPSPEECH_WEIGHTS
 from deepspeech_training.errors import UserError
 from deepspeech_training.scorer.dictionary import automaton_bytes, build_automaton
 from deepspeech_training.scorer.kenlm_trie import trie_size
@@ -20,7 +21,7 @@ from deepspeech_training.scorer.language_model import SPECIAL_WORDS
 MAGIC = 0x54524945
 VERSION = 6
 TRAILER = struct.Struct("<ii?dd")  # magic, version, bytes mode, alpha, beta
-DEFAULT_ALPHA, DEFAULT_BETA = 0.931289039105002, 1.1834137581510284  # DeepSpeech's flags
+DEFAULT_ALPHA, DEFAULT_BETA = DEEPSPEECH_WEIGHTS.values()
 
 
 @dataclass(frozen=True)

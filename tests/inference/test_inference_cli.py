@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 import soundfile
 
+from deepspeech_training.config import DEEPSPEECH_WEIGHTS
 from deepspeech_training.inference import CandidateTranscript, TokenMetadata, cli, evaluate
+from deepspeech_training.scorer.package import set_alpha_beta
 
 ROOT = Path(__file__).resolve().parents[2]
 TRANSCRIPT = "she had your dark suit in greasy wash water all year"
@@ -36,6 +38,21 @@ def test_a_scorer_is_used_with_its_options(deepspeech, compiled_beam, test_data)
     assert (exit_code, err) == (0, "") and "dark" not in out
     exit_code, out, err = deepspeech(*scorer, "--json", "--candidate_transcripts", 4, "--beam_width", 50)
     assert (exit_code, err) == (0, "") and len(json.loads(out)["transcripts"]) == 4
+
+
+def test_weights_that_are_given_count_instead_of_the_scorers_whatever_they_are(
+    deepspeech, compiled_beam, test_data, tmp_path
+):
+    path = tmp_path / "my.scorer"
+    path.write_bytes((test_data / "ldc93s1" / "pruned_lm.scorer").read_bytes())
+    defaults = [word for name, value in DEEPSPEECH_WEIGHTS.items() for word in (f"--{name}", value)]
+    set_alpha_beta(path, alpha=0, beta=-1000)  # each word costs more than all of the clip
+    scorer = ("--scorer", path, "--beam_width", 50)
+    assert deepspeech(*scorer)[1] != TRANSCRIPT + "\n"
+    assert deepspeech(*scorer, *defaults) == (0, TRANSCRIPT + "\n", "")
+    set_alpha_beta(path, **dict(zip(("alpha", "beta"), DEEPSPEECH_WEIGHTS.values(), strict=True)))
+    assert deepspeech(*scorer) == (0, TRANSCRIPT + "\n", "")
+    assert deepspeech(*scorer, "--lm_beta", -1000)[1] != TRANSCRIPT + "\n"
 
 
 def test_a_scorer_that_is_not_there_exits_with_1(deepspeech):
@@ -157,12 +174,29 @@ def test_an_export_is_evaluated_and_unusable_clips_are_left_out(model_path, test
     arguments = ["--model", model_path, "--csv", test_csv, "--proc", processes, "--dump", tmp_path / "dumped"]
     assert evaluate.main([str(argument) for argument in arguments]) == 0
     out, err = capfd.readouterr()
-    assert "(2 clips)" in out and TRANSCRIPT in out
+    assert "(2 clips)" in out and TRANSCRIPT in out and "Greedy" not in out
     assert "row 4: " in err and "does not exist" in err and "1 of 3 rows are left out" in err
     references = (tmp_path / "dumped.txt").read_text(encoding="utf-8").splitlines()
     hypotheses = (tmp_path / "dumped.out").read_text(encoding="utf-8").splitlines()
     assert references == [TRANSCRIPT, "she had your dark"] and hypotheses[0] == TRANSCRIPT
     assert hypotheses[1].startswith("she had your dark")
+
+
+def test_an_evaluation_with_a_scorer_tells_what_the_scorer_changes(
+    model_path, clip_path, test_data, tmp_path, capfd, compiled_beam
+):
+    path = tmp_path / "my.scorer"
+    path.write_bytes((test_data / "ldc93s1" / "pruned_lm.scorer").read_bytes())
+    table = tmp_path / "test.csv"
+    table.write_text(f"wav_filename,wav_filesize,transcript\n{clip_path},0,{TRANSCRIPT} qwxz\n", encoding="utf-8")
+    arguments = ["--model", model_path, "--csv", table, "--proc", 1, "--scorer", path, "--beam_width", 30]
+    arguments += ["--lm_beta", -1000]  # the scorer spoils what is right without it
+    assert evaluate.main(list(map(str, arguments))) == 0
+    with_scorer, without, greedy, *rest = capfd.readouterr().out.splitlines()
+    assert float(with_scorer.split("WER: ")[1].split(",")[0]) > 0.5
+    assert without.startswith("Without the scorer, at the same beam width - WER: 0.083333")
+    assert greedy.startswith("Greedy, without beam and scorer - WER: 0.083333")
+    assert "Words that the scorer does not know: 1 of 12 - qwxz 1" in rest
 
 
 def test_an_evaluation_that_cannot_be_says_why(model_path, tmp_path, capfd):
