@@ -30,20 +30,27 @@ def common_voice(*, language: str = "", audio_dir: str = "") -> Corpus:
 
     def rows(source) -> Iterator[CorpusRow]:
         folder = find_tsv_dir(source, language)
-        clips = _clips_dir(source, folder, audio_dir)
-        durations = _durations(source, f"{folder}clip_durations.tsv")
+        clips = _clips_dir(folder, audio_dir)
         for set_name in SETS:
             name = f"{folder}{set_name}.tsv"
             if source.has(name):
-                yield from _set_rows(source, name, set_name, clips, durations)
+                yield from _set_rows(source, name, set_name, clips)
         for set_name in NOT_TAKEN:
             name = f"{folder}{set_name}.tsv"
             if source.has(name):
                 count = sum(1 for _ in read_tsv(source, name, ()))
                 notes.append(f"{set_name}.tsv: {count:,} rows are not taken: listeners voted them down")
 
+    def lengths(source) -> Iterator[tuple[str, float]]:
+        folder = find_tsv_dir(source, language)
+        name, clips = f"{folder}clip_durations.tsv", _clips_dir(folder, audio_dir)
+        if source.has(name):
+            for _, fields, _ in read_tsv(source, name, ("clip", "duration[ms]")):
+                if fields and fields["duration[ms]"].isdecimal() and len(fields["duration[ms]"]) < 12:
+                    yield clips + fields["clip"], int(fields["duration[ms]"]) / 1000
+
     name = f"common_voice_{language}" if language else "common_voice"
-    return Corpus(name, rows, ends_with("*.tsv"), notes)
+    return Corpus(name, rows, ends_with("*.tsv"), notes, lengths)
 
 
 def find_tsv_dir(source, language: str) -> str:
@@ -52,14 +59,12 @@ def find_tsv_dir(source, language: str) -> str:
     Raises:
         UserError: there is none, or several and no language that tells.
     """
-    folders = sorted(
-        {
-            str(PurePosixPath(name).parent)
-            for pattern in ("*.tsv", "*/*.tsv", "*/*/*.tsv")
-            for name in source.glob(pattern)
-            if PurePosixPath(name).stem in SETS
-        }
-    )
+    folders: list[str] = []
+    for pattern in ("*.tsv", "*/*.tsv", "*/*/*.tsv"):
+        names = map(PurePosixPath, source.glob(pattern))
+        folders = sorted({str(name.parent) for name in names if name.stem in SETS})
+        if folders:  # further down are the clips, which take time to list
+            break
     if language and len(folders) > 1:
         folders = [folder for folder in folders if PurePosixPath(folder).name == language]
     if not folders:
@@ -71,24 +76,13 @@ def find_tsv_dir(source, language: str) -> str:
     return "" if folders[0] == "." else f"{folders[0]}/"
 
 
-def _clips_dir(source, folder: str, audio_dir: str) -> str:
+def _clips_dir(folder: str, audio_dir: str) -> str:
     if audio_dir:
         return f"{folder}{audio_dir.rstrip('/')}/"
     return f"{folder}clips/"
 
 
-def _durations(source, name: str) -> dict[str, float]:
-    """Seconds by clip; 90 bytes a clip."""
-    if not source.has(name):
-        return {}
-    return {
-        fields["clip"]: int(fields["duration[ms]"]) / 1000
-        for _, fields, _ in read_tsv(source, name, ("clip", "duration[ms]"))
-        if fields and fields["duration[ms]"].isdecimal() and len(fields["duration[ms]"]) < 12
-    }
-
-
-def _set_rows(source, name: str, set_name: str, clips: str, durations: dict[str, float]) -> Iterator[CorpusRow]:
+def _set_rows(source, name: str, set_name: str, clips: str) -> Iterator[CorpusRow]:
     table = PurePosixPath(name).name
     for number, fields, fault in read_tsv(source, name, ("path", "sentence")):
         if fields is None:
@@ -101,7 +95,7 @@ def _set_rows(source, name: str, set_name: str, clips: str, durations: dict[str,
         fault = "" if fields["path"] else "the column path is empty"
         yield CorpusRow(
             table, number, audio, fields["sentence"], set_name, fields.get("client_id", ""),
-            expected_s=durations.get(path), name=path, fault=fault,
+            name=path, fault=fault,
         )  # fmt: skip
 
 

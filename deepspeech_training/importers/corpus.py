@@ -60,7 +60,6 @@ class CorpusRow:
         set_name: "train", "dev", "test", or another that becomes a CSV of that name; "" is split by speaker.
         speaker: "" where the corpus does not say.
         start_s, end_s: the part of the recording that is meant; None: all of it.
-        expected_s: the length that the corpus promises.
         name: of the clip in the output; "" takes that of the recording.
         fault: why the row cannot be used.
     """
@@ -73,7 +72,6 @@ class CorpusRow:
     speaker: str = ""
     start_s: float | None = None
     end_s: float | None = None
-    expected_s: float | None = None
     name: str = ""
     fault: str = ""
 
@@ -87,12 +85,14 @@ class Corpus:
         rows: source -> its rows, in a fixed order.
         is_text: tells the names of its texts from those of recordings (`source.ends_with`).
         notes: what of the corpus is not taken, and how much; filled while the rows are read.
+        lengths: source -> (recording, seconds) where the corpus says how long a recording is: a shorter one is cut.
     """
 
     name: str
     rows: Callable[[object], Iterator[CorpusRow]]
     is_text: Callable[[str], bool]
     notes: list[str] = field(default_factory=list)
+    lengths: Callable[[object], Iterable[tuple[str, float]]] = lambda source: ()
 
 
 @dataclass(frozen=True)
@@ -209,25 +209,27 @@ def _forget_other_audio(ledger: Ledger, options: Options) -> None:
 
 def _read_rows(corpus: Corpus, source, ledger: Ledger, options: Options, console: Console) -> None:
     """All rows of the corpus into the ledger, with their transcripts or the reason why there is none."""
-    ledger.db.execute("DELETE FROM row")
     corpus.notes.clear()
-    count = 0
-    for row in corpus.rows(source):
-        _add_row(row, ledger, options)
-        count += 1
-        if count % 100_000 == 0:
-            console.info(f"{count:,} rows read")
+
+    def rows() -> Iterator[tuple]:
+        for number, row in enumerate(corpus.rows(source), start=1):
+            yield _ledger_row(row, ledger, options)
+            if number % 100_000 == 0:
+                console.info(f"{number:,} rows read")
+
+    count = ledger.replace_rows(rows())
     if not count:
         raise UserError(f"{source.label}: there are no rows of the corpus {corpus.name} in it")
     ledger.db.execute(
         "UPDATE row SET code = 'duplicate', reason = 'the same clip is in this set already'"
         " WHERE code = '' AND id NOT IN (SELECT min(id) FROM row WHERE code = '' GROUP BY set_name, clip)"
     )
+    ledger.expect_lengths(corpus.lengths(source))
     ledger.commit()
     console.info(f"Rows        {count:,} read from {source.label}")
 
 
-def _add_row(row: CorpusRow, ledger: Ledger, options: Options) -> None:
+def _ledger_row(row: CorpusRow, ledger: Ledger, options: Options) -> tuple:
     fault, clip, audio = ("", "", ""), None, printable(row.audio)
     try:
         audio = safe_name(row.audio)
@@ -243,9 +245,9 @@ def _add_row(row: CorpusRow, ledger: Ledger, options: Options) -> None:
     if isinstance(result, Refusal):
         fault = (result.code, result.reason, result.value)
     if not fault[0]:
-        clip = ledger.clip_id(audio, *_segment(row), _stem(row, name), row.expected_s)
+        clip = ledger.clip_id(audio, *_segment(row), _stem(row, name))
     transcript = "" if fault[0] else result
-    ledger.add_row(
+    return (
         printable(row.source), row.number, set_name, clip, audio[:TEXT_KEPT], printable(row.transcript[:TEXT_KEPT]),
         transcript, printable(row.speaker), *map(printable, fault),
     )  # fmt: skip
@@ -265,9 +267,7 @@ def _stem(row: CorpusRow, name: str) -> str:
 
 def _convert(source, ledger: Ledger, options: Options, console: Console) -> None:
     """Make every clip that a row needs and that is not there as it should be."""
-    _mark_needed(source, ledger, options)
-    total = ledger.one("SELECT count(*) FROM clip WHERE needed = 1")
-    done = ledger.one("SELECT count(*) FROM clip WHERE needed = 3")
+    total, done = _mark_needed(source, ledger, options)
     console.info(f"Clips       {total:,} to convert, {done:,} done before")
     ledger.commit()
     if total:
@@ -287,9 +287,11 @@ def _convert(source, ledger: Ledger, options: Options, console: Console) -> None
     ledger.commit()
 
 
-def _mark_needed(source, ledger: Ledger, options: Options) -> None:
-    """`needed` of every clip: 0 no row wants it, 1 to be made, 3 there already."""
-    ledger.db.execute("UPDATE clip SET needed = 0, pending = ''")
+def _mark_needed(source, ledger: Ledger, options: Options) -> tuple[int, int]:
+    """Set `needed` of every clip that has to be made to 1, of others to 0; returns how many those are, and how many of
+    the clips that rows name are there already."""
+    ledger.db.execute("UPDATE clip SET needed = 0, pending = '' WHERE needed != 0 OR pending != ''")
+    total = done = 0
     query = (
         "SELECT id, audio, stem, fingerprint, num_bytes, code FROM clip WHERE EXISTS"
         " (SELECT 1 FROM row WHERE row.clip = clip.id AND row.code = '') AND id > ? ORDER BY id LIMIT ?"
@@ -301,8 +303,13 @@ def _mark_needed(source, ledger: Ledger, options: Options) -> None:
             is_done = now and now == fingerprint
             if is_done and not code:
                 is_done = _size(f"{options.output_dir}/{_clip_path(options, stem)}") == num_bytes
-            marks.append((3 if is_done else 1, now, key))
-        ledger.db.executemany("UPDATE clip SET needed = ?, pending = ? WHERE id = ?", marks)
+            if is_done:
+                done += 1
+            else:
+                marks.append((now, key))
+        ledger.db.executemany("UPDATE clip SET needed = 1, pending = ? WHERE id = ?", marks)
+        total += len(marks)
+    return total, done
 
 
 def _size(path: str) -> int:

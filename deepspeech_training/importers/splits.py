@@ -25,7 +25,7 @@ def assign(ledger, options, console: Console) -> dict:
     Raises:
         UserError: the split that is asked for is not in the corpus, or no row is left.
     """
-    ledger.db.execute("UPDATE row SET part = ''")
+    ledger.db.execute("UPDATE row SET part = '' WHERE part != ''")
     if not ledger.one("SELECT count(*) FROM row WHERE code = ''"):
         counts = ledger.db.execute("SELECT code, count(*) FROM row GROUP BY code ORDER BY 2 DESC").fetchall()
         listed = ", ".join(f"{count:,} {code}" for code, count in counts)

@@ -1,5 +1,6 @@
 """Common Voice: every header that is known, the real delta release, archives, and a kill."""
 
+import json
 import os
 import random
 import re
@@ -156,6 +157,27 @@ def test_an_archive_gives_what_its_folder_gives(release, tmp_path):
     assert results[0] == results[1] == results[2]
     assert [row["reason_code"] for row in read(out[1] / "rejected.csv")] == ["missing_file"] * 2
     assert not (out[1] / ".import" / "spool").exists()
+
+
+def test_a_clip_that_is_shorter_than_clip_durations_says_is_refused(tmp_path, make_wav):
+    folder = make_release(tmp_path / "en", HEADERS["17 on"], make_wav)
+    lengths = [("clip_train_0.mp3", "9000"), ("clip_train_1.mp3", "500"), ("clip_dev_0.mp3", "?"), ("gone.mp3", "1")]
+    lines = ["clip\tduration[ms]", *map("\t".join, lengths)]
+    (folder / "clip_durations.tsv").write_text("\n".join(lines), encoding="utf-8")
+    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert [row["wav_filename"] for row in read(tmp_path / "out" / "train.csv")] == ["clips/clip_train_1.wav"]
+    (rejected, _) = read(tmp_path / "out" / "rejected.csv")  # of train and of validated
+    assert rejected["reason_code"] == "unreadable" and "the corpus promises 9.00 s" in rejected["reason"]
+
+
+@pytest.mark.slow
+def test_the_memory_does_not_grow_with_the_rows():
+    command = [sys.executable, str(ROOT / "benchmarks" / "format_corpus.py"), "memory", "--rows", "8000,40000"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    few, many = map(json.loads, lines)
+    for run in ("first", "second"):
+        assert many[f"{run}_peak_mb"] < few[f"{run}_peak_mb"] + 8  # SQLite's cache and sorter, 4 MB each, fill once
+        assert many[f"{run}_worker_peak_mb"] < few[f"{run}_worker_peak_mb"] + 8
 
 
 @pytest.mark.slow
