@@ -26,8 +26,8 @@ from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.importers import splits
-from deepspeech_training.importers.clips import AUDIO_FORMATS, ClipJob, decoder
-from deepspeech_training.importers.converting import convert_all, num_cores
+from deepspeech_training.importers.clip_jobs import AUDIO_FORMATS, ClipJob
+from deepspeech_training.importers.converting import Converters, num_cores
 from deepspeech_training.importers.ledger import WHOLE, Ledger
 from deepspeech_training.importers.report import name_of, write_reports
 from deepspeech_training.importers.source import NotSafe, open_source, printable, safe_name
@@ -140,14 +140,19 @@ def format_corpus(corpus: Corpus, source_paths: Sequence[str | Path], options: O
     work_dir = options.output_dir / ".import"
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
-        with _only_one(options.output_dir, work_dir), Ledger(work_dir / "ledger.sqlite") as ledger:
+        with (
+            Converters(options.workers or num_cores()) as converters,
+            _only_one(options.output_dir, work_dir),
+            Ledger(work_dir / "ledger.sqlite") as ledger,
+        ):
             _tidy(options.output_dir, work_dir)
             _forget_other_audio(ledger, options)
             source = open_source(
                 source_paths, work_dir=work_dir, ledger=ledger, is_text=corpus.is_text, console=console
             )
             _read_rows(corpus, source, ledger, options, console)
-            _convert(source, ledger, options, console)
+            _convert(source, ledger, converters, options, console)
+            converters.close()
             _judge_clips(ledger, options)
             split = splits.assign(ledger, options, console)
             outputs = _write_csvs(ledger, options, split)
@@ -201,10 +206,19 @@ def _forget_other_audio(ledger: Ledger, options: Options) -> None:
                 (options.output_dir / "clips" / f"{stem}.{suffix}").unlink(missing_ok=True)
         ledger.db.execute("UPDATE clip SET fingerprint = ''")
     ledger.remember("audio", wanted)
-    if ledger.recall("decoder") != decoder():
+    if ledger.recall("decoder") != _decoder_of_faults(ledger):
         ledger.db.execute("UPDATE clip SET fingerprint = '' WHERE code != ''")
-        ledger.remember("decoder", decoder())
+        ledger.remember("decoder", "")  # until `_convert` is through
     ledger.commit()
+
+
+def _decoder_of_faults(ledger: Ledger) -> str:
+    """What decodes here, if there are clips that could not be decoded; else "", for to load it takes 0.1 s."""
+    if not ledger.one("SELECT 1 FROM clip WHERE code != '' AND fingerprint != '' LIMIT 1"):
+        return ""
+    from deepspeech_training.importers.clips import decoder
+
+    return decoder()
 
 
 def _read_rows(corpus: Corpus, source, ledger: Ledger, options: Options, console: Console) -> None:
@@ -265,15 +279,14 @@ def _stem(row: CorpusRow, name: str) -> str:
     return stem
 
 
-def _convert(source, ledger: Ledger, options: Options, console: Console) -> None:
+def _convert(source, ledger: Ledger, converters: Converters, options: Options, console: Console) -> None:
     """Make every clip that a row needs and that is not there as it should be."""
     total, done = _mark_needed(source, ledger, options)
     console.info(f"Clips       {total:,} to convert, {done:,} done before")
     ledger.commit()
     if total:
-        workers = options.workers or num_cores()
         with console.progress("converting", total=total + done, start=done, unit="clips") as progress:
-            for results in convert_all(_jobs(source, ledger, options), workers):
+            for results in converters.convert_all(_jobs(source, ledger, options)):
                 ledger.db.executemany(
                     "UPDATE clip SET num_samples = ?, num_bytes = ?, peak_db = ?, rms_db = ?, code = ?, reason = ?,"
                     " fingerprint = pending WHERE id = ?",
@@ -284,6 +297,7 @@ def _convert(source, ledger: Ledger, options: Options, console: Console) -> None
     ledger.db.execute(
         "UPDATE clip SET code = 'missing_file', reason = 'the file does not exist', fingerprint = '' WHERE needed = 1"
     )
+    ledger.remember("decoder", _decoder_of_faults(ledger))
     ledger.commit()
 
 

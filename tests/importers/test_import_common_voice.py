@@ -127,6 +127,18 @@ def test_the_real_release_adds_up(release, tmp_path, capsys):
     assert samples / 16000 / 3600 == pytest.approx(1.0236, abs=1e-3)
 
 
+def test_the_main_process_starts_without_numpy_and_http(tmp_path, make_wav):
+    folder = make_release(tmp_path / "en", HEADERS["17 on"], make_wav)
+    code = """
+import sys
+from deepspeech_training.importers.common_voice import main
+assert main(sys.argv[1:]) == 0
+print(sorted(set(sys.modules) & {"numpy", "soundfile", "soxr", "tqdm", "urllib.request", "http.client"}))
+"""
+    command = [sys.executable, "-c", code, str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "2"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1] == "[]"
+
+
 def test_an_archive_gives_what_its_folder_gives(release, tmp_path):
     names = [line.split("\t")[1] for line in (release / "train.tsv").read_text("utf-8").splitlines()[1:]]
     folder = tmp_path / "cv-corpus-13.0-delta-2023-03-09" / "en"

@@ -114,8 +114,9 @@ def test_a_fault_is_remembered_until_another_decoder_is_there(imported, tmp_path
     rows = [("bad.wav", "hello"), ("1.wav", "hello"), ("2.wav", "hello")]
     imported(rows)
     assert "0 to convert, 3 done before" in imported(rows)[2]
-    monkeypatch.setattr("deepspeech_training.importers.corpus.decoder", lambda: "a newer one")
+    monkeypatch.setattr("deepspeech_training.importers.clips.decoder", lambda: "a newer one")
     assert "1 to convert, 2 done before" in imported(rows)[2]
+    assert "0 to convert, 3 done before" in imported(rows)[2]
 
 
 def test_another_format_replaces_the_clips(imported):
