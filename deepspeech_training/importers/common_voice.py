@@ -4,15 +4,16 @@ Columns by release: https://github.com/common-voice/cv-dataset. All that is need
 `client_id` names the speaker, and clip_durations.tsv (since 15) tells a truncated clip.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from deepspeech_training.errors import UserError
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with
+from deepspeech_training.importers.source import FolderSource, ends_with
 from deepspeech_training.importers.tables import read_tsv
 
 SETS = ("test", "dev", "train", "validated", "other")  # the ancestor's, and its order
@@ -66,11 +67,12 @@ def find_tsv_dir(source, language: str) -> str:
         if folders:  # further down are the clips, which take time to list
             break
     if language and len(folders) > 1:
-        folders = [folder for folder in folders if PurePosixPath(folder).name == language]
+        folders = [folder for folder in folders if PurePosixPath(folder).name == language] or folders
     if not folders:
-        what = f"for the language {language}" if language else "such as validated.tsv or train.tsv"
-        raise UserError(f"{source.label}: there are no TSVs of Common Voice in it, {what}")
+        raise UserError(f"{source.label}: there are no TSVs of Common Voice in it, such as validated.tsv or train.tsv")
     if len(folders) > 1:
+        if len({PurePosixPath(folder).name for folder in folders}) < len(folders):
+            raise UserError(f"{source.label}: it has several releases: {', '.join(folders[:30])}\nGive one of them.")
         listed = ", ".join(PurePosixPath(folder).name or "." for folder in folders[:30])
         raise UserError(f"{source.label}: it has several languages: {listed}\nName one of them with --language.")
     return "" if folders[0] == "." else f"{folders[0]}/"
@@ -119,11 +121,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def language_of(path: str) -> str:
-    """The language that the name of an archive or folder of Common Voice ends with, or "".
+    """The language that the name of an archive or folder of Common Voice, or of the only one in it, ends with, or "".
 
     >>> language_of("in/cv-corpus-17.0-2024-03-15-zh-CN.tar.gz"), language_of("cv-corpus-6.1-2020-12-11/id/")
     ('zh-CN', 'id')
     """
+    if os.path.isdir(path):
+        with contextlib.suppress(UserError):
+            path = f"{path}/{find_tsv_dir(FolderSource(Path(path)), '')}"
     name = re.sub(r"(\.tar)?\.\w+$", "", PurePosixPath(path).name)
     found = re.search(r"(?:^|-)([a-z]{2,3}(?:-[A-Z]{2})?)$", name)
     return found[1] if found else ""

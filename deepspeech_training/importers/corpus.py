@@ -30,7 +30,7 @@ from deepspeech_training.importers.clip_jobs import AUDIO_FORMATS, ClipJob
 from deepspeech_training.importers.converting import Converters, num_cores
 from deepspeech_training.importers.ledger import WHOLE, Ledger
 from deepspeech_training.importers.report import name_of, write_reports
-from deepspeech_training.importers.source import NotSafe, open_source, printable, safe_name
+from deepspeech_training.importers.source import NotSafe, check_paths, open_source, printable, safe_name
 from deepspeech_training.importers.transcripts import Refusal, TranscriptRules
 from deepspeech_training.samples import REASON_CODES, labels_with_repeats
 
@@ -137,6 +137,7 @@ def format_corpus(corpus: Corpus, source_paths: Sequence[str | Path], options: O
     Raises:
         UserError: the source cannot be used, the output cannot be written, or no row is left.
     """
+    check_paths(source_paths)
     work_dir = options.output_dir / ".import"
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
@@ -225,8 +226,12 @@ def _read_rows(corpus: Corpus, source, ledger: Ledger, options: Options, console
     """All rows of the corpus into the ledger, with their transcripts or the reason why there is none."""
     corpus.notes.clear()
 
+    is_elsewhere = ledger.recall("source") not in (None, source.label)
+
     def rows() -> Iterator[tuple]:
         for number, row in enumerate(corpus.rows(source), start=1):
+            if number == 1 and is_elsewhere:
+                _give_up_clips(source, ledger)
             yield _ledger_row(row, ledger, options)
             if number % 100_000 == 0:
                 console.info(f"{number:,} rows read")
@@ -239,8 +244,17 @@ def _read_rows(corpus: Corpus, source, ledger: Ledger, options: Options, console
         " WHERE code = '' AND id NOT IN (SELECT min(id) FROM row WHERE code = '' GROUP BY set_name, clip)"
     )
     ledger.expect_lengths(corpus.lengths(source))
+    for stem in ledger.forget_given_up():
+        (options.output_dir / _clip_path(options, stem)).unlink(missing_ok=True)
+    ledger.remember("source", source.label)
     ledger.commit()
     console.info(f"Rows        {count:,} read from {source.label}")
+
+
+def _give_up_clips(source, ledger: Ledger) -> None:
+    """The corpus may have moved, or be another one: clips of recordings that it lacks stay only if a row names them."""
+    for page in ledger.pages("SELECT id, audio FROM clip WHERE id > ? ORDER BY id LIMIT ?"):
+        ledger.give_up(clip for clip, audio in page if not source.has(audio))
 
 
 def _ledger_row(row: CorpusRow, ledger: Ledger, options: Options) -> tuple:

@@ -31,6 +31,7 @@ CREATE TABLE row (
 """
 # Made when all rows are there: sorted at once, which is faster than a place for each row.
 _ROW_INDEXES = {"row_set": "set_name, code", "row_speaker": "speaker", "row_clip": "clip, code"}
+_GONE = "/"  # starts the name of no recording: those are not absolute
 _ADD_ROW = (
     "INSERT INTO row (source, number, set_name, clip, audio, raw, transcript, speaker, code, reason, value)"
     " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
@@ -168,11 +169,30 @@ class Ledger:
         if found is not None:
             return found
         unique, count = stem, 1
-        while self.one("SELECT 1 FROM clip WHERE stem = ?", unique) is not None:
+        while (
+            holder := self.db.execute("SELECT id, audio FROM clip WHERE stem = ?", (unique,)).fetchone()
+        ) is not None:
+            if holder[1].startswith(_GONE):  # the same recording, now under another path
+                self.db.execute(
+                    "UPDATE clip SET audio = ?1, fingerprint = iif(start_s = ?2 AND end_s = ?3, fingerprint, ''),"
+                    " start_s = ?2, end_s = ?3 WHERE id = ?4",
+                    (*key, holder[0]),
+                )
+                return holder[0]
             count += 1
             unique = f"{stem}~{count}"
         cursor = self.db.execute("INSERT INTO clip (audio, start_s, end_s, stem) VALUES (?, ?, ?, ?)", (*key, unique))
         return cursor.lastrowid
+
+    def give_up(self, clips: Iterable[int]) -> None:
+        """The recordings of these clips are not there under their names; who wants a clip's name takes it over."""
+        self.db.executemany(f"UPDATE clip SET audio = '{_GONE}' || id WHERE id = ?", ((clip,) for clip in clips))
+
+    def forget_given_up(self) -> Iterator[str]:
+        """Delete those that none took over; returns their stems."""
+        for page in self.pages(f"SELECT id, stem FROM clip WHERE audio LIKE '{_GONE}%' AND id > ? ORDER BY id LIMIT ?"):
+            self.db.executemany("DELETE FROM clip WHERE id = ?", ((key,) for key, _ in page))
+            yield from (stem for _, stem in page)
 
     def replace_rows(self, rows: Iterable[tuple]) -> int:
         """Take these rows for those of the last run; returns how many there are.

@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -154,8 +155,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _corpus(flags: argparse.Namespace) -> Corpus:
-    set_names = {name: part for part in ("train", "dev", "test") for name in getattr(flags, part)}
-    tables = [*flags.tables, *set_names]
+    set_names = {
+        _name_inside(flags.source, name): part for part in ("train", "dev", "test") for name in getattr(flags, part)
+    }
+    tables = [*(_name_inside(flags.source, name) for name in flags.tables), *set_names]
     if not tables:
         raise FlagError("name at least one TABLE inside the source, or --train, --dev and --test")
     if bool(flags.start_column) != bool(flags.end_column):
@@ -170,3 +173,11 @@ def _corpus(flags: argparse.Namespace) -> Corpus:
     )
     name = flags.name or Path(flags.source.rstrip("/")).name.split(".")[0] or "corpus"
     return dataclasses.replace(manifest(tables, columns, set_names=set_names), name=name)
+
+
+def _name_inside(source: str, table: str) -> str:
+    """The name of a table inside the source, also where it was given as a path, as a shell completes it."""
+    inside, folder = Path(table).resolve(), Path(source).resolve()
+    if not os.path.isfile(f"{source}/{table}") and inside.is_file() and inside.is_relative_to(folder):
+        return inside.relative_to(folder).as_posix()
+    return table

@@ -75,6 +75,17 @@ def safe_name(name: str) -> str:
     return "/".join(parts)
 
 
+def check_paths(paths: Sequence[str | Path]) -> None:
+    """Raises:
+    UserError: a path is not there, or neither a folder nor an archive.
+    """
+    for path in map(Path, paths):
+        if not path.exists():
+            raise UserError(f"{path}: there is no such folder or archive")
+        if not path.is_dir() and not (path.is_file() and path.name.lower().endswith(ARCHIVE_ENDS)):
+            raise UserError(f"{path}: neither a folder nor an archive ({' '.join(ARCHIVE_ENDS)})")
+
+
 def open_source(
     paths: Sequence[str | Path], *, work_dir: Path, ledger, is_text: Callable[[str], bool], console: Console
 ):
@@ -85,14 +96,10 @@ def open_source(
         ledger: remembers the entries of an archive (`Ledger`).
         is_text: tells the names of texts from those of recordings.
     Raises:
-        UserError: a path is not there, or neither a folder nor an archive.
+        UserError: as for `check_paths`, or an archive is damaged or not to be trusted.
     """
+    check_paths(paths)
     paths = [Path(path) for path in paths]
-    for path in paths:
-        if not path.exists():
-            raise UserError(f"{path}: there is no such folder or archive")
-        if not path.is_dir() and not (path.is_file() and path.name.lower().endswith(ARCHIVE_ENDS)):
-            raise UserError(f"{path}: neither a folder nor an archive ({' '.join(ARCHIVE_ENDS)})")
     ledger.keep_entries_of({str(path) for path in paths})
     sources = [
         FolderSource(path) if path.is_dir() else ArchiveSource(path, work_dir, ledger, is_text, console)

@@ -81,6 +81,47 @@ def test_a_delta_release_without_sets_is_split_by_speaker(tmp_path, make_wav):
     assert sorted(map(len, speakers)) == [1, 1, 1] and len(set.union(*speakers)) == 3
 
 
+def test_a_corpus_that_moved_keeps_its_clips_and_another_one_replaces_them(tmp_path, make_wav, capsys):
+    folder = make_release(tmp_path / "cv" / "en", HEADERS["17 on"], make_wav)
+
+    def run(source) -> tuple[str, dict]:
+        assert main([str(source), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+        made = files(tmp_path / "out")
+        del made["report.json"], made["report.html"]  # they name the source
+        return capsys.readouterr().err, made
+
+    log, made = run(tmp_path / "cv")
+    assert "6 to convert, 0 done before" in log and len(list((tmp_path / "out" / "clips").iterdir())) == 6
+    log, made_again = run(folder)
+    assert "0 to convert, 6 done before" in log and made_again == made
+    log, made_again = run(folder.rename(tmp_path / "moved"))
+    assert "0 to convert, 6 done before" in log and made_again == made
+    other = tmp_path / "other" / "clips"
+    other.mkdir(parents=True)
+    os.rename(make_wav(tmp_path / "x.wav", 0.7), other / "a.mp3")
+    (other.parent / "validated.tsv").write_text("client_id\tpath\tsentence\nann\ta.mp3\thello\n")
+    assert "1 to convert" in run(other.parent)[0]
+    assert [path.name for path in (tmp_path / "out" / "clips").iterdir()] == ["a.wav"]
+
+
+def test_a_clip_of_another_length_is_made_again_when_the_corpus_moved(tmp_path, make_wav, capsys):
+    folder = make_release(tmp_path / "cv" / "en", HEADERS["17 on"], make_wav)
+    assert main([str(tmp_path / "cv"), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    os.rename(make_wav(tmp_path / "x.wav", 2.0), folder / "clips" / "clip_dev_0.mp3")
+    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert "1 to convert, 5 done before" in capsys.readouterr().err
+    assert read(tmp_path / "out" / "dev.csv")[0]["wav_filesize"] == "64044"
+
+
+def test_several_releases_or_no_folder_are_told_apart(tmp_path, make_wav, capsys):
+    for release in ("cv-1", "cv-2"):
+        make_release(tmp_path / "in" / release / "en", HEADERS["17 on"], make_wav, clips=False)
+    assert main([str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]) == 1
+    assert "several releases: cv-1/en, cv-2/en" in capsys.readouterr().err
+    assert main([str(tmp_path / "nothing"), "--output_dir", str(tmp_path / "out2")]) == 1
+    assert not (tmp_path / "out2").exists()
+
+
 @pytest.mark.parametrize("missing", ["path", "sentence"])
 def test_a_missing_column_is_named(missing, tmp_path, make_wav, capsys):
     header = HEADERS["17 on"].replace(f" {missing} ", " other ")
