@@ -51,7 +51,9 @@ def test_a_table_may_be_named_as_a_path(clips, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert run(tmp_path, str(clips / "all.tsv")) == 0 and len(kept(tmp_path)) == 2
     assert run(tmp_path, "corpus/all.tsv") == 0 and len(kept(tmp_path)) == 2
-    assert run(tmp_path, "corpus/lists/all.tsv") == 1  # its rows lead out of its folder
+    assert run(tmp_path, "corpus/lists/all.tsv") == 0 and len(kept(tmp_path)) == 1
+    (clips / "lists" / "all.tsv").write_text("path\ttext\n../../audio/a.wav\tone\n")
+    assert run(tmp_path, "lists/all.tsv") == 1
     assert run(tmp_path, "/etc/passwd") == 1
 
 
