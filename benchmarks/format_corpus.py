@@ -56,20 +56,28 @@ def _children_s(before: os.times_result) -> float:
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 
-def our_way(source: Path, output: Path, workers: int) -> tuple[float, float, int]:
-    """Wall seconds, CPU seconds and peak memory in MB (of the parent) of one import, in a process of its own."""
+def our_way(source: Path, output: Path, workers: int) -> tuple[float, float, int, int]:
+    """Wall seconds, CPU seconds, and peak memory in MB of one import's main process and of its largest worker."""
     command = [sys.executable, str(ROOT / "bin" / "import_cv2.py"), str(source), "--output_dir", str(output)]
     command += ["--workers", str(workers), "--log_level", "2", "--sample_rate", str(SAMPLE_RATE)]
     before = os.times()
     started = time.perf_counter()
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-    peak_kb = 0
+    peak_kb = worker_peak_kb = 0
     while process.poll() is None:
         peak_kb = max(peak_kb, peak_memory_kb(process.pid))
+        worker_peak_kb = max([worker_peak_kb, *map(peak_memory_kb, children(process.pid))])
         time.sleep(0.02)
     if process.returncode:
         raise SystemExit(f"the import ended with exit code {process.returncode}")
-    return time.perf_counter() - started, _children_s(before), peak_kb // 1024
+    return time.perf_counter() - started, _children_s(before), peak_kb // 1024, worker_peak_kb // 1024
+
+
+def children(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except OSError:
+        return []
 
 
 def peak_memory_kb(pid: int) -> int:
@@ -86,7 +94,7 @@ def compare(source: Path, workers: int, runs: int) -> dict:
     with tempfile.TemporaryDirectory(prefix="format-corpus-") as folder:
         for run in range(runs):
             output = Path(folder) / f"ours{run}"
-            wall, cpu, _ = our_way(source, output, workers)
+            wall, cpu, *_ = our_way(source, output, workers)
             times["ours"].append(wall)
             times["ours_cpu"].append(cpu)
             times["second"].append(our_way(source, output, workers)[0])
@@ -123,6 +131,9 @@ def make_corpus(folder: Path, rows: int) -> None:
             os.link(folder / f"{row % 16}.wav", clips / f"clip_{row:07d}.wav")
             sentence = f"word {'abcdefghij'[row % 10]}"
             writer.writerow([f"{row // 50:0128x}", f"clip_{row:07d}.wav", sentence, 2, 0, "", "", ""])
+    with open(folder / "clip_durations.tsv", "w", encoding="utf-8") as file:
+        file.write("clip\tduration[ms]\n")
+        file.writelines(f"clip_{row:07d}.wav\t{200 + row % 16 * 2}\n" for row in range(rows))
 
 
 def memory(counts: list[int], workers: int) -> list[dict]:
@@ -132,10 +143,12 @@ def memory(counts: list[int], workers: int) -> list[dict]:
         with tempfile.TemporaryDirectory(prefix="format-corpus-") as name:
             folder = Path(name)
             make_corpus(folder / "in", count)
-            first, _, peak = our_way(folder / "in", folder / "out", workers)
-            second, _, peak_again = our_way(folder / "in", folder / "out", workers)
-            results.append({"rows": count, "peak_mb": peak, "first_s": round(first, 1), "second_peak_mb": peak_again,
-                            "second_s": round(second, 1), "load": os.getloadavg()[0]})  # fmt: skip
+            result = {"rows": count}
+            for run in ("first", "second"):
+                wall, cpu, peak, worker_peak = our_way(folder / "in", folder / "out", workers)
+                result |= {f"{run}_s": round(wall, 1), f"{run}_cpu_s": round(cpu, 1)}
+                result |= {f"{run}_peak_mb": peak, f"{run}_worker_peak_mb": worker_peak}
+            results.append({**result, "load": os.getloadavg()[0]})
     return results
 
 

@@ -4,17 +4,18 @@ A label is an index into the alphabet; the CTC blank comes after the last charac
 transcript with it, `decoding` turns labels into text, and the export stores `Alphabet.serialize()`.
 """
 
-import importlib.resources
 import re
 import struct
 import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from deepspeech_training.errors import UserError
+
+if TYPE_CHECKING:  # loaded where it is needed: an importer needs alphabets and no numpy, which takes 0.1 s
+    import numpy as np
 
 # Not str.splitlines: it also splits at U+0085 and U+2028, which may be characters of an alphabet.
 _LINE_END = re.compile("\r\n|\r|\n")
@@ -85,6 +86,8 @@ class Alphabet:
         >>> Alphabet.english().size
         28
         """
+        import importlib.resources
+
         text = (importlib.resources.files("deepspeech_training") / "package_data" / "alphabet.txt").read_text("utf-8")
         return cls._parse(text, source="the built-in alphabet.txt")
 
@@ -137,7 +140,7 @@ class Alphabet:
         """
         return [character for character in dict.fromkeys(text) if character not in self._labels]
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode(self, text: str) -> "np.ndarray":
         """Turn text into labels.
 
         Args:
@@ -147,6 +150,8 @@ class Alphabet:
         Raises:
             ValueError: the alphabet lacks some of the characters; the message lists them.
         """
+        import numpy as np
+
         try:
             return np.array([self._labels[character] for character in text], np.int32)
         except KeyError:
@@ -219,7 +224,7 @@ class ByteAlphabet:
         """
         return [c for c in dict.fromkeys(text) if c == "\0" or unicodedata.category(c) == "Cs"]
 
-    def encode(self, text: str) -> np.ndarray:
+    def encode(self, text: str) -> "np.ndarray":
         """The bytes of a text as labels, int32 [bytes].
 
         Raises:
@@ -227,6 +232,8 @@ class ByteAlphabet:
         """
         if missing := self.missing(text):
             raise ValueError(f"characters that are not in the alphabet: {' '.join(map(repr, missing))}")
+        import numpy as np
+
         return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int32) - 1
 
     def decode(self, labels: Iterable[int]) -> str:

@@ -1,16 +1,19 @@
 """Any audio file to float32: the second step on the way of the data, after a Sample and before augmentation.
 
-libsndfile (through soundfile) decodes WAV, FLAC, Ogg Vorbis, Opus and MP3; libsoxr resamples.
+libsndfile (through soundfile) decodes WAV, FLAC, Ogg Vorbis, Opus and MP3; libsoxr resamples. They and numpy are loaded
+by the first file (0.1 s): an importer, whose workers do that, starts without them.
 """
 
 import os
 import stat
 import struct
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-import soundfile
-import soxr
+if TYPE_CHECKING:
+    import numpy as np
+    import soundfile
 
 MAX_DURATION_S = 24 * 3600  # a header that claims more is damaged
 UNKNOWN_FRAMES = 2**63 - 1  # libsndfile's SF_COUNT_MAX
@@ -60,7 +63,7 @@ def read_audio_info(path: str) -> AudioInfo:
         return info
 
 
-def read_audio(path: str, *, sample_rate: int) -> np.ndarray:
+def read_audio(path: str, *, sample_rate: int, check: Callable[[AudioInfo], None] = lambda info: None) -> "np.ndarray":
     """Decode an audio file, mix its channels into one and resample it.
 
     16-bit samples are scaled by 2 ** -15; nothing is normalised or clipped, so lossy formats and the resampler
@@ -69,14 +72,19 @@ def read_audio(path: str, *, sample_rate: int) -> np.ndarray:
     Args:
         path: WAV, FLAC, Ogg Vorbis, Opus, MP3, or anything else that libsndfile reads.
         sample_rate: wanted, in Hz.
+        check: called with what the header says, before anything is decoded; may raise AudioError.
     Returns:
         float32 [samples], mono; `num_samples_after_resampling` of the decoded length.
     Raises:
         AudioError: as for `read_audio_info`, and what shows only when decoding: damage, or values that are no numbers.
     """
+    import numpy as np
+    import soundfile
+
     with _open(path) as file:
         info = AudioInfo(file.frames, file.samplerate, file.channels)
         _check_header(path, info, file.format)
+        check(info)
         promised = file.format not in FORMATS_WITHOUT_A_PROMISED_LENGTH
         try:
             frames = file.read(dtype="float32", always_2d=True)  # [frames, channels]
@@ -90,6 +98,8 @@ def read_audio(path: str, *, sample_rate: int) -> np.ndarray:
     if not np.isfinite(audio).all():
         raise AudioError("it has samples that are not finite numbers")
     if info.sample_rate != sample_rate:
+        import soxr
+
         expected = num_samples_after_resampling(len(audio), info.sample_rate, sample_rate)
         audio = soxr.resample(audio, info.sample_rate, sample_rate, quality="HQ")
         if len(audio) != expected:  # no release of libsoxr is known to differ, yet none promises its rounding
@@ -106,7 +116,9 @@ def num_samples_after_resampling(num_frames: int, source_rate: int, target_rate:
     return (2 * num_frames * target_rate + source_rate) // (2 * source_rate)
 
 
-def _open(path: str) -> soundfile.SoundFile:
+def _open(path: str) -> "soundfile.SoundFile":
+    import soundfile
+
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):  # to open a named pipe would wait for ever

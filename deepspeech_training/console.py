@@ -6,13 +6,10 @@ without carriage returns or colour.
 
 import os
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TextIO
-
-from tqdm import tqdm
 
 DEBUG, INFO, WARN, ERROR = range(4)  # the values of --log_level, as in DeepSpeech
 PLAIN_LINE_EVERY_S = 30.0
@@ -27,10 +24,13 @@ class Progress:
         self._last_line = time.monotonic()
         self._bar = None
         if console.shows_bar:
+            from tqdm import tqdm  # with all that it imports 20 ms, which is much for a command that shows no bar
+
             self._bar = tqdm(
                 total=total, initial=start, desc=what, unit=f" {unit}", file=console.stream, leave=False,
                 dynamic_ncols=True,
             )  # fmt: skip
+            console.open_bars += 1
 
     def update(self, count: int = 1, *, note: str = "") -> None:
         """Say that `count` more units are done; `note` is a short text such as "loss 12.3"."""
@@ -48,6 +48,7 @@ class Progress:
     def close(self) -> None:
         if self._bar is not None:
             self._bar.close()
+            self._console.open_bars -= 1
 
 
 class Console:
@@ -63,13 +64,20 @@ class Console:
         self.level = level
         self.stream = stream if stream is not None else sys.stderr
         self.shows_bar = show_progressbar and level <= INFO and self.stream.isatty()
+        self.open_bars = 0
 
     def say(self, level: int, message: str) -> None:
         """Write the lines of a message, each with the letter of its level."""
         if level < self.level:
             return
-        for line in message.splitlines() or [""]:
-            tqdm.write(f"{'DIWE'[level]} {line}", file=self.stream)  # lifts a bar out of the way
+        lines = [f"{'DIWE'[level]} {line}" for line in message.splitlines() or [""]]
+        if self.open_bars:
+            from tqdm import tqdm
+
+            for line in lines:
+                tqdm.write(line, file=self.stream)  # lifts a bar out of the way
+        else:
+            self.stream.write("".join(f"{line}\n" for line in lines))
         self.stream.flush()
 
     def debug(self, message: str) -> None:
@@ -100,6 +108,8 @@ def stderr_without(*phrases: str) -> Iterator[None]:
 
     Everything else that is written meanwhile appears afterwards. It swaps the stderr of the whole process.
     """
+    import tempfile
+
     unwanted = [phrase.encode() for phrase in phrases]
     sys.stderr.flush()
     with tempfile.TemporaryFile() as held_back:

@@ -1,10 +1,12 @@
 """How many feature frames a clip has: the one arithmetic that samples, loader, features and export share."""
 
 from dataclasses import dataclass
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from deepspeech_training.errors import FlagError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class FeatureGeometry:
     def step_samples(self) -> int:
         return self.sample_rate * self.win_step_ms // 1000
 
-    def num_frames(self, num_samples: int | np.ndarray) -> int | np.ndarray:
+    def num_frames(self, num_samples: "int | np.ndarray") -> "int | np.ndarray":
         """The frames of a clip: every window that lies wholly inside it.
 
         Args:
@@ -64,9 +66,10 @@ class FeatureGeometry:
         Returns:
             The same kind and shape; 0 for a clip that is shorter than a window.
 
+        >>> import numpy as np
         >>> FeatureGeometry().num_frames(np.array([511, 512, 831, 832]))
         array([0, 1, 1, 2])
         """
         # A clip shorter than a window by up to a step floors to -1 (0 frames); the maximum catches still shorter ones.
         frames = 1 + (num_samples - self.window_samples) // self.step_samples
-        return np.maximum(frames, 0) if isinstance(num_samples, np.ndarray) else max(frames, 0)
+        return max(frames, 0) if isinstance(frames, int) else frames.clip(0)

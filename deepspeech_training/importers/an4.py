@@ -28,7 +28,8 @@ def rows(source) -> Iterator[CorpusRow]:
             speaker = name.split("-")[1] if name.count("-") >= 2 else ""
             stem = f"{root}/wav/{folders.get(name, '')}{name}"
             audio = next(
-                (f"{stem}{end}" for end in (".sph", ".wav", ".flac") if source.has(f"{stem}{end}")), f"{stem}.sph"
+                (f"{stem}{end}" for end in (".sph", ".wav", ".flac", ".raw") if source.has(f"{stem}{end}")),
+                f"{stem}.sph",
             )
             yield CorpusRow(table, number, audio, text, set_name, speaker)
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_FLAGS, EXIT_OK, FlagError, UserError
-from deepspeech_training.importers.clips import AUDIO_FORMATS
+from deepspeech_training.importers.clip_jobs import AUDIO_FORMATS
 from deepspeech_training.importers.corpus import CORPORA_DIR, PARTS, Corpus, Options, format_corpus
-from deepspeech_training.importers.download import download
 from deepspeech_training.importers.splits import SPLITS
 from deepspeech_training.importers.transcripts import TranscriptRules, load_validator
 
@@ -175,6 +174,8 @@ def _source_path(given: str, sha256: str, sources: dict, output_dir: Path, conso
     url, checksum = sources.get(given, (given, f"sha256:{sha256}" if sha256 else ""))
     if not re.match("https?://", url):
         return Path(given)
+    from deepspeech_training.importers.download import download  # urllib and http, which are not small
+
     return download(url, output_dir / "download", checksum=checksum, console=console)
 
 

@@ -4,15 +4,16 @@ Columns by release: https://github.com/common-voice/cv-dataset. All that is need
 `client_id` names the speaker, and clip_durations.tsv (since 15) tells a truncated clip.
 """
 
+import contextlib
 import os
 import re
 from collections.abc import Iterator, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from deepspeech_training.errors import UserError
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with
+from deepspeech_training.importers.source import FolderSource, ends_with
 from deepspeech_training.importers.tables import read_tsv
 
 SETS = ("test", "dev", "train", "validated", "other")  # the ancestor's, and its order
@@ -30,20 +31,27 @@ def common_voice(*, language: str = "", audio_dir: str = "") -> Corpus:
 
     def rows(source) -> Iterator[CorpusRow]:
         folder = find_tsv_dir(source, language)
-        clips = _clips_dir(source, folder, audio_dir)
-        durations = _durations(source, f"{folder}clip_durations.tsv")
+        clips = _clips_dir(folder, audio_dir)
         for set_name in SETS:
             name = f"{folder}{set_name}.tsv"
             if source.has(name):
-                yield from _set_rows(source, name, set_name, clips, durations)
+                yield from _set_rows(source, name, set_name, clips)
         for set_name in NOT_TAKEN:
             name = f"{folder}{set_name}.tsv"
             if source.has(name):
                 count = sum(1 for _ in read_tsv(source, name, ()))
                 notes.append(f"{set_name}.tsv: {count:,} rows are not taken: listeners voted them down")
 
+    def lengths(source) -> Iterator[tuple[str, float]]:
+        folder = find_tsv_dir(source, language)
+        name, clips = f"{folder}clip_durations.tsv", _clips_dir(folder, audio_dir)
+        if source.has(name):
+            for _, fields, _ in read_tsv(source, name, ("clip", "duration[ms]")):
+                if fields and fields["duration[ms]"].isdecimal() and len(fields["duration[ms]"]) < 12:
+                    yield clips + fields["clip"], int(fields["duration[ms]"]) / 1000
+
     name = f"common_voice_{language}" if language else "common_voice"
-    return Corpus(name, rows, ends_with("*.tsv"), notes)
+    return Corpus(name, rows, ends_with("*.tsv"), notes, lengths)
 
 
 def find_tsv_dir(source, language: str) -> str:
@@ -52,43 +60,31 @@ def find_tsv_dir(source, language: str) -> str:
     Raises:
         UserError: there is none, or several and no language that tells.
     """
-    folders = sorted(
-        {
-            str(PurePosixPath(name).parent)
-            for pattern in ("*.tsv", "*/*.tsv", "*/*/*.tsv")
-            for name in source.glob(pattern)
-            if PurePosixPath(name).stem in SETS
-        }
-    )
+    folders: list[str] = []
+    for pattern in ("*.tsv", "*/*.tsv", "*/*/*.tsv"):
+        names = map(PurePosixPath, source.glob(pattern))
+        folders = sorted({str(name.parent) for name in names if name.stem in SETS})
+        if folders:  # further down are the clips, which take time to list
+            break
     if language and len(folders) > 1:
-        folders = [folder for folder in folders if PurePosixPath(folder).name == language]
+        folders = [folder for folder in folders if PurePosixPath(folder).name == language] or folders
     if not folders:
-        what = f"for the language {language}" if language else "such as validated.tsv or train.tsv"
-        raise UserError(f"{source.label}: there are no TSVs of Common Voice in it, {what}")
+        raise UserError(f"{source.label}: there are no TSVs of Common Voice in it, such as validated.tsv or train.tsv")
     if len(folders) > 1:
+        if len({PurePosixPath(folder).name for folder in folders}) < len(folders):
+            raise UserError(f"{source.label}: it has several releases: {', '.join(folders[:30])}\nGive one of them.")
         listed = ", ".join(PurePosixPath(folder).name or "." for folder in folders[:30])
         raise UserError(f"{source.label}: it has several languages: {listed}\nName one of them with --language.")
     return "" if folders[0] == "." else f"{folders[0]}/"
 
 
-def _clips_dir(source, folder: str, audio_dir: str) -> str:
+def _clips_dir(folder: str, audio_dir: str) -> str:
     if audio_dir:
         return f"{folder}{audio_dir.rstrip('/')}/"
     return f"{folder}clips/"
 
 
-def _durations(source, name: str) -> dict[str, float]:
-    """Seconds by clip; 90 bytes a clip."""
-    if not source.has(name):
-        return {}
-    return {
-        fields["clip"]: int(fields["duration[ms]"]) / 1000
-        for _, fields, _ in read_tsv(source, name, ("clip", "duration[ms]"))
-        if fields and fields["duration[ms]"].isdecimal() and len(fields["duration[ms]"]) < 12
-    }
-
-
-def _set_rows(source, name: str, set_name: str, clips: str, durations: dict[str, float]) -> Iterator[CorpusRow]:
+def _set_rows(source, name: str, set_name: str, clips: str) -> Iterator[CorpusRow]:
     table = PurePosixPath(name).name
     for number, fields, fault in read_tsv(source, name, ("path", "sentence")):
         if fields is None:
@@ -101,7 +97,7 @@ def _set_rows(source, name: str, set_name: str, clips: str, durations: dict[str,
         fault = "" if fields["path"] else "the column path is empty"
         yield CorpusRow(
             table, number, audio, fields["sentence"], set_name, fields.get("client_id", ""),
-            expected_s=durations.get(path), name=path, fault=fault,
+            name=path, fault=fault,
         )  # fmt: skip
 
 
@@ -125,11 +121,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def language_of(path: str) -> str:
-    """The language that the name of an archive or folder of Common Voice ends with, or "".
+    """The language that the name of an archive or folder of Common Voice, or of the only one in it, ends with, or "".
 
     >>> language_of("in/cv-corpus-17.0-2024-03-15-zh-CN.tar.gz"), language_of("cv-corpus-6.1-2020-12-11/id/")
     ('zh-CN', 'id')
     """
+    if os.path.isdir(path):
+        with contextlib.suppress(UserError):
+            path = f"{path}/{find_tsv_dir(FolderSource(Path(path)), '')}"
     name = re.sub(r"(\.tar)?\.\w+$", "", PurePosixPath(path).name)
     found = re.search(r"(?:^|-)([a-z]{2,3}(?:-[A-Z]{2})?)$", name)
     return found[1] if found else ""

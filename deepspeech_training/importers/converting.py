@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
+from multiprocessing.context import BaseContext
 from pathlib import Path
 
-from deepspeech_training.importers.clips import ClipJob, ClipResult, convert
+from deepspeech_training.importers.clip_jobs import ClipJob, ClipResult
 
 JOBS_PER_TASK = 16
 TASKS_AHEAD = 4  # of each worker
@@ -34,33 +35,6 @@ def num_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def convert_all(recordings: Iterable[tuple[list[ClipJob], Path | None]], workers: int) -> Iterator[list[ClipResult]]:
-    """Convert clips in `workers` processes (1: in this one).
-
-    Args:
-        recordings: the jobs of one recording, and its path if it is to be deleted afterwards.
-    Returns:
-        The results of task after task, in order.
-    Raises:
-        OSError: a clip cannot be written.
-    """
-    if workers == 1:
-        for task in _tasks(recordings):
-            yield _delete_after(task, _convert_some(task.jobs))
-        return
-    pool = _Pool(workers)
-    pending: deque[tuple[Task, Future]] = deque()
-    try:
-        for task in _tasks(recordings):
-            pending.append((task, pool.submit(task.jobs)))
-            if len(pending) >= TASKS_AHEAD * workers:
-                yield _result(pool, *pending.popleft())
-        while pending:
-            yield _result(pool, *pending.popleft())
-    finally:
-        pool.close()
-
-
 def _tasks(recordings: Iterable[tuple[list[ClipJob], Path | None]]) -> Iterator[Task]:
     task = Task()
     for jobs, temporary in recordings:
@@ -75,6 +49,10 @@ def _tasks(recordings: Iterable[tuple[list[ClipJob], Path | None]]) -> Iterator[
 
 
 def _convert_some(jobs: list[ClipJob]) -> list[ClipResult]:
+    if not jobs:  # the first task, which makes the processes start
+        return []
+    from deepspeech_training.importers.clips import convert  # numpy, libsndfile, libsoxr: for workers alone
+
     return [convert(job) for job in jobs]
 
 
@@ -84,22 +62,51 @@ def _delete_after(task: Task, results: list[ClipResult]) -> list[ClipResult]:
     return results
 
 
-def _result(pool: "_Pool", task: Task, future: Future) -> list[ClipResult]:
-    try:
-        results = future.result()
-    except BrokenProcessPool:
-        results = [pool.convert_alone(job) for job in task.jobs]
-    return _delete_after(task, results)
+class Converters:
+    """Processes that convert clips, made anew when one of them dies. Use as a context manager.
 
+    They start with it: made first thing in a program they are copies of a small process that has neither files nor
+    locks open.
 
-class _Pool:
-    """A process pool that is made anew when one of its processes dies."""
+    Args:
+        workers: how many; 1: this process does the work.
+    """
 
     def __init__(self, workers: int):
         self._workers = workers
         self._executor: ProcessPoolExecutor | None = None
+        if workers > 1:
+            self._submit([])
 
-    def submit(self, jobs: list[ClipJob]) -> Future:
+    def __enter__(self) -> "Converters":
+        return self
+
+    def __exit__(self, *error) -> None:
+        self.close()
+
+    def convert_all(self, recordings: Iterable[tuple[list[ClipJob], Path | None]]) -> Iterator[list[ClipResult]]:
+        """Convert clips.
+
+        Args:
+            recordings: the jobs of one recording, and its path if it is to be deleted afterwards.
+        Returns:
+            The results of task after task, in order.
+        Raises:
+            OSError: a clip cannot be written.
+        """
+        if self._workers == 1:
+            for task in _tasks(recordings):
+                yield _delete_after(task, _convert_some(task.jobs))
+            return
+        pending: deque[tuple[Task, Future]] = deque()
+        for task in _tasks(recordings):
+            pending.append((task, self._submit(task.jobs)))
+            if len(pending) >= TASKS_AHEAD * self._workers:
+                yield self._result(*pending.popleft())
+        while pending:
+            yield self._result(*pending.popleft())
+
+    def _submit(self, jobs: list[ClipJob]) -> Future:
         for _ in range(2):
             if self._executor is None:
                 self._executor = _executor(self._workers)
@@ -110,15 +117,12 @@ class _Pool:
                 self.close()
         raise RuntimeError("worker processes cannot be started")
 
-    def convert_alone(self, job: ClipJob) -> ClipResult:
-        """One clip in a process of its own, so that a crash tells which clip it was."""
-        with _executor(1) as executor:
-            try:
-                with _without_ctrl_c():
-                    future = executor.submit(convert, job)
-                return future.result()
-            except BrokenProcessPool:
-                return ClipResult(job.key, code="unreadable", reason="the decoder crashed on it")
+    def _result(self, task: Task, future: Future) -> list[ClipResult]:
+        try:
+            results = future.result()
+        except BrokenProcessPool:
+            results = [_convert_alone(job) for job in task.jobs]
+        return _delete_after(task, results)
 
     def close(self) -> None:
         if self._executor is not None:
@@ -126,8 +130,32 @@ class _Pool:
             self._executor = None
 
 
+def _convert_alone(job: ClipJob) -> ClipResult:
+    """One clip in a process of its own, so that a crash tells which clip it was."""
+    with _executor(1) as executor:
+        try:
+            with _without_ctrl_c():
+                future = executor.submit(_convert_some, [job])
+            return future.result()[0]
+        except BrokenProcessPool:
+            return ClipResult(job.key, code="unreadable", reason="the decoder crashed on it")
+
+
 def _executor(workers: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn"), initializer=_start_worker)
+    return ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
+
+
+def _context() -> BaseContext:
+    """How processes start: as copies of this one, in a millisecond, while it has a single thread.
+
+    A copy of several threads is one of them, with the locks that the others held for ever: then as Pythons of their
+    own, in a tenth of a second.
+    """
+    try:
+        is_alone = len(os.listdir("/proc/self/task")) == 1  # numpy's libraries have threads that Python does not know
+    except OSError:  # not Linux; macOS's own libraries do not bear it
+        is_alone = False
+    return multiprocessing.get_context("fork" if is_alone else "spawn")
 
 
 @contextlib.contextmanager

@@ -26,11 +26,11 @@ from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.importers import splits
-from deepspeech_training.importers.clips import AUDIO_FORMATS, ClipJob, decoder
-from deepspeech_training.importers.converting import convert_all, num_cores
+from deepspeech_training.importers.clip_jobs import AUDIO_FORMATS, ClipJob
+from deepspeech_training.importers.converting import Converters, num_cores
 from deepspeech_training.importers.ledger import WHOLE, Ledger
 from deepspeech_training.importers.report import name_of, write_reports
-from deepspeech_training.importers.source import NotSafe, open_source, printable, safe_name
+from deepspeech_training.importers.source import NotSafe, check_paths, open_source, printable, safe_name
 from deepspeech_training.importers.transcripts import Refusal, TranscriptRules
 from deepspeech_training.samples import REASON_CODES, labels_with_repeats
 
@@ -60,7 +60,6 @@ class CorpusRow:
         set_name: "train", "dev", "test", or another that becomes a CSV of that name; "" is split by speaker.
         speaker: "" where the corpus does not say.
         start_s, end_s: the part of the recording that is meant; None: all of it.
-        expected_s: the length that the corpus promises.
         name: of the clip in the output; "" takes that of the recording.
         fault: why the row cannot be used.
     """
@@ -73,7 +72,6 @@ class CorpusRow:
     speaker: str = ""
     start_s: float | None = None
     end_s: float | None = None
-    expected_s: float | None = None
     name: str = ""
     fault: str = ""
 
@@ -87,12 +85,14 @@ class Corpus:
         rows: source -> its rows, in a fixed order.
         is_text: tells the names of its texts from those of recordings (`source.ends_with`).
         notes: what of the corpus is not taken, and how much; filled while the rows are read.
+        lengths: source -> (recording, seconds) where the corpus says how long a recording is: a shorter one is cut.
     """
 
     name: str
     rows: Callable[[object], Iterator[CorpusRow]]
     is_text: Callable[[str], bool]
     notes: list[str] = field(default_factory=list)
+    lengths: Callable[[object], Iterable[tuple[str, float]]] = lambda source: ()
 
 
 @dataclass(frozen=True)
@@ -137,17 +137,23 @@ def format_corpus(corpus: Corpus, source_paths: Sequence[str | Path], options: O
     Raises:
         UserError: the source cannot be used, the output cannot be written, or no row is left.
     """
+    check_paths(source_paths)
     work_dir = options.output_dir / ".import"
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
-        with _only_one(options.output_dir, work_dir), Ledger(work_dir / "ledger.sqlite") as ledger:
+        with (
+            Converters(options.workers or num_cores()) as converters,
+            _only_one(options.output_dir, work_dir),
+            Ledger(work_dir / "ledger.sqlite") as ledger,
+        ):
             _tidy(options.output_dir, work_dir)
             _forget_other_audio(ledger, options)
             source = open_source(
                 source_paths, work_dir=work_dir, ledger=ledger, is_text=corpus.is_text, console=console
             )
             _read_rows(corpus, source, ledger, options, console)
-            _convert(source, ledger, options, console)
+            _convert(source, ledger, converters, options, console)
+            converters.close()
             _judge_clips(ledger, options)
             split = splits.assign(ledger, options, console)
             outputs = _write_csvs(ledger, options, split)
@@ -201,33 +207,57 @@ def _forget_other_audio(ledger: Ledger, options: Options) -> None:
                 (options.output_dir / "clips" / f"{stem}.{suffix}").unlink(missing_ok=True)
         ledger.db.execute("UPDATE clip SET fingerprint = ''")
     ledger.remember("audio", wanted)
-    if ledger.recall("decoder") != decoder():
+    if ledger.recall("decoder") != _decoder_of_faults(ledger):
         ledger.db.execute("UPDATE clip SET fingerprint = '' WHERE code != ''")
-        ledger.remember("decoder", decoder())
+        ledger.remember("decoder", "")  # until `_convert` is through
     ledger.commit()
+
+
+def _decoder_of_faults(ledger: Ledger) -> str:
+    """What decodes here, if there are clips that could not be decoded; else "", for to load it takes 0.1 s."""
+    if not ledger.one("SELECT 1 FROM clip WHERE code != '' AND fingerprint != '' LIMIT 1"):
+        return ""
+    from deepspeech_training.importers.clips import decoder
+
+    return decoder()
 
 
 def _read_rows(corpus: Corpus, source, ledger: Ledger, options: Options, console: Console) -> None:
     """All rows of the corpus into the ledger, with their transcripts or the reason why there is none."""
-    ledger.db.execute("DELETE FROM row")
     corpus.notes.clear()
-    count = 0
-    for row in corpus.rows(source):
-        _add_row(row, ledger, options)
-        count += 1
-        if count % 100_000 == 0:
-            console.info(f"{count:,} rows read")
+
+    is_elsewhere = ledger.recall("source") not in (None, source.label)
+
+    def rows() -> Iterator[tuple]:
+        for number, row in enumerate(corpus.rows(source), start=1):
+            if number == 1 and is_elsewhere:
+                _give_up_clips(source, ledger)
+            yield _ledger_row(row, ledger, options)
+            if number % 100_000 == 0:
+                console.info(f"{number:,} rows read")
+
+    count = ledger.replace_rows(rows())
     if not count:
         raise UserError(f"{source.label}: there are no rows of the corpus {corpus.name} in it")
     ledger.db.execute(
         "UPDATE row SET code = 'duplicate', reason = 'the same clip is in this set already'"
         " WHERE code = '' AND id NOT IN (SELECT min(id) FROM row WHERE code = '' GROUP BY set_name, clip)"
     )
+    ledger.expect_lengths(corpus.lengths(source))
+    for stem in ledger.forget_given_up():
+        (options.output_dir / _clip_path(options, stem)).unlink(missing_ok=True)
+    ledger.remember("source", source.label)
     ledger.commit()
     console.info(f"Rows        {count:,} read from {source.label}")
 
 
-def _add_row(row: CorpusRow, ledger: Ledger, options: Options) -> None:
+def _give_up_clips(source, ledger: Ledger) -> None:
+    """The corpus may have moved, or be another one: clips of recordings that it lacks stay only if a row names them."""
+    for page in ledger.pages("SELECT id, audio FROM clip WHERE id > ? ORDER BY id LIMIT ?"):
+        ledger.give_up(clip for clip, audio in page if not source.has(audio))
+
+
+def _ledger_row(row: CorpusRow, ledger: Ledger, options: Options) -> tuple:
     fault, clip, audio = ("", "", ""), None, printable(row.audio)
     try:
         audio = safe_name(row.audio)
@@ -243,9 +273,9 @@ def _add_row(row: CorpusRow, ledger: Ledger, options: Options) -> None:
     if isinstance(result, Refusal):
         fault = (result.code, result.reason, result.value)
     if not fault[0]:
-        clip = ledger.clip_id(audio, *_segment(row), _stem(row, name), row.expected_s)
+        clip = ledger.clip_id(audio, *_segment(row), _stem(row, name))
     transcript = "" if fault[0] else result
-    ledger.add_row(
+    return (
         printable(row.source), row.number, set_name, clip, audio[:TEXT_KEPT], printable(row.transcript[:TEXT_KEPT]),
         transcript, printable(row.speaker), *map(printable, fault),
     )  # fmt: skip
@@ -263,17 +293,14 @@ def _stem(row: CorpusRow, name: str) -> str:
     return stem
 
 
-def _convert(source, ledger: Ledger, options: Options, console: Console) -> None:
+def _convert(source, ledger: Ledger, converters: Converters, options: Options, console: Console) -> None:
     """Make every clip that a row needs and that is not there as it should be."""
-    _mark_needed(source, ledger, options)
-    total = ledger.one("SELECT count(*) FROM clip WHERE needed = 1")
-    done = ledger.one("SELECT count(*) FROM clip WHERE needed = 3")
+    total, done = _mark_needed(source, ledger, options)
     console.info(f"Clips       {total:,} to convert, {done:,} done before")
     ledger.commit()
     if total:
-        workers = options.workers or num_cores()
         with console.progress("converting", total=total + done, start=done, unit="clips") as progress:
-            for results in convert_all(_jobs(source, ledger, options), workers):
+            for results in converters.convert_all(_jobs(source, ledger, options)):
                 ledger.db.executemany(
                     "UPDATE clip SET num_samples = ?, num_bytes = ?, peak_db = ?, rms_db = ?, code = ?, reason = ?,"
                     " fingerprint = pending WHERE id = ?",
@@ -284,12 +311,15 @@ def _convert(source, ledger: Ledger, options: Options, console: Console) -> None
     ledger.db.execute(
         "UPDATE clip SET code = 'missing_file', reason = 'the file does not exist', fingerprint = '' WHERE needed = 1"
     )
+    ledger.remember("decoder", _decoder_of_faults(ledger))
     ledger.commit()
 
 
-def _mark_needed(source, ledger: Ledger, options: Options) -> None:
-    """`needed` of every clip: 0 no row wants it, 1 to be made, 3 there already."""
-    ledger.db.execute("UPDATE clip SET needed = 0, pending = ''")
+def _mark_needed(source, ledger: Ledger, options: Options) -> tuple[int, int]:
+    """Set `needed` of every clip that has to be made to 1, of others to 0; returns how many those are, and how many of
+    the clips that rows name are there already."""
+    ledger.db.execute("UPDATE clip SET needed = 0, pending = '' WHERE needed != 0 OR pending != ''")
+    total = done = 0
     query = (
         "SELECT id, audio, stem, fingerprint, num_bytes, code FROM clip WHERE EXISTS"
         " (SELECT 1 FROM row WHERE row.clip = clip.id AND row.code = '') AND id > ? ORDER BY id LIMIT ?"
@@ -301,8 +331,13 @@ def _mark_needed(source, ledger: Ledger, options: Options) -> None:
             is_done = now and now == fingerprint
             if is_done and not code:
                 is_done = _size(f"{options.output_dir}/{_clip_path(options, stem)}") == num_bytes
-            marks.append((3 if is_done else 1, now, key))
-        ledger.db.executemany("UPDATE clip SET needed = ?, pending = ? WHERE id = ?", marks)
+            if is_done:
+                done += 1
+            else:
+                marks.append((now, key))
+        ledger.db.executemany("UPDATE clip SET needed = 1, pending = ? WHERE id = ?", marks)
+        total += len(marks)
+    return total, done
 
 
 def _size(path: str) -> int:

@@ -3,6 +3,7 @@
 It keeps the memory flat however many rows there are, and makes a run that was killed go on where it was.
 """
 
+import itertools
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -10,7 +11,9 @@ from pathlib import Path
 
 FORMAT = "2"
 WHOLE = -1.0  # start and end of a clip that is a whole recording
-_PAGE = 10_000
+# These two bound the memory: SQLite sorts in as much as its cache has, then in files.
+_PAGE = 2000  # rows that are in Python at a time
+_CACHE_KIB = 4000
 _TABLES = """
 CREATE TABLE setting (key TEXT PRIMARY KEY, value TEXT);
 CREATE TABLE entry (name TEXT, archive TEXT, size INTEGER, fault TEXT, PRIMARY KEY (name, archive)) WITHOUT ROWID;
@@ -25,10 +28,14 @@ CREATE TABLE row (
     id INTEGER PRIMARY KEY, source TEXT, number INTEGER, set_name TEXT, part TEXT DEFAULT '', clip INTEGER, audio TEXT,
     raw TEXT, transcript TEXT, speaker TEXT, code TEXT DEFAULT '', reason TEXT DEFAULT '', value TEXT DEFAULT ''
 );
-CREATE INDEX row_set ON row (set_name, code);
-CREATE INDEX row_speaker ON row (speaker);
-CREATE INDEX row_clip ON row (clip);
 """
+# Made when all rows are there: sorted at once, which is faster than a place for each row.
+_ROW_INDEXES = {"row_set": "set_name, code", "row_speaker": "speaker", "row_clip": "clip, code"}
+_GONE = "/"  # starts the name of no recording: those are not absolute
+_ADD_ROW = (
+    "INSERT INTO row (source, number, set_name, clip, audio, raw, transcript, speaker, code, reason, value)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+)
 
 
 class Ledger:
@@ -46,7 +53,8 @@ class Ledger:
     def _open(self) -> None:
         try:
             self.db = sqlite3.connect(self.path, isolation_level=None)
-            self.db.execute("PRAGMA cache_size = -16000")  # KiB
+            self.db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            self.db.execute("PRAGMA secure_delete = OFF")  # Debian's build fills what is deleted with zeros
             self.db.execute("PRAGMA synchronous = OFF")  # a power cut may cost the ledger; clips are then made again
             tables = {name for (name,) in self.db.execute("SELECT name FROM sqlite_master")}
             whole = not tables or (self.recall("format") == FORMAT and self.one("PRAGMA quick_check") == "ok")
@@ -154,28 +162,62 @@ class Ledger:
 
     # Rows and clips.
 
-    def clip_id(self, audio: str, start_s: float, end_s: float, stem: str, expected_s: float | None) -> int:
+    def clip_id(self, audio: str, start_s: float, end_s: float, stem: str) -> int:
         """The number of a clip, a new one if need be; `stem` is its name without the end, made unique."""
         key = (audio, start_s, end_s)
         found = self.one("SELECT id FROM clip WHERE audio = ? AND start_s = ? AND end_s = ?", *key)
         if found is not None:
             return found
         unique, count = stem, 1
-        while self.one("SELECT 1 FROM clip WHERE stem = ?", unique) is not None:
+        while (
+            holder := self.db.execute("SELECT id, audio FROM clip WHERE stem = ?", (unique,)).fetchone()
+        ) is not None:
+            if holder[1].startswith(_GONE):  # the same recording, now under another path
+                self.db.execute(
+                    "UPDATE clip SET audio = ?1, fingerprint = iif(start_s = ?2 AND end_s = ?3, fingerprint, ''),"
+                    " start_s = ?2, end_s = ?3 WHERE id = ?4",
+                    (*key, holder[0]),
+                )
+                return holder[0]
             count += 1
             unique = f"{stem}~{count}"
-        cursor = self.db.execute(
-            "INSERT INTO clip (audio, start_s, end_s, stem, expected_s) VALUES (?, ?, ?, ?, ?)",
-            (*key, unique, expected_s),
-        )
+        cursor = self.db.execute("INSERT INTO clip (audio, start_s, end_s, stem) VALUES (?, ?, ?, ?)", (*key, unique))
         return cursor.lastrowid
 
-    def add_row(self, *values) -> None:
-        """source, number, set_name, clip, audio, raw, transcript, speaker, code, reason, value."""
-        self.db.execute(
-            "INSERT INTO row (source, number, set_name, clip, audio, raw, transcript, speaker, code, reason, value)"
-            " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-            values,
+    def give_up(self, clips: Iterable[int]) -> None:
+        """The recordings of these clips are not there under their names; who wants a clip's name takes it over."""
+        self.db.executemany(f"UPDATE clip SET audio = '{_GONE}' || id WHERE id = ?", ((clip,) for clip in clips))
+
+    def forget_given_up(self) -> Iterator[str]:
+        """Delete those that none took over; returns their stems."""
+        for page in self.pages(f"SELECT id, stem FROM clip WHERE audio LIKE '{_GONE}%' AND id > ? ORDER BY id LIMIT ?"):
+            self.db.executemany("DELETE FROM clip WHERE id = ?", ((key,) for key, _ in page))
+            yield from (stem for _, stem in page)
+
+    def replace_rows(self, rows: Iterable[tuple]) -> int:
+        """Take these rows for those of the last run; returns how many there are.
+
+        Args:
+            rows: source, number, set_name, clip, audio, raw, transcript, speaker, code, reason, value. While they are
+                made, `clip_id` may be called.
+        """
+        for name in _ROW_INDEXES:
+            self.db.execute(f"DROP INDEX IF EXISTS {name}")
+        self.db.execute("DELETE FROM row")
+        count = 0
+        rows = iter(rows)
+        while page := list(itertools.islice(rows, _PAGE)):
+            self.db.executemany(_ADD_ROW, page)
+            count += len(page)
+        for name, columns in _ROW_INDEXES.items():
+            self.db.execute(f"CREATE INDEX {name} ON row ({columns})")
+        return count
+
+    def expect_lengths(self, lengths: Iterable[tuple[str, float]]) -> None:
+        """Note what the corpus promises: (recording, seconds), for clips that are a whole recording."""
+        self.db.executemany(
+            "UPDATE clip SET expected_s = ?2 WHERE audio = ?1 AND start_s = ?3 AND expected_s IS NOT ?2",
+            ((audio, seconds, WHOLE) for audio, seconds in lengths),
         )
 
     def reject(self, faults: Iterable[tuple[str, str, str, int]]) -> None:

@@ -2,6 +2,8 @@
 
 import argparse
 import dataclasses
+import os
+import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -116,6 +118,8 @@ def _row(name: str, number: int, fields: dict, columns: Columns, folder: str, se
             set_name, fault = "", fault or (f"the set is called {set_name[:40]!r}" if set_name else "")
     audio = fields[columns.audio]
     audio = audio if audio.startswith("/") else folder + audio
+    if "../" in audio and not (inside := posixpath.normpath(audio)).startswith(".."):
+        audio = inside  # what leads out of the corpus is left as it is, and refused by the engine
     speaker = fields.get(columns.speaker, "") if columns.speaker else ""
     return CorpusRow(
         name, number, audio, fields[columns.text], set_name, speaker, start, end,
@@ -154,8 +158,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _corpus(flags: argparse.Namespace) -> Corpus:
-    set_names = {name: part for part in ("train", "dev", "test") for name in getattr(flags, part)}
-    tables = [*flags.tables, *set_names]
+    set_names = {
+        _name_inside(flags.source, name): part for part in ("train", "dev", "test") for name in getattr(flags, part)
+    }
+    tables = [*(_name_inside(flags.source, name) for name in flags.tables), *set_names]
     if not tables:
         raise FlagError("name at least one TABLE inside the source, or --train, --dev and --test")
     if bool(flags.start_column) != bool(flags.end_column):
@@ -170,3 +176,11 @@ def _corpus(flags: argparse.Namespace) -> Corpus:
     )
     name = flags.name or Path(flags.source.rstrip("/")).name.split(".")[0] or "corpus"
     return dataclasses.replace(manifest(tables, columns, set_names=set_names), name=name)
+
+
+def _name_inside(source: str, table: str) -> str:
+    """The name of a table inside the source, also where it was given as a path, as a shell completes it."""
+    inside, folder = Path(table).resolve(), Path(source).resolve()
+    if not os.path.isfile(f"{source}/{table}") and inside.is_file() and inside.is_relative_to(folder):
+        return inside.relative_to(folder).as_posix()
+    return table

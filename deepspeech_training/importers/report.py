@@ -13,6 +13,7 @@ from deepspeech_training.importers.report_page import page
 from deepspeech_training.version import VERSION
 
 LISTED = 12  # clips of each kind, speakers, examples of a reason
+MOST_SOURCES = 1000  # files, or folders of files, whose counts are told
 CUTS_S = (5, 10, 15, 20, 30)
 MIN_BIN_S = 0.25
 QUIET_DB, CLIPPED_DB = -50.0, -0.05
@@ -231,10 +232,19 @@ def _set_summary(ledger, options, condition: str, values: tuple) -> dict:
 
 
 def _sources(ledger) -> dict:
-    """Per file of the corpus: rows read, kept, and rejected by reason; they add up."""
+    """Per file of the corpus: rows read, kept, and rejected by reason; they add up.
+
+    Of a corpus of very many files (a text for each clip) it is per folder, as far down as MOST_SOURCES allows.
+    """
+    ledger.db.create_function("group_of", 2, group_of, deterministic=True)
+    name = "source"
+    for depth in (3, 2, 1, 0, -1):
+        if ledger.one(f"SELECT count(DISTINCT {name}) FROM row") <= MOST_SOURCES:
+            break
+        name = f"group_of(source, {depth})"
     sources: dict[str, dict] = {}
     for source, code, count in ledger.db.execute(
-        "SELECT source, code, count(*) FROM row GROUP BY source, code ORDER BY min(id)"
+        f"SELECT {name} AS name, code, count(*) FROM row GROUP BY name, code ORDER BY min(id)"
     ):
         counts = sources.setdefault(source, {"rows": 0, "kept": 0, "rejected": {}})
         counts["rows"] += count
@@ -243,6 +253,16 @@ def _sources(ledger) -> dict:
         else:
             counts["kept"] = count
     return sources
+
+
+def group_of(name: str, depth: int) -> str:
+    """A file by its name, or all of those that lie more than `depth` folders deep below one folder (-1: all files).
+
+    >>> group_of("a/b/c.txt", 1), group_of("a/b.txt", 1), group_of("a/b.txt", 0), group_of("b.txt", -1)
+    ('a/*', 'a/b.txt', '*', '*')
+    """
+    parts = name.split("/")
+    return name if len(parts) <= depth + 1 else "/".join([*parts[: max(depth, 0)], "*"])
 
 
 def _rejected(ledger) -> dict:

@@ -25,7 +25,7 @@ def assign(ledger, options, console: Console) -> dict:
     Raises:
         UserError: the split that is asked for is not in the corpus, or no row is left.
     """
-    ledger.db.execute("UPDATE row SET part = ''")
+    ledger.db.execute("UPDATE row SET part = '' WHERE part != ''")
     if not ledger.one("SELECT count(*) FROM row WHERE code = ''"):
         counts = ledger.db.execute("SELECT code, count(*) FROM row GROUP BY code ORDER BY 2 DESC").fetchall()
         listed = ", ".join(f"{count:,} {code}" for code, count in counts)
@@ -35,10 +35,9 @@ def assign(ledger, options, console: Console) -> dict:
             "Look at the rules for transcripts (--validate_label_locale, --filter_alphabet), and at where the audio is."
         )
     sets = dict(ledger.db.execute("SELECT set_name, count(*) FROM row WHERE code = '' GROUP BY set_name"))
-    is_official = sets.get("train") and sets.get("test")
     kind = options.split
     if kind == "auto":
-        kind = "official" if is_official else "speakers"
+        kind = "official" if sets.get("dev") or sets.get("test") else "speakers"
     if kind == "official" and not (sets.get("train") or sets.get("dev") or sets.get("test")):
         raise UserError("--split official: the corpus has no sets train, dev and test\nTake --split speakers.")
     if kind == "validated" and not (sets.get("validated") and (sets.get("dev") or sets.get("test"))):
@@ -56,12 +55,14 @@ def assign(ledger, options, console: Console) -> dict:
 
 def _official(ledger, options, console: Console, sets) -> dict:
     ledger.db.execute("UPDATE row SET part = set_name WHERE code = '' AND set_name IN ('train', 'dev', 'test')")
-    if sets.get("dev") or not sets.get("train"):
-        return {"says": "the corpus's own train, dev and test"}
-    console.info("Split       the corpus has no dev: some speakers of its train are taken for it")
-    return _spread(ledger, options, console, "set_name = 'train'", {"dev": options.dev_share}) | {
-        "says": "the corpus's own train and test; dev is some speakers of train"
-    }
+    shares = {"test": options.test_share, "dev": options.dev_share}
+    lacking = {part: share for part, share in shares.items() if not sets.get(part) and share}
+    if not lacking or not sets.get("train"):
+        return {"says": "the corpus's own " + ", ".join(part for part in ("train", "dev", "test") if sets.get(part))}
+    listed = " and no ".join(lacking)
+    console.info(f"Split       the corpus has no {listed}: some speakers of its train are taken for it")
+    split = _spread(ledger, options, console, "set_name = 'train'", lacking)
+    return split | {"says": f"the corpus's own sets, but it has no {listed}: that is some speakers of train"}
 
 
 def _validated(ledger, options, console: Console, sets) -> dict:

@@ -113,7 +113,7 @@ class TranscriptRules:
         if len(text) > MAX_CHARACTERS:
             return Refusal("bad_row", f"the text has more than {MAX_CHARACTERS:,} characters", f"{len(text)}")
         text = " ".join(unicodedata.normalize("NFC", text.translate(_INVISIBLE)).split())
-        if bad := [character for character in text if unicodedata.category(character) in ("Cc", "Cs", "Cn")]:
+        if not text.isprintable() and (bad := [c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Cn")]):
             return Refusal("bad_row", "the text has control characters", " ".join(f"U+{ord(c):04X}" for c in bad[:20]))
         if not text:
             return Refusal("empty_transcript", "there is no text", "")
@@ -138,7 +138,7 @@ class TranscriptRules:
             return Refusal("not_in_alphabet", "characters that are not in the alphabet", " ".join(missing[:20]))
         return label
 
-    @property
+    @functools.cached_property
     def punctuation(self) -> Punctuation:
         return PUNCTUATION.get(re.split("[-_]", self.language.lower())[0], PUNCTUATION["*"])
 

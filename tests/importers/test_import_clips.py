@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -11,8 +12,9 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspeech_training.importers.clips import ClipJob, convert, mp3_fault
-from deepspeech_training.importers.converting import convert_all
+from deepspeech_training.importers.clip_jobs import ClipJob
+from deepspeech_training.importers.clips import convert, mp3_fault
+from deepspeech_training.importers.converting import Converters
 
 
 @pytest.fixture
@@ -128,6 +130,11 @@ def test_sox_reads_what_libsndfile_cannot(make_wav, tmp_path, job):
     assert convert(job(tmp_path / "list.m3u")).code == "unreadable"
 
 
+def convert_all(jobs, workers):
+    with Converters(workers) as converters:
+        return [result for results in converters.convert_all(jobs) for result in results]
+
+
 class Crash(ClipJob):
     """A job that ends the process that unpickles it."""
 
@@ -139,9 +146,38 @@ def test_a_clip_that_crashes_a_decoder_is_found_and_the_others_are_converted(mak
     path = make_wav(tmp_path / "a.wav", 0.1)
     jobs = [([ClipJob(key, path, str(tmp_path / f"{key}.out"), str(tmp_path), 16000, "wav")], None) for key in range(3)]
     jobs.insert(1, ([Crash(9, path, str(tmp_path / "9.out"), str(tmp_path), 16000, "wav")], None))
-    results = [result for results in convert_all(jobs, 2) for result in results]
+    results = convert_all(jobs, 2)
     assert [(result.key, result.code) for result in results] == [(0, ""), (9, "unreadable"), (1, ""), (2, "")]
     assert results[1].reason == "the decoder crashed on it"
+
+
+def test_copied_processes_survive_a_crash_too(make_wav, tmp_path):
+    make_wav(tmp_path / "a.wav", 0.1)
+    done = subprocess.run([sys.executable, "-c", COPIES, str(tmp_path)], capture_output=True, text=True, timeout=60)
+    assert done.stdout.split() == ["fork", "spawn", "0", "unreadable", "2"], done.stderr
+
+
+COPIES = """
+import os, sys
+from deepspeech_training.importers.clip_jobs import ClipJob
+from deepspeech_training.importers.converting import Converters, _context
+
+class Crash(ClipJob):
+    def __reduce__(self):
+        return os._exit, (1,)
+
+folder = sys.argv[1]
+print(_context().get_start_method())
+with Converters(2) as converters:
+    print(_context().get_start_method())
+    jobs = [
+        ([kind(key, folder + "/a.wav", f"{folder}/{key}.out", folder, 16000, "wav")], None)
+        for key, kind in enumerate((ClipJob, Crash, ClipJob))
+    ]
+    for results in converters.convert_all(jobs):
+        print(*(result.code or result.key for result in results))
+assert "numpy" not in sys.modules
+"""
 
 
 def test_workers_give_what_one_process_gives(make_wav, tmp_path):
@@ -149,6 +185,6 @@ def test_workers_give_what_one_process_gives(make_wav, tmp_path):
     for number in range(40):
         path = make_wav(tmp_path / f"{number}.wav", 0.1 + number / 100)
         jobs.append(([ClipJob(number, path, str(tmp_path / f"{number}.out"), str(tmp_path), 16000, "wav")], None))
-    alone = [result for results in convert_all(jobs, 1) for result in results]
-    shared = [result for results in convert_all(jobs, 2) for result in results]
+    alone = convert_all(jobs, 1)
+    shared = convert_all(jobs, 2)
     assert shared == alone and [result.key for result in alone] == list(range(40))

@@ -1,5 +1,6 @@
 """Common Voice: every header that is known, the real delta release, archives, and a kill."""
 
+import json
 import os
 import random
 import re
@@ -80,6 +81,47 @@ def test_a_delta_release_without_sets_is_split_by_speaker(tmp_path, make_wav):
     assert sorted(map(len, speakers)) == [1, 1, 1] and len(set.union(*speakers)) == 3
 
 
+def test_a_corpus_that_moved_keeps_its_clips_and_another_one_replaces_them(tmp_path, make_wav, capsys):
+    folder = make_release(tmp_path / "cv" / "en", HEADERS["17 on"], make_wav)
+
+    def run(source) -> tuple[str, dict]:
+        assert main([str(source), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+        made = files(tmp_path / "out")
+        del made["report.json"], made["report.html"]  # they name the source
+        return capsys.readouterr().err, made
+
+    log, made = run(tmp_path / "cv")
+    assert "6 to convert, 0 done before" in log and len(list((tmp_path / "out" / "clips").iterdir())) == 6
+    log, made_again = run(folder)
+    assert "0 to convert, 6 done before" in log and made_again == made
+    log, made_again = run(folder.rename(tmp_path / "moved"))
+    assert "0 to convert, 6 done before" in log and made_again == made
+    other = tmp_path / "other" / "clips"
+    other.mkdir(parents=True)
+    os.rename(make_wav(tmp_path / "x.wav", 0.7), other / "a.mp3")
+    (other.parent / "validated.tsv").write_text("client_id\tpath\tsentence\nann\ta.mp3\thello\n")
+    assert "1 to convert" in run(other.parent)[0]
+    assert [path.name for path in (tmp_path / "out" / "clips").iterdir()] == ["a.wav"]
+
+
+def test_a_clip_of_another_length_is_made_again_when_the_corpus_moved(tmp_path, make_wav, capsys):
+    folder = make_release(tmp_path / "cv" / "en", HEADERS["17 on"], make_wav)
+    assert main([str(tmp_path / "cv"), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    os.rename(make_wav(tmp_path / "x.wav", 2.0), folder / "clips" / "clip_dev_0.mp3")
+    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert "1 to convert, 5 done before" in capsys.readouterr().err
+    assert read(tmp_path / "out" / "dev.csv")[0]["wav_filesize"] == "64044"
+
+
+def test_several_releases_or_no_folder_are_told_apart(tmp_path, make_wav, capsys):
+    for release in ("cv-1", "cv-2"):
+        make_release(tmp_path / "in" / release / "en", HEADERS["17 on"], make_wav, clips=False)
+    assert main([str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]) == 1
+    assert "several releases: cv-1/en, cv-2/en" in capsys.readouterr().err
+    assert main([str(tmp_path / "nothing"), "--output_dir", str(tmp_path / "out2")]) == 1
+    assert not (tmp_path / "out2").exists()
+
+
 @pytest.mark.parametrize("missing", ["path", "sentence"])
 def test_a_missing_column_is_named(missing, tmp_path, make_wav, capsys):
     header = HEADERS["17 on"].replace(f" {missing} ", " other ")
@@ -126,6 +168,18 @@ def test_the_real_release_adds_up(release, tmp_path, capsys):
     assert samples / 16000 / 3600 == pytest.approx(1.0236, abs=1e-3)
 
 
+def test_the_main_process_starts_without_numpy_and_http(tmp_path, make_wav):
+    folder = make_release(tmp_path / "en", HEADERS["17 on"], make_wav)
+    code = """
+import sys
+from deepspeech_training.importers.common_voice import main
+assert main(sys.argv[1:]) == 0
+print(sorted(set(sys.modules) & {"numpy", "soundfile", "soxr", "tqdm", "urllib.request", "http.client"}))
+"""
+    command = [sys.executable, "-c", code, str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "2"]
+    assert subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1] == "[]"
+
+
 def test_an_archive_gives_what_its_folder_gives(release, tmp_path):
     names = [line.split("\t")[1] for line in (release / "train.tsv").read_text("utf-8").splitlines()[1:]]
     folder = tmp_path / "cv-corpus-13.0-delta-2023-03-09" / "en"
@@ -156,6 +210,27 @@ def test_an_archive_gives_what_its_folder_gives(release, tmp_path):
     assert results[0] == results[1] == results[2]
     assert [row["reason_code"] for row in read(out[1] / "rejected.csv")] == ["missing_file"] * 2
     assert not (out[1] / ".import" / "spool").exists()
+
+
+def test_a_clip_that_is_shorter_than_clip_durations_says_is_refused(tmp_path, make_wav):
+    folder = make_release(tmp_path / "en", HEADERS["17 on"], make_wav)
+    lengths = [("clip_train_0.mp3", "9000"), ("clip_train_1.mp3", "500"), ("clip_dev_0.mp3", "?"), ("gone.mp3", "1")]
+    lines = ["clip\tduration[ms]", *map("\t".join, lengths)]
+    (folder / "clip_durations.tsv").write_text("\n".join(lines), encoding="utf-8")
+    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert [row["wav_filename"] for row in read(tmp_path / "out" / "train.csv")] == ["clips/clip_train_1.wav"]
+    (rejected, _) = read(tmp_path / "out" / "rejected.csv")  # of train and of validated
+    assert rejected["reason_code"] == "unreadable" and "the corpus promises 9.00 s" in rejected["reason"]
+
+
+@pytest.mark.slow
+def test_the_memory_does_not_grow_with_the_rows():
+    command = [sys.executable, str(ROOT / "benchmarks" / "format_corpus.py"), "memory", "--rows", "8000,40000"]
+    lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    few, many = map(json.loads, lines)
+    for run in ("first", "second"):
+        assert many[f"{run}_peak_mb"] < few[f"{run}_peak_mb"] + 8  # SQLite's cache and sorter, 4 MB each, fill once
+        assert many[f"{run}_worker_peak_mb"] < few[f"{run}_worker_peak_mb"] + 8
 
 
 @pytest.mark.slow

@@ -177,6 +177,13 @@ def test_an4_of_the_published_layout_with_sphere(test_data, tmp_path):
     assert [row["reason_code"] for row in read(tmp_path / "out" / "rejected.csv")] == ["missing_file", "bad_row"]
 
 
+def test_an4_without_headers_says_so(tmp_path, capsys):
+    write(tmp_path / "an4" / "etc" / "an4_train.transcription", "<s> YES </s> (an251-fash-b)\n")
+    write(tmp_path / "an4" / "wav" / "an251-fash-b.raw", "0" * 32000)
+    assert run("an4", tmp_path / "an4", out=tmp_path / "out") == 1
+    assert "row 1: raw samples without a header" in capsys.readouterr().err
+
+
 def test_the_real_part_of_an4(test_data, tmp_path):
     assert run("an4", test_data / "an4", out=tmp_path / "out") == 0
     assert len(kept(tmp_path / "out", *EVERYWHERE)) == 8

@@ -114,8 +114,9 @@ def test_a_fault_is_remembered_until_another_decoder_is_there(imported, tmp_path
     rows = [("bad.wav", "hello"), ("1.wav", "hello"), ("2.wav", "hello")]
     imported(rows)
     assert "0 to convert, 3 done before" in imported(rows)[2]
-    monkeypatch.setattr("deepspeech_training.importers.corpus.decoder", lambda: "a newer one")
+    monkeypatch.setattr("deepspeech_training.importers.clips.decoder", lambda: "a newer one")
     assert "1 to convert, 2 done before" in imported(rows)[2]
+    assert "0 to convert, 3 done before" in imported(rows)[2]
 
 
 def test_another_format_replaces_the_clips(imported):
@@ -124,6 +125,17 @@ def test_another_format_replaces_the_clips(imported):
     out, _, _ = imported(rows, audio_format="flac", sample_rate=8000)
     assert sorted(path.name for path in (out / "clips").iterdir()) == ["0.flac", "1.flac", "2.flac", "3.flac"]
     assert read(out / "train.csv")[0]["wav_filename"].endswith(".flac")
+
+
+def test_sets_that_are_there_stay_and_one_that_lacks_is_some_of_the_train_speakers(imported):
+    rows = [(f"{n}.wav", "hello", "train" if n < 20 else "dev", f"s{n // 2}") for n in range(24)]
+    out, report, log = imported(rows)
+    assert report["split"]["kind"] == "official" and "has no test: some speakers of its train are taken" in log
+    clips = {part: {row["wav_filename"] for row in read(out / f"{part}.csv")} for part in ("train", "dev", "test")}
+    assert clips["dev"] == {f"clips/{n}.wav" for n in range(20, 24)}
+    assert len(clips["test"]) == 2 and len(clips["train"]) == 18 and report["split"]["shared_speakers"] == 0
+    out, report, _ = imported(rows, test_share=0)
+    assert [report["sets"][f"{part}.csv"]["clips"] for part in ("train", "dev", "test")] == [20, 4, 0]
 
 
 @pytest.mark.parametrize("seed", range(6))

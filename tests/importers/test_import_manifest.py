@@ -44,6 +44,19 @@ def test_a_nemo_manifest_with_parts_of_recordings(clips, tmp_path):
     assert (tmp_path / "out" / "clips" / "audio" / "a-00000250-00000500.wav").stat().st_size == 44 + 2 * 4000
 
 
+def test_a_table_may_be_named_as_a_path(clips, tmp_path, monkeypatch):
+    (clips / "lists").mkdir()
+    (clips / "lists" / "all.tsv").write_text("path\ttext\n../audio/a.wav\tone\n")
+    (clips / "all.tsv").write_text("path\ttext\naudio/a.wav\tone\naudio/b.wav\ttwo\n")
+    monkeypatch.chdir(tmp_path)
+    assert run(tmp_path, str(clips / "all.tsv")) == 0 and len(kept(tmp_path)) == 2
+    assert run(tmp_path, "corpus/all.tsv") == 0 and len(kept(tmp_path)) == 2
+    assert run(tmp_path, "corpus/lists/all.tsv") == 0 and len(kept(tmp_path)) == 1
+    (clips / "lists" / "all.tsv").write_text("path\ttext\n../../audio/a.wav\tone\n")
+    assert run(tmp_path, "lists/all.tsv") == 1
+    assert run(tmp_path, "/etc/passwd") == 1
+
+
 def test_a_csv_with_a_column_for_the_set_and_quotes(clips, tmp_path):
     (clips / "all.csv").write_text(
         "path,split,speaker,text\n"

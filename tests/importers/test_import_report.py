@@ -6,6 +6,8 @@ import re
 import pytest
 from test_import_corpus import imported, read  # noqa: F401  (a fixture)
 
+from deepspeech_training.importers import report as importer_report
+from deepspeech_training.importers.ledger import Ledger
 from deepspeech_training.importers.report_page import page
 
 HOSTILE = "<script>alert(1)</script>\"'&"
@@ -77,3 +79,20 @@ def test_a_corpus_without_speakers_or_faults_has_a_page_too(imported):  # noqa: 
     text = (out / "report.html").read_text(encoding="utf-8")
     Page(text)
     assert "names no speakers" in text and "every row of the corpus is in a CSV" in text
+
+
+@pytest.mark.parametrize(
+    ("most", "names"), [(3, ["all.csv", "a/b/1.txt", "a/c/2.txt"]), (2, ["all.csv", "a/*"]), (1, ["*"])]
+)
+def test_a_corpus_of_very_many_files_is_counted_by_folder(most, names, tmp_path, monkeypatch):
+    monkeypatch.setattr(importer_report, "MOST_SOURCES", most)
+    with Ledger(tmp_path / "ledger.sqlite") as ledger:
+        sources = ("all.csv", "a/b/1.txt", "a/c/2.txt")
+        codes = ("", "", "missing_file")
+        ledger.replace_rows(
+            (source, 1, "", None, "", "", "", "", code, "", "") for source, code in zip(sources, codes, strict=True)
+        )
+        counts = importer_report._sources(ledger)
+    assert list(counts) == names
+    assert sum(count["rows"] for count in counts.values()) == 3
+    assert sum(count["kept"] + sum(count["rejected"].values()) for count in counts.values()) == 3

@@ -67,8 +67,8 @@ def test_a_tar_gives_its_texts_and_recordings_and_refuses_the_rest(tmp_path, ope
     assert list(source.glob("**/*")) == ["en/clips/1.mp3", "en/t.tsv"]
     assert [line for _, line in read_lines(source, "en/t.tsv")] == ["a\tb"]
     assert ledger.one("SELECT count(*) FROM entry WHERE fault != ''") == 5
-    ledger.clip_id("en/clips/1.mp3", WHOLE, WHOLE, "1", None)
-    ledger.clip_id("en/link", WHOLE, WHOLE, "link", None)
+    ledger.clip_id("en/clips/1.mp3", WHOLE, WHOLE, "1")
+    ledger.clip_id("en/link", WHOLE, WHOLE, "link")
     ledger.db.execute("UPDATE clip SET needed = 1")
     (recording,) = source.recordings(ledger)
     assert recording.name == "en/clips/1.mp3" and recording.path.read_bytes() == b"one"
