@@ -8,13 +8,15 @@
 
 "digits" and "commands" are the folders fsdd and commands of the test data ($DEEPSPEECH_TEST_DATA, else ../shared/data
 beside the project), with the flags that DeepSpeech 0.9.3 was run with, or with --recipe those of bin/run-digits.sh and
-bin/run-commands.sh; "smoke" is bin/run-ldc93s1.sh. Flags after -- are added. The figures are of the dev set and the
-best checkpoint (--best_by); the seconds are those of the clock, and of the processor divided by the number of cores.
+bin/run-commands.sh, which decode with a scorer of the training transcripts: the greedy WER is told too; "smoke" is
+bin/run-ldc93s1.sh. Flags after -- are added. The figures are of the dev set and the best checkpoint (--best_by); the
+seconds are those of the clock, and of the processor divided by the number of cores.
 """
 
 import argparse
 import json
 import os
+import re
 import resource
 import statistics
 import subprocess
@@ -50,7 +52,7 @@ def command(what: str, seed: int, folder: Path, extra: list[str], *, recipe: boo
         files += ["--alphabet_config_path", f"{corpus}/alphabet.txt"]
     program = [sys.executable, str(ROOT / "DeepSpeech.py"), *FLAGS]
     if recipe:
-        program = [str(ROOT / f"bin/run-{what}.sh"), "--report_count", "0", "--beam_width", "0"]
+        program = [str(ROOT / f"bin/run-{what}.sh"), "--report_count", "0"]
     return [*program, *files, *checkpoints, *output, *extra]
 
 
@@ -83,13 +85,15 @@ def main() -> int:
             clips = json.loads((folder / "test.json").read_text())
         wer = sum(c["word_distance"] for c in clips) / sum(c["word_length"] for c in clips)
         cer = sum(c["char_distance"] for c in clips) / sum(c["char_length"] for c in clips)
-        found.append((wer, cer, seconds, processor))
+        greedy = re.search(r"^Greedy, without beam and scorer - WER: ([0-9.]+)", run.stdout, re.MULTILINE)
+        greedy = float(greedy[1]) if greedy else wer
+        found.append((wer, cer, greedy, seconds, processor))
         print(
-            f"seed {seed}  WER {wer:.3f}  CER {cer:.3f}  {seconds:.0f} s, processor {processor:.0f} s  "
-            f"exit {run.returncode}",
+            f"seed {seed}  WER {wer:.3f}  CER {cer:.3f}  greedy WER {greedy:.3f}  {seconds:.0f} s, "
+            f"processor {processor:.0f} s  exit {run.returncode}",
             flush=True,
         )
-    for name, values in zip(("WER", "CER", "s", "processor s"), zip(*found, strict=True), strict=True):
+    for name, values in zip(("WER", "CER", "greedy WER", "s", "processor s"), zip(*found, strict=True), strict=True):
         print(f"{name}: {min(values):.3f} to {max(values):.3f}, mean {statistics.mean(values):.3f}")
     return 0
 

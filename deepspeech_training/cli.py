@@ -82,7 +82,7 @@ QUIET_FLAGS = {
     "summary_dir", "feature_cache", "feature_cache_gb", "cache_for_epochs",
     "mode", "device", "min_gpu_memory", "voice_mode", "check_voice_data",
     "text_data", "show_resources", "log_steps", "output_dir",
-    "scorer", "scorer_path", "beam_width", "lm_alpha", "lm_beta", "cutoff_prob", "cutoff_top_n",
+    "scorer", "scorer_path", "train_scorer", "beam_width", "lm_alpha", "lm_beta", "cutoff_prob", "cutoff_top_n",
     "limit_test", "reverse_test", "test_batch_size", "log_placement", "skip_batch_test", "ephemeral",
     "drop_source_layers", "reuse_characters",
     *(entry.name for group in (ExportFlags, CardFlags) for entry in fields(group)),
@@ -159,6 +159,7 @@ class Session:
         self._kinds, self._kind_reason = kinds_of_data(parsed.config)
         self._trains = "voice" in self._kinds and parsed.config.training.epochs > 0
         self._export_only = export_only
+        self._scorer_path = parsed.config.decoder.scorer_file  # "" for none; --train_scorer makes one
         self._notices = parsed.notices
 
     def run(self) -> None:
@@ -263,6 +264,10 @@ class Session:
             tests = bool(data.test_files) and not self._export_only
         self._scorer = self._read_scorer(alphabet)
         checked = self._check(alphabet, alphabet_name, features, save_folder.folder if self._trains else None)
+        if config.decoder.train_scorer:
+            folder = save_folder.folder if self._trains else load_folder.folder
+            self._scorer_path = str(self._train_scorer(alphabet, checked, folder))
+            self._scorer = self._read_scorer(alphabet)
         sets = [set_summary(kind, s, features.sample_rate) for kind, s in checked.all_sets()]
         self._events.emit("data", sets=sets)
         augmenter, cache = self._augmenter(features), self._cache(features)
@@ -340,6 +345,32 @@ class Session:
             build_scorer(argv, self._console)
         self._events.emit("exported", path=str(package), checkpoint="")
         self._console.info(f"The scorer is {package}")
+
+    def _train_scorer(self, alphabet: Alphabet | ByteAlphabet, checked: CheckedData, folder: Path) -> Path:
+        """Make the scorer of --train_scorer, or find the one that the training made; -> its path."""
+        from deepspeech_training.scorer.build import build_scorer
+
+        package = folder / "train.scorer"
+        if not self._trains:
+            if not package.is_file():
+                raise UserError(
+                    f"{package}: --train_scorer: there is no such file\n"
+                    "It is made when --train_files are given; else name a scorer with --scorer."
+                )
+            return package
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory() as scratch:
+            text = Path(scratch) / "transcripts of --train_files"
+            transcripts = [s.transcript for found in checked.sets["train"] for s in found.samples]
+            text.write_text("".join(f"{transcript}\n" for transcript in transcripts), encoding="utf-8")
+            argv = ["--package", str(package), "--input_txt", str(text), "--keep_case", "--discount_fallback"]
+            if isinstance(alphabet, ByteAlphabet):
+                argv += ["--bytes_output_mode"]
+            else:
+                (Path(scratch) / "alphabet.txt").write_text(alphabet.to_text(), encoding="utf-8")
+                argv += ["--alphabet", str(Path(scratch) / "alphabet.txt")]
+            build_scorer(argv, self._console)
+        return package
 
     def _take_voice_folder(self, alphabet: Alphabet, folder: Path) -> None:
         """--voice_data_dir: find or make its CSVs, and train on them."""
@@ -537,10 +568,9 @@ class Session:
         return path if self._config.decoder.bytes_output_mode else f"--alphabet_config_path {path}"
 
     def _read_scorer(self, alphabet: Alphabet | ByteAlphabet) -> Scorer | None:
-        path = self._config.decoder.scorer_file
-        if not path:
+        if not self._scorer_path:
             return None
-        scorer = Scorer.read(path)
+        scorer = Scorer.read(self._scorer_path)
         scorer.check_labels(_labels_of(alphabet))
         return scorer
 
@@ -942,9 +972,7 @@ class Session:
                 f"--export_dir needs the package {error.name}, which is not installed: pip install ai-edge-litert"
             ) from error
         config = self._config
-        self._export_folder = ExportFolder(
-            config.export, config.card, self._console, scorer_path=config.decoder.scorer_file
-        )
+        self._export_folder = ExportFolder(config.export, config.card, self._console)
         self._export_folder.check()
 
     def _write_export(
@@ -962,6 +990,7 @@ class Session:
         written = self._export_folder.write(
             TrainedModel(str(checkpoint.path), weights, alphabet, features, network),
             limit_fairly(samples, MAX_CLIPS_TO_COMPARE, self._config.training.random_seed),
+            scorer_path=self._scorer_path,
         )  # fmt: skip
         self._events.emit("exported", path=str(written), checkpoint=str(checkpoint.path))
 

@@ -583,6 +583,11 @@ class DecoderFlags:
         is_file=True,
     )
     scorer_path: str = flag("", "the same as --scorer", is_file=True)
+    train_scorer: bool = flag(
+        False,
+        "make a scorer of the transcripts of --train_files and use it as --scorer: for commands and other closed sets "
+        "of words; it is train.scorer beside the checkpoints",
+    )
     beam_width: int = flag(
         1024,
         "hypotheses that the decoder keeps after each frame, in tests and one-shot inference; validation is greedy",
@@ -1114,6 +1119,10 @@ def _check_together(config: Config) -> None:
         raise FlagError(
             f"--scorer {decoder.scorer} and --scorer_path {decoder.scorer_path} are two names of one flag: give one"
         )
+    if decoder.train_scorer and decoder.scorer_file:
+        raise FlagError(f"--scorer {decoder.scorer_file} and --train_scorer: leave one out (--notrain_scorer)")
+    if decoder.train_scorer and not decoder.beam_width:
+        raise FlagError("--beam_width 0 decodes greedily, which has no use for --train_scorer: leave one of them out")
     if decoder.bytes_output_mode and decoder.alphabet_config_path:
         raise FlagError(
             f"--alphabet_config_path {decoder.alphabet_config_path}: --bytes_output_mode has no alphabet; leave one out"
@@ -1188,7 +1197,9 @@ def _notices_on(config: Config) -> list[str]:
     if config.export.export_zip and not config.export.export_dir:
         notices.append("--export_zip has no effect without --export_dir")
     for name, unasked in DEEPSPEECH_WEIGHTS.items():
-        if getattr(config.decoder, name) not in (None, unasked) and not config.decoder.scorer_file:
+        if getattr(config.decoder, name) not in (None, unasked) and not (
+            config.decoder.scorer_file or config.decoder.train_scorer
+        ):
             notices.append(f"--{name} has no effect without --scorer")
     if config.batches.batch_seconds and config.batches.train_batch_size != 1:
         notices.append("--train_batch_size has no effect beside --batch_seconds, which sizes the training batches")

@@ -10,6 +10,7 @@ import soundfile
 from engine.processes import run, write_csv
 
 from deepspeech_training.config import DEEPSPEECH_WEIGHTS
+from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.inference import Model
 from deepspeech_training.scorer.package import set_alpha_beta
 from deepspeech_training.synthetic_speech import synthesize
@@ -60,6 +61,33 @@ def test_deepspeechs_default_weights_count_instead_of_the_scorers_when_they_are_
     assert run(*call, *defaults).out.strip() == SENTENCE
     result = run(*call)
     assert result.code == 0 and result.out.strip() != SENTENCE
+
+
+def test_a_scorer_of_the_training_transcripts(tmp_path):
+    write_csv(tmp_path / "train.csv", [("a.wav", 0, "red"), ("a.wav", 0, "Blue green"), ("a.wav", 0, "red")])
+    soundfile.write(tmp_path / "a.wav", synthesize("red and green"), 16000)
+    (tmp_path / "alphabet.txt").write_text("".join(f"{c}\n" for c in "Bdegnrlu "), encoding="utf-8")
+    own = ("--alphabet_config_path", tmp_path / "alphabet.txt", "--n_hidden", 8)
+    tested = ("--checkpoint_dir", tmp_path / "run", "--test_files", tmp_path / "train.csv", "--train_scorer",
+              "--beam_width", 8)  # fmt: skip
+    result = run(
+        *own, *tested, "--train_files", tmp_path / "train.csv", "--epochs", 1, "--export_dir", tmp_path / "export",
+        "--export_zip",
+    )  # fmt: skip
+    assert result.code == 0, result.err
+    assert "Without the scorer, at the same beam width" in result.out
+    scorer = Scorer.read(tmp_path / "run" / "train.scorer")
+    assert all(word in scorer.language_model for word in ("red", "Blue", "green"))
+    assert "yellow" not in scorer.language_model and "blue" not in scorer.language_model
+    with zipfile.ZipFile(tmp_path / "export.zip") as archive:
+        assert archive.read("train.scorer") == (tmp_path / "run" / "train.scorer").read_bytes()
+    again = run(*tested)  # without --train_files it is the one that is there
+    assert again.code == 0 and again.out == result.out
+    (tmp_path / "run" / "train.scorer").unlink()
+    absent = run(*tested)
+    assert absent.code == 1 and "train.scorer" in absent.err and "Traceback" not in absent.err
+    resumed = run("--flagfile", tmp_path / "run" / "flags.txt", "--epochs", 2, "--remove_export")
+    assert resumed.code == 0, resumed.err
 
 
 def test_a_word_that_the_scorer_does_not_know_is_named(learned, tmp_path):

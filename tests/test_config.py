@@ -73,6 +73,7 @@ COQUI_ONLY_DEFAULTS = {
 }  # fmt: skip
 OURS = {
     "feature_cache_gb": 50.0,
+    "train_scorer": False,
     "on_bad_row": "fail", "best_by": "cer", "shuffle": True, "batch_seconds": 0.0, "max_grad_norm": 0.0,
     "logical_cpus": 1, "ephemeral": False,
     "lr_schedule": "constant", "warmup_epochs": 0.0, "weight_decay": 0.0, "ema": 0.0, "normalise_features": False,
@@ -737,3 +738,10 @@ def test_a_warm_up_that_is_longer_than_the_run_is_told():
     assert parse_flags([*words, "--epochs", "4"]).notices == ()
     (notice,) = parse_flags([*words, "--epochs", "3"]).notices
     assert notice.startswith("--warmup_epochs 4 is more than --epochs 3")
+
+
+@pytest.mark.parametrize("other", [("--scorer", "a.scorer"), ("--beam_width", "0")])
+def test_a_scorer_of_the_training_transcripts_is_the_only_one_and_needs_a_beam(tmp_path, other):
+    (tmp_path / "a.scorer").touch()
+    words = [str(tmp_path / word) if word == "a.scorer" else word for word in other]
+    assert "--train_scorer" in error_of("--train_scorer", *words)

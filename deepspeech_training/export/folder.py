@@ -55,12 +55,11 @@ class TrainedModel:
 class ExportFolder:
     """The folder that `--export_dir` names."""
 
-    def __init__(self, export: ExportFlags, card: CardFlags, console: Console, *, scorer_path: str = ""):
+    def __init__(self, export: ExportFlags, card: CardFlags, console: Console):
         self._export, self._card, self._console = export, card, console
         self._folder = Path(os.path.abspath(export.export_dir))
         self._model_file = f"{export.export_file_name}.tflite"
         self._card_file = f"{card.export_author_id}_{card.export_model_name}_{card.export_model_version}.md"
-        self._scorer_path = scorer_path
         self._zip = self._folder.with_name(f"{self._folder.name}.zip")
 
     def check(self) -> None:
@@ -98,12 +97,13 @@ class ExportFolder:
                 "Name another folder, or replace what is there: --remove_export."
             )
 
-    def write(self, model: TrainedModel, samples: Sequence[Sample]) -> Path:
+    def write(self, model: TrainedModel, samples: Sequence[Sample], *, scorer_path: str = "") -> Path:
         """Export a model, compare it with its checkpoint, and put it in its place.
 
         Args:
             model: the checkpoint.
             samples: of test sets, to compare on; without any the clip of the package is taken.
+            scorer_path: of what `--export_zip` packs too.
         Returns:
             The path of the .tflite.
         Raises:
@@ -140,17 +140,17 @@ class ExportFolder:
         }
         self._publish(contents)
         if export.export_zip:
-            self._pack(contents)
+            self._pack(contents, scorer_path)
             self._console.info(f"Packed as {self._zip}")
         path = self._folder / self._model_file
         self._console.info(f"Exported {path} ({len(files[exported]) / 1e6:.2f} MB, {exported})")
         return path
 
-    def _pack(self, contents: Mapping[str, bytes]) -> None:
+    def _pack(self, contents: Mapping[str, bytes], scorer_path: str) -> None:
         """Write the zip: the files of the folder, and the scorer under its own name."""
-        scorer = [Path(self._scorer_path)] if self._scorer_path else []
+        scorer = [Path(scorer_path)] if scorer_path else []
         if scorer and scorer[0].name in contents:
-            raise UserError(f"--scorer {self._scorer_path}: the export has a file of that name; rename the scorer")
+            raise UserError(f"--scorer {scorer_path}: the export has a file of that name; rename the scorer")
         with tempfile.TemporaryFile(dir=self._zip.parent) as file:  # a scorer may be larger than memory
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
                 for name, content in contents.items():
