@@ -152,7 +152,7 @@ def format_corpus(corpus: Corpus, source_paths: Sequence[str | Path], options: O
                 source_paths, work_dir=work_dir, ledger=ledger, is_text=corpus.is_text, console=console
             )
             _read_rows(corpus, source, ledger, options, console)
-            _convert(source, ledger, converters, options, console)
+            _convert(corpus, source, ledger, converters, options, console)
             converters.close()
             _judge_clips(ledger, options)
             split = splits.assign(ledger, options, console)
@@ -243,7 +243,6 @@ def _read_rows(corpus: Corpus, source, ledger: Ledger, options: Options, console
         "UPDATE row SET code = 'duplicate', reason = 'the same clip is in this set already'"
         " WHERE code = '' AND id NOT IN (SELECT min(id) FROM row WHERE code = '' GROUP BY set_name, clip)"
     )
-    ledger.expect_lengths(corpus.lengths(source))
     for stem in ledger.forget_given_up():
         (options.output_dir / _clip_path(options, stem)).unlink(missing_ok=True)
     ledger.remember("source", source.label)
@@ -277,7 +276,7 @@ def _ledger_row(row: CorpusRow, ledger: Ledger, options: Options) -> tuple:
     transcript = "" if fault[0] else result
     return (
         printable(row.source), row.number, set_name, clip, audio[:TEXT_KEPT], printable(row.transcript[:TEXT_KEPT]),
-        transcript, printable(row.speaker), *map(printable, fault),
+        transcript, printable(row.speaker), *(map(printable, fault) if fault[0] else fault),
     )  # fmt: skip
 
 
@@ -293,12 +292,15 @@ def _stem(row: CorpusRow, name: str) -> str:
     return stem
 
 
-def _convert(source, ledger: Ledger, converters: Converters, options: Options, console: Console) -> None:
+def _convert(
+    corpus: Corpus, source, ledger: Ledger, converters: Converters, options: Options, console: Console
+) -> None:
     """Make every clip that a row needs and that is not there as it should be."""
     total, done = _mark_needed(source, ledger, options)
     console.info(f"Clips       {total:,} to convert, {done:,} done before")
     ledger.commit()
     if total:
+        ledger.expect_lengths(corpus.lengths(source))
         with console.progress("converting", total=total + done, start=done, unit="clips") as progress:
             for results in converters.convert_all(_jobs(source, ledger, options)):
                 ledger.db.executemany(

@@ -86,12 +86,10 @@ def _total(ledger) -> dict:
 def _lengths(ledger) -> dict:
     """Quantiles in seconds, and a histogram: clips by bin, the last one open."""
     count = ledger.one("SELECT count(*) FROM kept")
-
-    def quantile(share: float) -> float:
-        place = min(count - 1, int(share * count))
-        return round(ledger.one("SELECT seconds FROM kept ORDER BY seconds LIMIT 1 OFFSET ?", place), 2)
-
-    quantiles = {name: quantile(share) for name, share in QUANTILES.items()}
+    places = {name: min(count - 1, int(share * count)) for name, share in QUANTILES.items()}
+    in_order = ledger.db.execute("SELECT seconds FROM kept ORDER BY seconds")
+    found = {place: seconds for place, (seconds,) in enumerate(in_order) if place in places.values()}
+    quantiles = {name: round(found[place], 2) for name, place in places.items()}
     width = _nice(max(quantiles["99 %"] / 30, MIN_BIN_S))
     bins = math.ceil(quantiles["99 %"] / width) + 1
     counts = dict(

@@ -4,9 +4,13 @@ Of an archive only the texts are kept (in the working folder); the recordings go
 are not trusted: absolute ones, ones with "..", links, devices, sparse files and absurd sizes are refused.
 """
 
+import bz2
 import fnmatch
+import gzip
 import hashlib
+import io
 import itertools
+import lzma
 import os
 import re
 import shutil
@@ -30,6 +34,7 @@ MAX_NAME_BYTES = 4096
 MAX_RATIO = 2000  # zip: more than deflate can reach on anything but a bomb (its limit is 1032)
 MAX_LINE_CHARACTERS = 1 << 20
 _CHUNK = 1 << 20
+_TAR_BUFFER = 1 << 16  # tarfile moves the rest of it for every header
 _PLAIN_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII)
 
 
@@ -249,7 +254,7 @@ class ArchiveSource:
         with self._console.progress(what, total=self._bytes >> 20, unit="MB") as progress:
             try:
                 yield from self._zip_entries(progress) if self._is_zip else self._tar_entries(progress)
-            except (tarfile.TarError, zipfile.BadZipFile, zlib.error, EOFError, OSError, NotImplementedError) as error:
+            except _DAMAGE as error:
                 if isinstance(error, OSError) and error.errno is not None:
                     raise
                 raise UserError(
@@ -262,7 +267,8 @@ class ArchiveSource:
     def _tar_entries(self, progress):
         with (
             open(self.path, "rb") as file,
-            tarfile.open(fileobj=_Counted(file, progress), mode="r|*", bufsize=_CHUNK, tarinfo=_SafeTarInfo) as tar,
+            _unpacked(file, progress) as unpacked,
+            tarfile.open(fileobj=unpacked, mode="r|", bufsize=_TAR_BUFFER, tarinfo=_SafeTarInfo) as tar,
         ):
             while (info := tar.next()) is not None:
                 tar.members = []  # or it keeps every header
@@ -337,13 +343,32 @@ class ArchiveSource:
                 return
 
 
-class _Counted:
+_DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
+
+
+def _unpacked(file: io.BufferedReader, progress) -> BinaryIO:
+    """The tar inside a .tar.gz, .tar.bz2 or .tar.xz, told by its first bytes, or the file itself.
+
+    Not through tarfile's own decompression: that unpacks as much as it reads at a time, be it a thousandfold, and moves
+    all of it for every header.
+    """
+    start, counted = file.peek(6), _Counted(file, progress)
+    if start.startswith(b"\x1f\x8b"):
+        return gzip.GzipFile(fileobj=counted, mode="rb")
+    if start.startswith(b"BZh"):
+        return bz2.BZ2File(counted)
+    if start.startswith(b"\xfd7zXZ\0"):
+        return lzma.LZMAFile(counted)
+    return counted
+
+
+class _Counted(io.RawIOBase):
     """A file whose progress is shown in MB."""
 
     def __init__(self, file: BinaryIO, progress):
         self._file, self._progress, self._rest = file, progress, 0
 
-    def read(self, size: int) -> bytes:
+    def read(self, size: int = -1) -> bytes:
         data = self._file.read(size)
         self._rest += len(data)
         if self._rest >= _CHUNK:

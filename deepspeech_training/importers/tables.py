@@ -29,7 +29,9 @@ def read_tsv(source, name: str, required: Sequence[str]) -> Iterator[Record]:
             if len(fields) != len(header):
                 yield number, None, f"it has {len(fields)} fields, and the header {len(header)}"
             else:
-                yield number, dict(zip(header, map(_unquoted, fields), strict=True)), ""
+                if '"' in line:
+                    fields = map(_unquoted, fields)
+                yield number, dict(zip(header, fields, strict=True)), ""
 
 
 def _unquoted(field: str) -> str:

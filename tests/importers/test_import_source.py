@@ -2,6 +2,7 @@
 
 import io
 import tarfile
+import tracemalloc
 import zipfile
 
 import pytest
@@ -101,6 +102,24 @@ def test_absurd_sizes_are_errors(tmp_path, opened, monkeypatch):
         tar.addfile(info, io.BytesIO(content))
     with pytest.raises(UserError, match="header of absurd size"):
         opened(tmp_path / "b.tar")
+
+
+@pytest.mark.parametrize("packing", ["", "gz", "bz2", "xz"])
+def test_a_tar_is_unpacked_a_little_at_a_time(tmp_path, opened, packing):
+    path = tmp_path / f"a.tar.{packing}".rstrip(".")
+    tar_with(path, entry("en/long.wav", bytes(64 << 20)), entry("en/a.tsv", b"path\n"), mode=f"w:{packing}")
+    tracemalloc.start()
+    source, ledger = opened(path)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 12 << 20  # bzip2's blocks and xz's dictionary are some MB
+    assert ledger.entry_size(str(path), "en/long.wav") == 64 << 20
+    with source.open("en/a.tsv") as file:
+        assert file.read() == b"path\n"
+    if packing:
+        path.write_bytes(path.read_bytes()[:-12])
+        with pytest.raises(UserError, match="damaged or cut short"):
+            opened(path)
 
 
 @pytest.mark.parametrize("end", [".tar.gz", ".zip", ".tar"])
