@@ -5,6 +5,9 @@
 #     --alphabet_config_path alphabet.txt \
 #     [any flags of DeepSpeech.py; yours come last and win, --augment is added to those below]
 #
+# It tests with a scorer of the words of train.csv, so that no other word can be written (--notrain_scorer for words
+# that are not in it).
+#
 # Environment:
 #   PYTHON   the interpreter; else .venv/bin/python of this project, else python3
 set -euo pipefail

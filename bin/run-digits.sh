@@ -4,6 +4,9 @@
 #   bin/run-digits.sh --train_files train.csv --dev_files dev.csv --test_files dev.csv --checkpoint_dir DIR \
 #     [any flags of DeepSpeech.py; yours come last and win, --augment is added to those below]
 #
+# It works at 8 kHz, as the recordings do (--audio_sample_rate 16000 for others), and tests with a scorer of the words
+# of train.csv, so that no other word can be written (--notrain_scorer for words that are not in it).
+#
 # Environment:
 #   PYTHON   the interpreter; else .venv/bin/python of this project, else python3
 set -euo pipefail
