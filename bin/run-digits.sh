@@ -24,10 +24,10 @@ exec "$python" "$root/DeepSpeech.py" \
   --epochs 60 --best_by wer \
   --learning_rate 0.002 --lr_schedule cosine --ema 0.99 --max_grad_norm 5 \
   --dropout_rate 0.2 \
-  --augment 'gain[db=-10~20]' \
+  --augment 'gain[db=-7.5~17.5]' \
   --augment 'noise[p=0.7,snr=30~20]' \
-  --augment 'vtlp[factor=1~0.18]' \
-  --augment 'pitch[p=0.7,pitch=1~0.2]' --augment 'tempo[p=0.7,factor=1~0.25]' \
+  --augment 'vtlp[factor=1~0.12]' \
+  --augment 'pitch[p=0.7,pitch=1~0.15]' --augment 'tempo[p=0.5,factor=1~0.15]' \
   --train_scorer \
   --automatic_mixed_precision \
   "$@"
