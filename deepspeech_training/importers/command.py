@@ -74,16 +74,24 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     clips.add_argument(
         "--split", choices=SPLITS, default="auto",
         help="official: the corpus's own sets; validated: its dev and test, and all else that is validated in train; "
-        "speakers: whole speakers by chance; auto: official where there are such sets",
+        "speakers: whole speakers by chance; auto: official where the corpus has a dev or a test",
     )  # fmt: skip
     clips.add_argument(
         "--unique_sentences", action="store_true", help="with --split validated: no sentence of dev and test in train"
     )
     clips.add_argument(
-        "--dev_share", type=float, default=0.1, metavar="X", help="of the audio, in --split speakers; else 0.1"
+        "--dev_share",
+        type=float,
+        default=0.1,
+        metavar="X",
+        help="of the audio, in --split speakers or where a corpus with a train has no dev; else 0.1",
     )
     clips.add_argument(
-        "--test_share", type=float, default=0.1, metavar="X", help="of the audio, in --split speakers; else 0.1"
+        "--test_share",
+        type=float,
+        default=0.1,
+        metavar="X",
+        help="of the audio, in --split speakers or where a corpus with a train has no test; else 0.1",
     )
     clips.add_argument("--random_seed", type=int, default=4568, metavar="N", help="of --split speakers; else 4568")
 
