@@ -1,12 +1,13 @@
-"""The command `lm_optimizer.py`: the alpha and beta of a scorer with which a model makes the fewest errors, and the
-beam width that is wide enough for them.
+"""The command `lm_optimizer.py`: the alpha and beta of a scorer, and if asked the beam width, with which a model makes
+the fewest errors.
 
 The network runs once: its probabilities of all clips are kept on the volume, and each trial only decodes. The trials
 are kept there too, so that a search that was interrupted, or is to have more trials, goes on.
 
-The beam width is no third number of the search for alpha and beta: a wider beam costs more and errs less, but for
-chance, so that a sampler would spend its time on the widest ones and end there. It is looked for afterwards instead,
-with the best alpha and beta, on a ladder of widths: the narrowest is taken that is as good as the best of them.
+Which alpha and beta are best depends on the beam width (docs/results.md has a model that makes a tenth more errors with
+the weights of another width), so several widths are searched together with them, and each has weights of its own. With
+those a wider beam is seldom worse, and always slower: of all trials that are as good as the best, one with the
+narrowest beam is taken.
 """
 
 import argparse
@@ -14,6 +15,7 @@ import hashlib
 import math
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -29,13 +31,12 @@ from deepspeech_training.metrics import Result, SetReport
 from deepspeech_training.resources import usable_cores
 from deepspeech_training.scorer.kenlm_trie import trie_size
 from deepspeech_training.scorer.optimize_clips import Clips, key_of, network_of_checkpoint, read_clips
-from deepspeech_training.scorer.optimize_plot import Rung, plot_html
+from deepspeech_training.scorer.optimize_plot import Trial, best_by_width, plot_html, table
 from deepspeech_training.scorer.package import TRAILER, set_alpha_beta
 
 DEFAULT_FOLDER = "persistent-data/lm_optimizer"
 DEFAULT_TRIALS = 200  # for two numbers; DeepSpeech's 2400 find nothing better
 DEFAULT_WIDTH = 100
-DEFAULT_LADDER = "25,50,100,200,500,1000"
 DEFAULT_TOLERANCE = 0.001
 SEED = 4
 
@@ -58,9 +59,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="lm_optimizer.py", allow_abbrev=False,
-        description="Find the best --lm_alpha and --lm_beta for a model and a scorer, and how wide a beam they need.",
+        description="Find the best --lm_alpha, --lm_beta and --beam_width for a model and a scorer.",
         epilog="Example: python bin/lm_optimizer.py --model model.tflite --scorer my.scorer --dev_files dev.csv "
-        "--beam_widths --write",
+        "--beam_width 50,100,200,500 --write",
     )  # fmt: skip
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", metavar="FILE", help="the exported model, a .tflite")
@@ -76,15 +77,19 @@ def parser() -> argparse.ArgumentParser:
         ("--n_trials", int, DEFAULT_TRIALS, "trials in all, those of an earlier start counted"),
         ("--lm_alpha_max", float, 5.0, "the largest alpha to try"),
         ("--lm_beta_max", float, 5.0, "the largest beta to try"),
-        ("--beam_width", int, DEFAULT_WIDTH, "prefixes that the decoder keeps while alpha and beta are searched"),
-        ("--beam_tolerance", float, DEFAULT_TOLERANCE, "how much worse than the best a beam width may be, to be taken"),
+        (
+            "--beam_tolerance",
+            float,
+            DEFAULT_TOLERANCE,
+            "how much higher than the lowest the error rate may be with a narrower beam, for that one to be taken",
+        ),
     )
     for name, kind, default, text in numbers:
         parser.add_argument(name, type=kind, default=default, metavar="N", help=f"{text} (default: {default})")
     parser.add_argument(
-        "--beam_widths", nargs="?", const=DEFAULT_LADDER, type=_widths, default=(), metavar="N,N,...",
-        help="decode with the best alpha and beta at these beam widths too, and name the narrowest one that is as good "
-        f"as the best of them (without a value: {DEFAULT_LADDER})",
+        "--beam_width", type=_widths, default=(DEFAULT_WIDTH,), metavar="N,N,...",
+        help="prefixes that the decoder keeps; several are searched together with alpha and beta, as in "
+        f"50,100,200,500 (default: {DEFAULT_WIDTH})",
     )  # fmt: skip
     parser.add_argument(
         "--metric", choices=("wer", "cer"), help="what to make small (default: wer, for scorers in bytes mode cer)"
@@ -109,9 +114,9 @@ def _widths(text: str) -> tuple[int, ...]:
     try:
         widths = tuple(sorted({int(word) for word in text.split(",")}))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is no list of whole numbers such as {DEFAULT_LADDER}") from None
+        raise argparse.ArgumentTypeError(f"{text!r}: it must be a whole number, or several with commas") from None
     if not 1 <= widths[0] <= widths[-1] <= LARGEST_BEAM:
-        raise argparse.ArgumentTypeError(f"{text}: they must be from 1 to {LARGEST_BEAM}")
+        raise argparse.ArgumentTypeError(f"{text}: it must be from 1 to {LARGEST_BEAM}")
     return widths
 
 
@@ -120,8 +125,6 @@ def _check(flags: argparse.Namespace, console: Console) -> None:
         raise FlagError("there is nothing to search on: name CSV files with --dev_files")
     if flags.n_trials < 1:
         raise FlagError(f"--n_trials {flags.n_trials}: it must be 1 or more")
-    if not 1 <= flags.beam_width <= LARGEST_BEAM:
-        raise FlagError(f"--beam_width {flags.beam_width}: it must be from 1 to {LARGEST_BEAM}")
     if not 0 <= flags.beam_tolerance < math.inf:
         raise FlagError(f"--beam_tolerance {flags.beam_tolerance}: it must be 0 or more")
     for name in ("lm_alpha_max", "lm_beta_max"):
@@ -149,7 +152,7 @@ class Decoding:
         geometry = network.file.geometry
         self._audio_min = clips.num_frames * geometry.step_samples / geometry.sample_rate / 60
 
-    def __call__(self, width: int, scorer: Scorer | None = None, alpha: float = 0, beta: float = 0) -> Rung:
+    def __call__(self, width: int, alpha: float = 0, beta: float = 0, *, scorer: Scorer | None = None) -> Trial:
         """Errors and cost at a beam width, without a scorer or with one and its weights."""
         weights = {"scorer": scorer, "alpha": alpha, "beta": beta} if scorer else {}
         decoder = BeamDecoder(self._labels, width=width, say=self._console.info, **weights)
@@ -159,7 +162,7 @@ class Decoding:
         texts = [self._file.text(best[0].labels) for best in found]
         results = zip(self._clips.names, self._clips.transcripts, texts, strict=True)
         report = SetReport("", tuple(Result(*fields, 0.0) for fields in results))
-        return Rung(width, report.wer, report.cer, cost)
+        return Trial(width, alpha, beta, report.wer, report.cer, cost)
 
 
 def search(flags: argparse.Namespace, console: Console) -> list[str]:
@@ -178,34 +181,30 @@ def search(flags: argparse.Namespace, console: Console) -> list[str]:
     scorer.check_labels(None if network.file.bytes_mode else network.file.labels)
     clips_key, clips = read_clips(network, paths, folder, console)
     decoding = Decoding(network, clips, console)
-    without = getattr(decoding(flags.beam_width), metric)
-    console.info(f"without a scorer: {metric.upper()} {without:.6f}")
+    widest = flags.beam_width[-1]
+    without = getattr(decoding(widest), metric)
+    console.info(f"without a scorer, beam width {widest}: {metric.upper()} {without:.6f}")
     settings = [clips_key, _content_key(flags.scorer), metric, flags.beam_width, flags.lm_alpha_max, flags.lm_beta_max]
     study = _study(optuna, folder, key_of(*settings))
-    _search_weights(optuna, study, decoding, scorer, flags, metric, console)
-    best = study.best_params
-    ladder = _climb(study, decoding, scorer, flags.beam_widths, console)
-    chosen = narrowest(ladder, metric, flags.beam_tolerance) if ladder else None
-    trials = study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,))
+    trials = _search(optuna, study, decoding, scorer, flags, metric, console)
+    chosen = narrowest(trials, metric, flags.beam_tolerance)
     plot = Path(flags.plot) if flags.plot else folder / f"{Path(flags.scorer).stem}.html"
-    title = f"{flags.scorer} with {flags.model or flags.checkpoint_dir}"
-    page = plot_html(trials, metric, title, ladder=ladder, chosen=chosen.width if chosen else None)
+    page = plot_html(trials, chosen, metric, f"{flags.scorer} with {flags.model or flags.checkpoint_dir}")
     write_atomically(plot, [page.encode()])
     console.info(f"plot of the search: {plot}")
     if flags.write:
-        set_alpha_beta(Path(flags.scorer), alpha=best["lm_alpha"], beta=best["lm_beta"])
-        console.info(f"{flags.scorer}: these weights are its defaults now")
+        set_alpha_beta(Path(flags.scorer), alpha=chosen.alpha, beta=chosen.beta)
+        console.info(f"{flags.scorer}: these weights are its defaults now; a scorer has no place for the beam width")
+    first, best = trials[0], min(getattr(trial, metric) for trial in trials)
     lines = [
-        f"{metric.upper()} on {len(clips.probs):,} clips: {without:.6f} without the scorer, {trials[0].value:.6f} with "
-        f"alpha {trials[0].params['lm_alpha']:.4g} and beta {trials[0].params['lm_beta']:.4g}, "
-        f"{study.best_value:.6f} with the best of {len(trials):,} trials (beam width {flags.beam_width})",
+        f"{metric.upper()} on {len(clips.probs):,} clips at beam width {widest}: {without:.6f} without the scorer, "
+        f"{getattr(first, metric):.6f} with alpha {first.alpha:.4g} and beta {first.beta:.4g}; {best:.6f} with the "
+        f"best of {len(trials):,} trials",
     ]
-    if chosen:
-        lines += [Rung.header(), *(rung.line() for rung in ladder)]
-        lines.append(f"beam width {chosen.width} is the narrowest within {flags.beam_tolerance:g} of the best "
-                     f"{metric.upper()}")  # fmt: skip
-    lines.append(f"--lm_alpha {best['lm_alpha']:.6g} --lm_beta {best['lm_beta']:.6g}")
-    lines[-1] += f" --beam_width {chosen.width}" if chosen else ""
+    if len(flags.beam_width) > 1:
+        lines += table(best_by_width(trials, metric))
+        lines.append(f"beam width {chosen.width} is the narrowest within {flags.beam_tolerance:g} of the best")
+    lines.append(f"--lm_alpha {chosen.alpha:.6g} --lm_beta {chosen.beta:.6g} --beam_width {chosen.width}")
     return lines
 
 
@@ -226,16 +225,21 @@ def _study(optuna: Any, folder: Path, key: str) -> Any:
     names = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
     study = optuna.create_study(storage=storage, study_name=key, load_if_exists=key in names)
     # With the same seed the sampler would repeat itself after each start.
-    study.sampler = optuna.samplers.TPESampler(seed=SEED + len(study.get_trials(deepcopy=False)))
+    seed = SEED + len(study.get_trials(deepcopy=False))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # optuna 4 calls `multivariate` that
+        study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
     return study
 
 
-def _search_weights(
+def _search(
     optuna: Any, study: Any, decoding: Decoding, scorer: Scorer, flags: argparse.Namespace, metric: str,
     console: Console,
-) -> None:  # fmt: skip
-    """Do the trials that are left; the first has the scorer's own weights."""
-    done = len(study.get_trials(deepcopy=False, states=(optuna.trial.TrialState.COMPLETE,)))
+) -> list[Trial]:  # fmt: skip
+    """Do the trials that are left, and return all; the first has the scorer's own weights and the widest beam."""
+    complete = (optuna.trial.TrialState.COMPLETE,)
+    done = len(study.get_trials(deepcopy=False, states=complete))
+    widths = flags.beam_width
     if done:
         console.info(f"{done:,} trials are there from an earlier start")
     else:
@@ -243,46 +247,37 @@ def _search_weights(
             min(max(value, 0), most)
             for value, most in ((scorer.alpha, flags.lm_alpha_max), (scorer.beta, flags.lm_beta_max))
         )
-        study.enqueue_trial({"lm_alpha": alpha, "lm_beta": beta})
+        widest = {"beam_width_number": len(widths) - 1} if len(widths) > 1 else {}
+        study.enqueue_trial({"lm_alpha": alpha, "lm_beta": beta, **widest})
 
     def objective(trial: Any) -> float:
+        # The place in the list, not the width: so the sampler knows which widths are neighbours.
+        width = widths[trial.suggest_int("beam_width_number", 0, len(widths) - 1) if len(widths) > 1 else 0]
         alpha = trial.suggest_float("lm_alpha", 0, flags.lm_alpha_max)
         beta = trial.suggest_float("lm_beta", 0, flags.lm_beta_max)
-        return getattr(decoding(flags.beam_width, scorer, alpha, beta), metric)
+        found = decoding(width, alpha, beta, scorer=scorer)
+        trial.set_user_attr("found", list(found))
+        return getattr(found, metric)
 
-    with console.progress("searching alpha and beta", total=flags.n_trials, unit="trials", start=done) as progress:
+    what = "alpha and beta" if len(widths) == 1 else "alpha, beta and beam width"
+    with console.progress(f"searching {what}", total=flags.n_trials, unit="trials", start=done) as progress:
         study.optimize(
             objective, n_trials=max(0, flags.n_trials - done),
             callbacks=[lambda study, _: progress.update(note=f"best {metric.upper()} {study.best_value:.4f}")],
         )  # fmt: skip
+    return [Trial(*trial.user_attrs["found"]) for trial in study.get_trials(deepcopy=False, states=complete)]
 
 
-def _climb(study: Any, decoding: Decoding, scorer: Scorer, widths: Sequence[int], console: Console) -> list[Rung]:
-    """Decode with the best weights at each of these beam widths; what was measured before is kept with the trials."""
-    if not widths:
-        return []
-    alpha, beta = study.best_params["lm_alpha"], study.best_params["lm_beta"]
-    ladder, kept = [], study.user_attrs
-    with console.progress("trying beam widths", total=len(widths), unit="widths") as progress:
-        for width in widths:
-            name = f"beam {width}, alpha {alpha!r}, beta {beta!r}"
-            if name not in kept:
-                study.set_user_attr(name, list(decoding(width, scorer, alpha, beta)))
-                kept = study.user_attrs
-            ladder.append(Rung(*kept[name]))
-            progress.update()
-    return ladder
+def narrowest(trials: Sequence[Trial], metric: str, tolerance: float) -> Trial:
+    """Of the trials whose error rate is the lowest, or higher by the tolerance at most: the best with the least width.
 
-
-def narrowest(ladder: Sequence[Rung], metric: str, tolerance: float) -> Rung:
-    """The narrowest beam whose error rate is that of the best one, or higher by the tolerance at most.
-
-    >>> ladder = [Rung(10, 0.30, 0, 0), Rung(50, 0.2004, 0, 0), Rung(500, 0.20, 0, 0), Rung(1000, 0.2002, 0, 0)]
-    >>> narrowest(ladder, "wer", 0.001).width, narrowest(ladder, "wer", 0).width
-    (50, 500)
+    >>> trials = [Trial(10, 1, 1, 0.3), Trial(50, 1, 2, 0.2008), Trial(50, 2, 1, 0.2004), Trial(500, 1, 1, 0.2)]
+    >>> narrowest(trials, "wer", 0.001)[:3], narrowest(trials, "wer", 0)[:3]
+    ((50, 2, 1), (500, 1, 1))
     """
-    best = min(getattr(rung, metric) for rung in ladder)
-    return next(rung for rung in ladder if getattr(rung, metric) <= best + tolerance)
+    most = min(getattr(trial, metric) for trial in trials) + tolerance
+    good = [trial for trial in trials if getattr(trial, metric) <= most]
+    return min(good, key=lambda trial: (trial.width, getattr(trial, metric)))
 
 
 def _content_key(scorer_path: str) -> str:

@@ -1,4 +1,4 @@
-"""The page with the plots of a search of `lm_optimizer.py`."""
+"""What a search of `lm_optimizer.py` has found, as a table and as a page with plots."""
 
 import html
 import io
@@ -8,56 +8,71 @@ from typing import Any, NamedTuple
 import numpy as np
 
 
-class Rung(NamedTuple):
-    """What decoding at one beam width gave.
+class Trial(NamedTuple):
+    """What decoding with some weights and beam width gave.
 
     Args:
         cost: processor seconds of the search for each minute of audio.
     """
 
     width: int
+    alpha: float
+    beta: float
     wer: float
-    cer: float
-    cost: float
-
-    @classmethod
-    def header(cls) -> str:
-        return "beam width       WER       CER  processor seconds for a minute of audio"
-
-    def line(self) -> str:
-        return f"{self.width:>10} {self.wer:>9.6f} {self.cer:>9.6f}  {self.cost:.3f}"
+    cer: float = 0.0
+    cost: float = 0.0
 
 
-def plot_html(
-    trials: Sequence[Any], metric: str, title: str, *, ladder: Sequence[Rung] = (), chosen: int | None = None
-) -> str:
-    """A page with two plots: the errors over alpha and beta, and the best so far over the trials; with a ladder of
-    beam widths a third one of their errors and costs, where the chosen width is crossed.
+def best_by_width(trials: Sequence[Trial], metric: str) -> list[Trial]:
+    """The best trial of each beam width, the narrowest first.
+
+    >>> [trial[:3] for trial in best_by_width([Trial(50, 1, 2, 0.2), Trial(9, 1, 1, 0.3), Trial(50, 3, 4, 0.1)], "wer")]
+    [(9, 1, 1), (50, 3, 4)]
+    """
+    best: dict[int, Trial] = {}
+    for trial in sorted(trials, key=lambda trial: (trial.width, getattr(trial, metric))):
+        best.setdefault(trial.width, trial)
+    return list(best.values())
+
+
+def table(trials: Sequence[Trial]) -> list[str]:
+    """Lines of text, with a head line."""
+    return ["beam width       WER       CER  alpha   beta  processor seconds for a minute of audio"] + [
+        f"{width:>10} {wer:>9.6f} {cer:>9.6f} {alpha:>6.3f} {beta:>6.3f}  {cost:.3f}"
+        for width, alpha, beta, wer, cer, cost in trials
+    ]
+
+
+def plot_html(trials: Sequence[Trial], chosen: Trial, metric: str, title: str) -> str:
+    """A page with plots: the errors over alpha and beta, the best so far over the trials, and where there are several
+    beam widths the best of each with its cost. What was chosen is crossed.
 
     Args:
-        trials: with `params` ("lm_alpha", "lm_beta") and `value`.
-        metric: "wer" or "cer", what the values are.
+        trials: in their order.
+        chosen: one of them.
+        metric: "wer" or "cer".
         title: text of the head line.
     """
     import matplotlib
     from matplotlib.figure import Figure
 
     matplotlib.rcParams["svg.hashsalt"] = "lm_optimizer"  # the same search gives the same file
-    alphas, betas = ([trial.params[name] for trial in trials] for name in ("lm_alpha", "lm_beta"))
-    values = [trial.value for trial in trials]
-    best = int(np.argmin(values))
-    figure = Figure(figsize=(18 if ladder else 12, 5), layout="constrained")
-    over_weights, over_trials, *over_widths = figure.subplots(1, 3 if ladder else 2)
+    values = [getattr(trial, metric) for trial in trials]
+    ladder = best_by_width(trials, metric)
+    figure = Figure(figsize=(18 if len(ladder) > 1 else 12, 5), layout="constrained")
+    over_weights, over_trials, *over_widths = figure.subplots(1, 3 if len(ladder) > 1 else 2)
+    alphas, betas = [trial.alpha for trial in trials], [trial.beta for trial in trials]
     shades = over_weights.scatter(alphas, betas, c=values, cmap="viridis_r", s=18)
-    over_weights.plot(alphas[best], betas[best], "rx", markersize=12)
-    over_weights.set(xlabel="lm_alpha", ylabel="lm_beta", title=f"{metric.upper()} of each trial; the best is crossed")
+    over_weights.plot(chosen.alpha, chosen.beta, "rx", markersize=12)
+    over_weights.set(xlabel="lm_alpha", ylabel="lm_beta", title=f"{metric.upper()} of each trial; crossed: chosen")
     figure.colorbar(shades, ax=over_weights)
     over_trials.plot(np.arange(1, len(values) + 1), np.minimum.accumulate(values))
-    over_trials.set(xlabel="trials", ylabel=f"best {metric.upper()}", title=f"best: {values[best]:.4f}")
-    words = [f"lm_alpha {alphas[best]:.6g}, lm_beta {betas[best]:.6g}: {metric.upper()} {values[best]:.6f}"]
-    if ladder:
-        _plot_ladder(over_widths[0], ladder, metric, chosen)
-        words += [Rung.header(), *(rung.line() + (" (chosen)" if rung.width == chosen else "") for rung in ladder)]
+    over_trials.set(xlabel="trials", ylabel=f"best {metric.upper()}", title=f"best: {min(values):.4f}")
+    words = [f"lm_alpha {chosen.alpha:.6g}, lm_beta {chosen.beta:.6g}, beam_width {chosen.width}: "
+             f"{metric.upper()} {getattr(chosen, metric):.6f}"]  # fmt: skip
+    if over_widths:
+        _plot_widths(over_widths[0], ladder, chosen, metric)
+        words += table(ladder)
     picture = io.StringIO()
     figure.savefig(picture, format="svg", metadata={"Date": None})
     svg = picture.getvalue()
@@ -67,15 +82,13 @@ def plot_html(
     )
 
 
-def _plot_ladder(axes: Any, ladder: Sequence[Rung], metric: str, chosen: int | None) -> None:
-    widths, errors = [rung.width for rung in ladder], [getattr(rung, metric) for rung in ladder]
-    axes.plot(widths, errors, "o-", label=metric.upper())
-    for rung in ladder:
-        if rung.width == chosen:
-            axes.plot(rung.width, getattr(rung, metric), "rx", markersize=12)
-    axes.set(xscale="log", xlabel="beam width", ylabel=metric.upper(), title="the best weights at other beam widths")
+def _plot_widths(axes: Any, ladder: Sequence[Trial], chosen: Trial, metric: str) -> None:
+    widths = [trial.width for trial in ladder]
+    axes.plot(widths, [getattr(trial, metric) for trial in ladder], "o-")
+    axes.plot(chosen.width, getattr(chosen, metric), "rx", markersize=12)
+    axes.set(xscale="log", xlabel="beam width", ylabel=metric.upper(), title="the best weights of each beam width")
     axes.set_xticks(widths, list(map(str, widths)))
     axes.minorticks_off()
     costs = axes.twinx()
-    costs.plot(widths, [rung.cost for rung in ladder], "s--", color="tab:orange")
+    costs.plot(widths, [trial.cost for trial in ladder], "s--", color="tab:orange")
     costs.set(yscale="log", ylabel="processor seconds for a minute of audio (dashed)")

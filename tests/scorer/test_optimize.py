@@ -1,7 +1,6 @@
 """The search for alpha and beta, on a clip that a model knows by heart."""
 
 import json
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +17,7 @@ from deepspeech_training.network_geometry import NetworkGeometry
 from deepspeech_training.scorer import optimize, optimize_clips
 from deepspeech_training.scorer.build import build_scorer_main
 from deepspeech_training.scorer.kenlm_trie import trie_size
-from deepspeech_training.scorer.optimize_plot import Rung, plot_html
+from deepspeech_training.scorer.optimize_plot import Trial, plot_html
 from deepspeech_training.scorer.package import TRAILER
 
 
@@ -61,7 +60,6 @@ def wrong(*argv) -> int:
     [
         ([], "--dev_files"), (["--dev_files", "x.csv", "--n_trials", 0], "--n_trials 0"),
         (["--dev_files", "x.csv", "--lm_alpha_max", "nan"], "--lm_alpha_max nan"),
-        (["--dev_files", "x.csv", "--beam_width", -1], "--beam_width -1"),
         (["--dev_files", "x.csv", "--beam_tolerance", -0.1], "--beam_tolerance -0.1"),
     ],
 )  # fmt: skip
@@ -71,7 +69,8 @@ def test_wrong_options_are_found_before_the_work(options, said, capsys):
 
 
 @pytest.mark.parametrize(
-    "options", [["--beam_widths", "10,x"], ["--beam_widths", "0,10"], ["--checkpoint_dir", "checkpoints"]]
+    "options",
+    [["--beam_width", "10,x"], ["--beam_width", "0,10"], ["--beam_width", "-1"], ["--checkpoint_dir", "checkpoints"]],
 )
 def test_options_that_cannot_be_meant_are_refused(options, capsys):
     with pytest.raises(SystemExit) as caught:
@@ -85,17 +84,14 @@ def test_a_search_on_the_test_set_earns_a_warning(capsys):
     assert "no longer that of a test" in said and "none.scorer" in said
 
 
-def test_the_plot_has_the_best_trial_and_no_markup_of_others():
-    trials = [
-        SimpleNamespace(params={"lm_alpha": alpha, "lm_beta": 1.5}, value=value)
-        for alpha, value in ((0.5, 0.4), (0.75, 0.2), (2.0, 0.3))
-    ]
-    page = plot_html(trials, "wer", "<b>my.scorer</b>")
-    assert "lm_alpha 0.75, lm_beta 1.5: WER 0.200000" in page and "<svg" in page and "<b>" not in page
-    assert page == plot_html(trials, "wer", "<b>my.scorer</b>") and "beam" not in page
-    ladder = [Rung(10, 0.3, 0.1, 0.02), Rung(500, 0.2, 0.05, 0.9)]
-    page = plot_html(trials, "wer", "my.scorer", ladder=ladder, chosen=500)
-    assert "500  0.200000  0.050000  0.900 (chosen)" in page and page.count("(chosen)") == 1
+def test_the_plot_has_the_chosen_trial_and_no_markup_of_others():
+    trials = [Trial(100, 0.5, 1.5, 0.4, 0.1), Trial(100, 0.75, 1.5, 0.2, 0.05), Trial(100, 2.0, 1.5, 0.3)]
+    page = plot_html(trials, trials[1], "wer", "<b>my.scorer</b>")
+    assert "lm_alpha 0.75, lm_beta 1.5, beam_width 100: WER 0.200000" in page and "<svg" in page and "<b>" not in page
+    assert page == plot_html(trials, trials[1], "wer", "<b>my.scorer</b>") and "processor" not in page
+    trials += [Trial(10, 1.0, 2.0, 0.9, 0.8, 0.125), Trial(10, 1.25, 2.5, 0.6, 0.5, 0.25)]
+    page = plot_html(trials, trials[1], "cer", "my.scorer")
+    assert "        10  0.600000  0.500000  1.250  2.500  0.250\n       100  0.300000" in page
 
 
 def test_rows_that_cannot_be_used_are_left_out(corpus, tmp_path):
@@ -118,8 +114,8 @@ def test_a_search_goes_on_with_what_is_on_the_volume(search, tmp_path, capsys, m
     assert optimize.main([*argv, "4", "--write"]) == 0
     second = capsys.readouterr()
     assert "2 trials are there" in second.err and "the best of 4 trials" in second.out
-    alpha, beta = (float(word) for word in second.out.split()[-3::2])
-    assert "beam_width" not in second.out and "beam" not in (tmp_path / "kept" / "my.html").read_text(encoding="utf-8")
+    alpha, beta, width = (float(word) for word in second.out.split()[-5::2])
+    assert width == 50 and len(second.out.splitlines()) == 2
     data = package.read_bytes()
     assert TRAILER.unpack_from(data, trie_size(data, "it"))[3:] == pytest.approx((alpha, beta), rel=1e-5)
 
@@ -132,24 +128,24 @@ def test_a_search_goes_on_with_what_is_on_the_volume(search, tmp_path, capsys, m
 
 
 @pytest.mark.slow
-def test_beam_widths_are_tried_once_and_the_narrowest_good_one_is_named(search, tmp_path, capsys, monkeypatch):
-    argv = [*search("--n_trials", 2, "--metric", "cer"), "--beam_widths"]
-    assert optimize.main([*argv, "1,40"]) == 0
-    said = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in said[2:4]] == ["1", "40"]
-    rungs = [Rung(int(width), *map(float, rest)) for width, *rest in (line.split() for line in said[2:4])]
-    assert all(rung.cost > 0 for rung in rungs) and rungs[0].cer > rungs[1].cer + 0.001
-    assert said[-1].endswith(" --beam_width 40") and "beam width 40 is the narrowest within 0.001" in said[-2]
-    assert "(chosen)" in (tmp_path / "kept" / "my.html").read_text(encoding="utf-8")
-
-    tried, decode = [], optimize.Decoding.__call__
-    monkeypatch.setattr(
-        optimize.Decoding, "__call__", lambda self, width, *rest: tried.append(width) or decode(self, width, *rest)
+def test_beam_widths_are_searched_with_the_weights(search, tmp_path, capsys):
+    argv = search("--metric", "cer", "--beam_width", "40,1,10", "--n_trials")
+    assert optimize.main([*argv, "12", "--beam_tolerance", "0"]) == 0
+    first, header, *rows, chosen, flags = capsys.readouterr().out.splitlines()
+    assert "at beam width 40: " in first and "best of 12 trials" in first
+    assert header.split()[:2] == ["beam", "width"] and [int(row.split()[0]) for row in rows] == [1, 10, 40]
+    cers = {int(width): float(cer) for width, _, cer, *_ in map(str.split, rows)}
+    assert all(float(row.split()[-1]) > 0 for row in rows)
+    best = min(width for width, cer in cers.items() if cer == min(cers.values()))
+    assert flags.endswith(f" --beam_width {best}") and chosen.startswith(
+        f"beam width {best} is the narrowest within 0 "
     )
-    assert optimize.main([*argv, "40,1,60"]) == 0  # goes on: without a scorer, and the one width that is new
-    assert tried == [50, 60] and capsys.readouterr().out.splitlines()[2:4] == said[2:4]
-    assert optimize.main([*argv, "1,40", "--beam_tolerance", "9"]) == 0
-    assert capsys.readouterr().out.splitlines()[-1].endswith(" --beam_width 1")
+    assert rows[0].split()[2] in (tmp_path / "kept" / "my.html").read_text(encoding="utf-8")
+
+    assert optimize.main([*argv, "12", "--beam_tolerance", "9"]) == 0  # the same trials, another choice
+    again = capsys.readouterr()
+    assert "12 trials are there" in again.err and again.out.splitlines()[1:5] == [header, *rows]
+    assert again.out.splitlines()[-1].endswith(" --beam_width 1")
 
 
 @pytest.mark.slow
