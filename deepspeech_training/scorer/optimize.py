@@ -5,9 +5,9 @@ The network runs once: its probabilities of all clips are kept on the volume, an
 are kept there too, so that a search that was interrupted, or is to have more trials, goes on.
 
 Which alpha and beta are best depends on the beam width (docs/results.md has a model that makes a tenth more errors with
-the weights of another width), so several widths are searched together with them, and each has weights of its own. With
-those a wider beam is seldom worse, and always slower: of all trials that are as good as the best, one with the
-narrowest beam is taken.
+the weights of another width). So where several widths are to be tried, each has a search of its own that begins with
+the best weights of the one before; one search over all of them would leave most widths with a handful of trials. With
+its own weights a wider beam is seldom worse, and always slower: the narrowest is taken that is as good as the best.
 """
 
 import argparse
@@ -15,7 +15,6 @@ import hashlib
 import math
 import sys
 import time
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -31,7 +30,7 @@ from deepspeech_training.metrics import Result, SetReport
 from deepspeech_training.resources import usable_cores
 from deepspeech_training.scorer.kenlm_trie import trie_size
 from deepspeech_training.scorer.optimize_clips import Clips, key_of, network_of_checkpoint, read_clips
-from deepspeech_training.scorer.optimize_plot import Trial, best_by_width, plot_html, table
+from deepspeech_training.scorer.optimize_plot import Trial, plot_html, table
 from deepspeech_training.scorer.package import TRAILER, set_alpha_beta
 
 DEFAULT_FOLDER = "persistent-data/lm_optimizer"
@@ -74,7 +73,7 @@ def parser() -> argparse.ArgumentParser:
         "--test_files", default="", metavar="FILES", help="the same, with a warning: see docs/scorer.md"
     )
     numbers = (
-        ("--n_trials", int, DEFAULT_TRIALS, "trials in all, those of an earlier start counted"),
+        ("--n_trials", int, DEFAULT_TRIALS, "trials for each beam width, those of an earlier start counted"),
         ("--lm_alpha_max", float, 5.0, "the largest alpha to try"),
         ("--lm_beta_max", float, 5.0, "the largest beta to try"),
         (
@@ -88,8 +87,8 @@ def parser() -> argparse.ArgumentParser:
         parser.add_argument(name, type=kind, default=default, metavar="N", help=f"{text} (default: {default})")
     parser.add_argument(
         "--beam_width", type=_widths, default=(DEFAULT_WIDTH,), metavar="N,N,...",
-        help="prefixes that the decoder keeps; several are searched together with alpha and beta, as in "
-        f"50,100,200,500 (default: {DEFAULT_WIDTH})",
+        help=f"prefixes that the decoder keeps (default: {DEFAULT_WIDTH}); with several, as in 50,100,200,500, the "
+        "narrowest one is named that is as good as the best",
     )  # fmt: skip
     parser.add_argument(
         "--metric", choices=("wer", "cer"), help="what to make small (default: wer, for scorers in bytes mode cer)"
@@ -172,6 +171,7 @@ def search(flags: argparse.Namespace, console: Console) -> list[str]:
     metric = flags.metric or ("cer" if scorer.bytes_mode else "wer")
     folder = Path(flags.folder)
     paths = [path for path in f"{flags.dev_files},{flags.test_files}".split(",") if path]
+    source = flags.model or flags.checkpoint_dir
     with without_delegate_notice():
         network = (
             network_of_checkpoint(flags.checkpoint_dir, console)
@@ -181,28 +181,31 @@ def search(flags: argparse.Namespace, console: Console) -> list[str]:
     scorer.check_labels(None if network.file.bytes_mode else network.file.labels)
     clips_key, clips = read_clips(network, paths, folder, console)
     decoding = Decoding(network, clips, console)
-    widest = flags.beam_width[-1]
-    without = getattr(decoding(widest), metric)
-    console.info(f"without a scorer, beam width {widest}: {metric.upper()} {without:.6f}")
-    settings = [clips_key, _content_key(flags.scorer), metric, flags.beam_width, flags.lm_alpha_max, flags.lm_beta_max]
-    study = _study(optuna, folder, key_of(*settings))
-    trials = _search(optuna, study, decoding, scorer, flags, metric, console)
-    chosen = narrowest(trials, metric, flags.beam_tolerance)
+    settings = [clips_key, _content_key(flags.scorer), metric, flags.lm_alpha_max, flags.lm_beta_max]
+    found: dict[int, list[Trial]] = {}
+    start = (scorer.alpha, scorer.beta)
+    for width in flags.beam_width:
+        study = _study(optuna, folder, key_of(*settings, width))
+        found[width] = _search(optuna, study, decoding, scorer, width, start, flags, metric, console)
+        best = min(found[width], key=lambda trial: getattr(trial, metric))
+        start = (best.alpha, best.beta)
+    ladder = [min(trials, key=lambda trial: getattr(trial, metric)) for trials in found.values()]
+    chosen = narrowest(ladder, metric, flags.beam_tolerance)
     plot = Path(flags.plot) if flags.plot else folder / f"{Path(flags.scorer).stem}.html"
-    page = plot_html(trials, chosen, metric, f"{flags.scorer} with {flags.model or flags.checkpoint_dir}")
+    page = plot_html(found[chosen.width], ladder, chosen, metric, f"{flags.scorer} with {source}")
     write_atomically(plot, [page.encode()])
     console.info(f"plot of the search: {plot}")
     if flags.write:
         set_alpha_beta(Path(flags.scorer), alpha=chosen.alpha, beta=chosen.beta)
         console.info(f"{flags.scorer}: these weights are its defaults now; a scorer has no place for the beam width")
-    first, best = trials[0], min(getattr(trial, metric) for trial in trials)
+    without, first = decoding(chosen.width), found[chosen.width][0]
     lines = [
-        f"{metric.upper()} on {len(clips.probs):,} clips at beam width {widest}: {without:.6f} without the scorer, "
-        f"{getattr(first, metric):.6f} with alpha {first.alpha:.4g} and beta {first.beta:.4g}; {best:.6f} with the "
-        f"best of {len(trials):,} trials",
+        f"{metric.upper()} on {len(clips.probs):,} clips at beam width {chosen.width}: {getattr(without, metric):.6f} "
+        f"without the scorer, {getattr(first, metric):.6f} with alpha {first.alpha:.4g} and beta {first.beta:.4g}, "
+        f"{getattr(chosen, metric):.6f} with the best of {len(found[chosen.width]):,} trials",
     ]
-    if len(flags.beam_width) > 1:
-        lines += table(best_by_width(trials, metric))
+    if len(ladder) > 1:
+        lines += table(ladder)
         lines.append(f"beam width {chosen.width} is the narrowest within {flags.beam_tolerance:g} of the best")
     lines.append(f"--lm_alpha {chosen.alpha:.6g} --lm_beta {chosen.beta:.6g} --beam_width {chosen.width}")
     return lines
@@ -225,42 +228,36 @@ def _study(optuna: Any, folder: Path, key: str) -> Any:
     names = {summary.study_name for summary in optuna.get_all_study_summaries(storage)}
     study = optuna.create_study(storage=storage, study_name=key, load_if_exists=key in names)
     # With the same seed the sampler would repeat itself after each start.
-    seed = SEED + len(study.get_trials(deepcopy=False))
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # optuna 4 calls `multivariate` that
-        study.sampler = optuna.samplers.TPESampler(seed=seed, multivariate=True)
+    study.sampler = optuna.samplers.TPESampler(seed=SEED + len(study.get_trials(deepcopy=False)))
     return study
 
 
 def _search(
-    optuna: Any, study: Any, decoding: Decoding, scorer: Scorer, flags: argparse.Namespace, metric: str,
-    console: Console,
+    optuna: Any, study: Any, decoding: Decoding, scorer: Scorer, width: int, start: tuple[float, float],
+    flags: argparse.Namespace, metric: str, console: Console,
 ) -> list[Trial]:  # fmt: skip
-    """Do the trials that are left, and return all; the first has the scorer's own weights and the widest beam."""
+    """Do the trials of a beam width that are left, and return all; the first has the scorer's own weights.
+
+    Args:
+        start: the weights of the second trial, where they are others.
+    """
     complete = (optuna.trial.TrialState.COMPLETE,)
     done = len(study.get_trials(deepcopy=False, states=complete))
-    widths = flags.beam_width
     if done:
-        console.info(f"{done:,} trials are there from an earlier start")
+        console.info(f"beam width {width}: {done:,} trials are there from an earlier start")
     else:
-        alpha, beta = (
-            min(max(value, 0), most)
-            for value, most in ((scorer.alpha, flags.lm_alpha_max), (scorer.beta, flags.lm_beta_max))
-        )
-        widest = {"beam_width_number": len(widths) - 1} if len(widths) > 1 else {}
-        study.enqueue_trial({"lm_alpha": alpha, "lm_beta": beta, **widest})
+        for alpha, beta in dict.fromkeys([(scorer.alpha, scorer.beta), start]):
+            within = min(max(alpha, 0), flags.lm_alpha_max), min(max(beta, 0), flags.lm_beta_max)
+            study.enqueue_trial(dict(zip(("lm_alpha", "lm_beta"), within, strict=True)))
 
     def objective(trial: Any) -> float:
-        # The place in the list, not the width: so the sampler knows which widths are neighbours.
-        width = widths[trial.suggest_int("beam_width_number", 0, len(widths) - 1) if len(widths) > 1 else 0]
         alpha = trial.suggest_float("lm_alpha", 0, flags.lm_alpha_max)
-        beta = trial.suggest_float("lm_beta", 0, flags.lm_beta_max)
-        found = decoding(width, alpha, beta, scorer=scorer)
+        found = decoding(width, alpha, trial.suggest_float("lm_beta", 0, flags.lm_beta_max), scorer=scorer)
         trial.set_user_attr("found", list(found))
         return getattr(found, metric)
 
-    what = "alpha and beta" if len(widths) == 1 else "alpha, beta and beam width"
-    with console.progress(f"searching {what}", total=flags.n_trials, unit="trials", start=done) as progress:
+    what = f"searching alpha and beta, beam width {width}"
+    with console.progress(what, total=flags.n_trials, unit="trials", start=done) as progress:
         study.optimize(
             objective, n_trials=max(0, flags.n_trials - done),
             callbacks=[lambda study, _: progress.update(note=f"best {metric.upper()} {study.best_value:.4f}")],
@@ -268,16 +265,18 @@ def _search(
     return [Trial(*trial.user_attrs["found"]) for trial in study.get_trials(deepcopy=False, states=complete)]
 
 
-def narrowest(trials: Sequence[Trial], metric: str, tolerance: float) -> Trial:
-    """Of the trials whose error rate is the lowest, or higher by the tolerance at most: the best with the least width.
+def narrowest(ladder: Sequence[Trial], metric: str, tolerance: float) -> Trial:
+    """The narrowest beam whose error rate is the lowest, or higher by the tolerance at most.
 
-    >>> trials = [Trial(10, 1, 1, 0.3), Trial(50, 1, 2, 0.2008), Trial(50, 2, 1, 0.2004), Trial(500, 1, 1, 0.2)]
-    >>> narrowest(trials, "wer", 0.001)[:3], narrowest(trials, "wer", 0)[:3]
-    ((50, 2, 1), (500, 1, 1))
+    Args:
+        ladder: the best trial of each beam width, the narrowest first.
+
+    >>> ladder = [Trial(10, 1, 1, 0.3), Trial(50, 2, 1, 0.2004), Trial(500, 1, 1, 0.2)]
+    >>> narrowest(ladder, "wer", 0.001).width, narrowest(ladder, "wer", 0).width
+    (50, 500)
     """
-    most = min(getattr(trial, metric) for trial in trials) + tolerance
-    good = [trial for trial in trials if getattr(trial, metric) <= most]
-    return min(good, key=lambda trial: (trial.width, getattr(trial, metric)))
+    most = min(getattr(trial, metric) for trial in ladder) + tolerance
+    return next(trial for trial in ladder if getattr(trial, metric) <= most)
 
 
 def _content_key(scorer_path: str) -> str:

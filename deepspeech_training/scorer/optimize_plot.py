@@ -23,18 +23,6 @@ class Trial(NamedTuple):
     cost: float = 0.0
 
 
-def best_by_width(trials: Sequence[Trial], metric: str) -> list[Trial]:
-    """The best trial of each beam width, the narrowest first.
-
-    >>> [trial[:3] for trial in best_by_width([Trial(50, 1, 2, 0.2), Trial(9, 1, 1, 0.3), Trial(50, 3, 4, 0.1)], "wer")]
-    [(9, 1, 1), (50, 3, 4)]
-    """
-    best: dict[int, Trial] = {}
-    for trial in sorted(trials, key=lambda trial: (trial.width, getattr(trial, metric))):
-        best.setdefault(trial.width, trial)
-    return list(best.values())
-
-
 def table(trials: Sequence[Trial]) -> list[str]:
     """Lines of text, with a head line."""
     return ["beam width       WER       CER  alpha   beta  processor seconds for a minute of audio"] + [
@@ -43,13 +31,14 @@ def table(trials: Sequence[Trial]) -> list[str]:
     ]
 
 
-def plot_html(trials: Sequence[Trial], chosen: Trial, metric: str, title: str) -> str:
+def plot_html(trials: Sequence[Trial], ladder: Sequence[Trial], chosen: Trial, metric: str, title: str) -> str:
     """A page with plots: the errors over alpha and beta, the best so far over the trials, and where there are several
     beam widths the best of each with its cost. What was chosen is crossed.
 
     Args:
-        trials: in their order.
-        chosen: one of them.
+        trials: those of the chosen beam width, in their order.
+        ladder: the best trial of each beam width, the narrowest first.
+        chosen: one of both.
         metric: "wer" or "cer".
         title: text of the head line.
     """
@@ -58,7 +47,6 @@ def plot_html(trials: Sequence[Trial], chosen: Trial, metric: str, title: str) -
 
     matplotlib.rcParams["svg.hashsalt"] = "lm_optimizer"  # the same search gives the same file
     values = [getattr(trial, metric) for trial in trials]
-    ladder = best_by_width(trials, metric)
     figure = Figure(figsize=(18 if len(ladder) > 1 else 12, 5), layout="constrained")
     over_weights, over_trials, *over_widths = figure.subplots(1, 3 if len(ladder) > 1 else 2)
     alphas, betas = [trial.alpha for trial in trials], [trial.beta for trial in trials]

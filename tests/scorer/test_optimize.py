@@ -85,13 +85,13 @@ def test_a_search_on_the_test_set_earns_a_warning(capsys):
 
 
 def test_the_plot_has_the_chosen_trial_and_no_markup_of_others():
-    trials = [Trial(100, 0.5, 1.5, 0.4, 0.1), Trial(100, 0.75, 1.5, 0.2, 0.05), Trial(100, 2.0, 1.5, 0.3)]
-    page = plot_html(trials, trials[1], "wer", "<b>my.scorer</b>")
+    trials = [Trial(100, 0.5, 1.5, 0.4, 0.1), Trial(100, 0.75, 1.5, 0.2, 0.3, 2), Trial(100, 2.0, 1.5, 0.3)]
+    chosen = trials[1]
+    page = plot_html(trials, [chosen], chosen, "wer", "<b>my.scorer</b>")
     assert "lm_alpha 0.75, lm_beta 1.5, beam_width 100: WER 0.200000" in page and "<svg" in page and "<b>" not in page
-    assert page == plot_html(trials, trials[1], "wer", "<b>my.scorer</b>") and "processor" not in page
-    trials += [Trial(10, 1.0, 2.0, 0.9, 0.8, 0.125), Trial(10, 1.25, 2.5, 0.6, 0.5, 0.25)]
-    page = plot_html(trials, trials[1], "cer", "my.scorer")
-    assert "        10  0.600000  0.500000  1.250  2.500  0.250\n       100  0.300000" in page
+    assert page == plot_html(trials, [chosen], chosen, "wer", "<b>my.scorer</b>") and "processor" not in page
+    page = plot_html(trials, [Trial(10, 1.25, 2.5, 0.6, 0.5, 0.25), chosen], chosen, "cer", "my.scorer")
+    assert "        10  0.600000  0.500000  1.250  2.500  0.250\n       100  0.200000  0.300000" in page
 
 
 def test_rows_that_cannot_be_used_are_left_out(corpus, tmp_path):
@@ -128,24 +128,22 @@ def test_a_search_goes_on_with_what_is_on_the_volume(search, tmp_path, capsys, m
 
 
 @pytest.mark.slow
-def test_beam_widths_are_searched_with_the_weights(search, tmp_path, capsys):
-    argv = search("--metric", "cer", "--beam_width", "40,1,10", "--n_trials")
-    assert optimize.main([*argv, "12", "--beam_tolerance", "0"]) == 0
+def test_each_beam_width_has_a_search_of_its_own_and_the_narrowest_good_one_is_named(search, tmp_path, capsys):
+    argv = search("--metric", "cer", "--n_trials", 4, "--beam_width")
+    assert optimize.main([*argv, "40,1", "--beam_tolerance", "0"]) == 0
     first, header, *rows, chosen, flags = capsys.readouterr().out.splitlines()
-    assert "at beam width 40: " in first and "best of 12 trials" in first
-    assert header.split()[:2] == ["beam", "width"] and [int(row.split()[0]) for row in rows] == [1, 10, 40]
-    cers = {int(width): float(cer) for width, _, cer, *_ in map(str.split, rows)}
-    assert all(float(row.split()[-1]) > 0 for row in rows)
-    best = min(width for width, cer in cers.items() if cer == min(cers.values()))
-    assert flags.endswith(f" --beam_width {best}") and chosen.startswith(
-        f"beam width {best} is the narrowest within 0 "
-    )
+    assert "at beam width 40: " in first and "alpha 4.9 and beta 0, " in first and "best of 4 trials" in first
+    assert header.split()[:2] == ["beam", "width"] and [row.split()[0] for row in rows] == ["1", "40"]
+    cers = [float(row.split()[2]) for row in rows]
+    assert cers[0] > cers[1] and all(float(row.split()[-1]) > 0 for row in rows)
+    assert flags.endswith(" --beam_width 40") and chosen.startswith("beam width 40 is the narrowest within 0 ")
     assert rows[0].split()[2] in (tmp_path / "kept" / "my.html").read_text(encoding="utf-8")
 
-    assert optimize.main([*argv, "12", "--beam_tolerance", "9"]) == 0  # the same trials, another choice
+    assert optimize.main([*argv, "1,20,40", "--beam_tolerance", "9"]) == 0  # what is there, and one width more
     again = capsys.readouterr()
-    assert "12 trials are there" in again.err and again.out.splitlines()[1:5] == [header, *rows]
-    assert again.out.splitlines()[-1].endswith(" --beam_width 1")
+    assert again.err.count("4 trials are there") == 2
+    _, _, *more_rows, _, flags = again.out.splitlines()
+    assert more_rows[::2] == rows and flags.endswith(" --beam_width 1")
 
 
 @pytest.mark.slow
