@@ -281,7 +281,9 @@ def test_killed_at_any_moment_and_run_again_ends_the_same(release, tmp_path, as_
 @pytest.mark.slow
 def test_ctrl_c_ends_it_without_a_traceback_and_the_same_command_goes_on(release, tmp_path):
     command = [sys.executable, str(ROOT / "bin" / "import_cv2.py"), str(release), "--output_dir", str(tmp_path / "out")]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True) as process:
+    # A shell that starts the tests in the background has them ignore Ctrl-C, and the program would inherit that.
+    options = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, **options) as process:
         while len(list(tmp_path.glob("out/clips/*.wav"))) < 50:
             time.sleep(0.002)
         os.killpg(process.pid, signal.SIGINT)  # as a terminal: to the workers too
