@@ -22,7 +22,7 @@ fi
 exec "$python" "$root/DeepSpeech.py" \
   --n_hidden 256 \
   --train_batch_size 32 --dev_batch_size 32 --test_batch_size 32 \
-  --epochs 55 --best_by wer \
+  --epochs 50 --best_by wer \
   --learning_rate 0.001 --ema 0.995 --max_grad_norm 5 \
   --dropout_rate 0.2 \
   --augment 'gain[db=-7.5~17.5]' \
