@@ -283,8 +283,21 @@ _NEW: dict[str, Kind] = {
         ("sample",),
         {
             "snr": Parameter("power of the clip over the power of the noise", "30~20", unit="dB", low=-100, high=200),
+            "slope": Parameter(
+                "of the spectrum of the noise: 0 leaves it (white), -3 makes white noise pink, -6 brown", "0",
+                unit="dB/octave", low=-24, high=24,
+            ),
             "source": _source("recordings of noise; without it the noise is white", ""),
         },
+        is_new=True,
+    ),
+    "equalizer": Kind(
+        "makes each octave louder or quieter, as other microphones and rooms do; linear in dB between octaves",
+        "p=0.7,db=0~6",
+        "db=0~20",
+        ("spectrogram",),
+        {"db": Parameter("gain of an octave: 62.5 Hz and its doubles, drawn for each", "0~6", unit="dB",
+                         low=-60, high=60)},
         is_new=True,
     ),
     "rir": Kind(

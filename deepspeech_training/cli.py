@@ -283,7 +283,10 @@ class Session:
         machine = self._set_up(choice)  # imports TensorFlow
         from deepspeech_training.tasks.speech_to_text import SpeechToText
 
-        task = SpeechToText(alphabet, features, network, augmenter=augmenter, cache=cache)
+        task = SpeechToText(
+            alphabet, features, network, augmenter=augmenter, cache=cache,
+            leading_blanks=config.training.leading_blanks,
+        )  # fmt: skip
         backend = None
         if self._trains:
             self._say_preset(sum(found["hours"] for found in sets if found["set"] == "train"))

@@ -253,6 +253,14 @@ class TrainingFlags:
     max_grad_norm: float = flag(
         0.0, "scale the gradient of a step down to this norm if it is larger", zero="never", at_least=0
     )
+    leading_blanks: int = flag(
+        0,
+        "train without a letter in so many first frames of a clip, as far as its transcript leaves room; without it the "
+        "network may never learn the first letter of clips that begin with silence. 9 is what the context sees",
+        unit="frames",
+        zero="letters anywhere",
+        at_least=0,
+    )
     random_seed: int = flag(
         4568, "seed of the initial weights, the order of the clips, dropout and augmentation", at_least=0
     )

@@ -7,6 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
 
 LISTED_WORDS = 10
+SHARE_OF_FIRST_LETTERS = 0.2  # of the clips: more than chance makes (docs/results.md, "Learning")
 
 
 def edit_distance(reference: Sequence[Hashable], hypothesis: Sequence[Hashable]) -> int:
@@ -173,6 +174,11 @@ class SetReport:
         words = Counter(word for result in self.results for word in result.reference.split())
         return [(word, count) for word, count in words.most_common() if not self.knows(word)]
 
+    def first_letter_wrong(self) -> int:
+        """In how many clips the network misses nothing but the first letter: it is not written, or another is."""
+        heard = ((r.reference, r.hypothesis if r.greedy is None else r.greedy) for r in self.results)
+        return sum(len(text) > 1 and text != found and found.endswith(text[1:]) for text, found in heard)
+
     def picked(self, count: int) -> dict[str, list[Result]]:
         """The best, median and worst `count` results, by WER, then loss, as DeepSpeech picks them."""
         ordered = sorted(self.results, key=lambda r: (r.wer, r.loss))
@@ -209,6 +215,12 @@ class SetReport:
         ):
             if other is not None:
                 lines.append(f"{what} - WER: {other.wer:.6f}, CER: {other.cer:.6f}")
+        first = self.first_letter_wrong()
+        if first >= SHARE_OF_FIRST_LETTERS * len(self.results) > 0:
+            lines.append(
+                f"Nothing but the first letter is wrong in {first:,} of {len(self.results):,} clips, without beam and "
+                "scorer: train with --leading_blanks 9 (docs/training.md)"
+            )
         if not words_too:
             return lines
         wrong = self.wrong_words()[:LISTED_WORDS]

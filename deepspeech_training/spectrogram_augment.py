@@ -15,6 +15,7 @@ from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.mel import NUM_MEL_FILTERS, band_edges, used_bins
 from deepspeech_training.stateless_random import layer_keys, normal, uint32, uniform
 
+LOWEST_OCTAVE_HZ = 62.5  # of the equalizer
 FIRST_ELEMENT = 1 << 16  # places below it are for the values of parameters, those above for the elements of a tensor
 
 
@@ -203,6 +204,25 @@ def multiply(tensor, frames, draw: StepDraw):
     return tensor * (1.0 + deviation * draw.of_elements(normal, ops.shape(tensor))), frames
 
 
+# --- gains ---------------------------------------------------------------------------------------------------------
+
+
+def equalizer(power, frames, draw: StepDraw):
+    bins = power.shape[2]
+    octaves = _octave_weights(bins, draw.geometry.sample_rate)
+    db = ops.stack([draw.value("db", unless_applied=0.0) for _ in range(len(octaves))], axis=1)
+    gains = ops.exp(ops.matmul(db, octaves) * float(np.log(10.0) / 10.0))
+    return power * gains[:, None, :], frames
+
+
+def _octave_weights(bins: int, sample_rate: int) -> np.ndarray:
+    """float32 [octaves, bins]: how much each octave counts in each bin, linear in the logarithm of the frequency."""
+    hz = np.linspace(0.0, sample_rate / 2, bins)
+    count = int(np.log2(sample_rate / 2 / LOWEST_OCTAVE_HZ)) + 1
+    place = np.clip(np.log2(np.maximum(hz, 1e-3) / LOWEST_OCTAVE_HZ), 0, count - 1)
+    return np.maximum(0.0, 1.0 - np.abs(place[None, :] - np.arange(count)[:, None])).astype(np.float32)
+
+
 # --- the mel bank --------------------------------------------------------------------------------------------------
 
 SHARE_WARPED = 0.6  # of half the sample rate: Jaitly & Hinton's 4800 Hz of 8000
@@ -238,6 +258,7 @@ IN_THE_STEP: Mapping[str, Callable] = {
     "dropout": dropout,
     "add": add,
     "multiply": multiply,
+    "equalizer": equalizer,
     "vtlp": vtlp,
 }
 

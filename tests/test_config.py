@@ -73,7 +73,7 @@ COQUI_ONLY_DEFAULTS = {
 }  # fmt: skip
 OURS = {
     "feature_cache_gb": 50.0,
-    "train_scorer": False,
+    "train_scorer": False, "leading_blanks": 0,
     "on_bad_row": "fail", "best_by": "cer", "shuffle": True, "batch_seconds": 0.0, "max_grad_norm": 0.0,
     "logical_cpus": 1, "ephemeral": False,
     "lr_schedule": "constant", "warmup_epochs": 0.0, "weight_decay": 0.0, "ema": 0.0, "normalise_features": False,

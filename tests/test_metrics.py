@@ -127,3 +127,13 @@ def test_the_output_file_has_deepspeechs_fields():
 def test_a_loss_that_is_not_finite_is_null_in_the_output_file():
     assert result(loss=float("nan")).as_dict()["loss"] is None
     assert json.loads(json.dumps(result(loss=float("inf")).as_dict(), allow_nan=False))["loss"] is None
+
+
+@pytest.mark.parametrize(("wrong", "is_told"), [(2, True), (1, False)])
+def test_a_network_that_never_writes_the_first_letter_is_told_from_one_that_is_wrong_elsewhere(wrong, is_told):
+    heard = [("left", greedy) for greedy in ("eft", "reft")[:wrong]] + [("left", "lift"), ("right", "right"), ("a", "")]
+    heard += [("up", "up"), ("down", "don"), ("stop", "stop")]
+    results = tuple(Result("a.wav", text, text, 1.0, greedy) for text, greedy in heard)
+    lines = SetReport("t.csv", results).comparison(words_too=False)
+    told = f"Nothing but the first letter is wrong in {wrong} of {len(heard)} clips, without beam and scorer: "
+    assert any(line.startswith(told) and "--leading_blanks 9" in line for line in lines) == is_told

@@ -158,6 +158,33 @@ def test_dropout_add_and_multiply_have_the_share_and_the_deviations_asked_for(do
     assert np.corrcoef(added[0].ravel(), added[1].ravel())[0, 1] == pytest.approx(0, abs=0.06)
 
 
+def test_the_equalizer_gives_every_octave_a_gain_of_its_own_and_is_linear_between_them():
+    flat = np.ones((3, 60, BINS), np.float32)
+    changed, frames = apply("equalizer[db=2~10]", flat)
+    assert frames.tolist() == FRAMES.tolist()
+    gains = 10 * np.log10(changed)
+    np.testing.assert_allclose(gains, gains[:, :1].repeat(60, axis=1))  # the same in every frame
+    octaves = 62.5 * 2.0 ** np.arange(8)
+    bins = np.round(octaves / 31.25).astype(int)
+    at_octaves = gains[:, 0, bins]
+    assert at_octaves.min() >= -8 - 1e-3 and at_octaves.max() <= 12 + 1e-3
+    assert np.unique(np.round(at_octaves, 3)).size == at_octaves.size
+    hz = np.arange(1, BINS) * 31.25
+    for row in range(3):
+        expected = np.interp(np.log2(hz), np.log2(octaves), at_octaves[row])
+        np.testing.assert_allclose(gains[row, 0, 1:], expected, atol=1e-3)
+        assert gains[row, 0, 0] == pytest.approx(at_octaves[row, 0], abs=1e-3)
+
+
+def test_the_equalizer_draws_evenly_from_its_range():
+    power = np.ones((2000, 1, BINS), np.float32)
+    step = StepAugmenter(parse_augmentations(["equalizer[db=0~6]"]), GEOMETRY, draws_of(2000))
+    changed, _ = step.apply("spectrogram", power, np.ones(2000, np.int32))
+    gains = 10 * np.log10(ops.convert_to_numpy(changed)[:, 0, [2, 32, 256]])
+    np.testing.assert_allclose(np.quantile(gains, [0.1, 0.5, 0.9], axis=0).T, [[-4.8, 0, 4.8]] * 3, atol=0.5)
+    assert np.abs(np.corrcoef(gains.T) - np.eye(3)).max() < 0.08
+
+
 def test_the_warped_bank_without_a_warp_is_the_bank():
     hz = np.linspace(0, 8000, BINS, dtype=np.float32)[None]
     bank = ops.convert_to_numpy(warped_mel_filterbank(hz, sample_rate=16000))[0]

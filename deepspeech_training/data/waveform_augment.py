@@ -17,6 +17,7 @@ from deepspeech_training.augmentations import Augmentation, ValueRange
 from deepspeech_training.data.audio_source import AudioSource
 
 FULL_SCALE_DBFS = 3.0103  # of a peak of 1: DeepSpeech's unit, in which a sine of full scale has an RMS of 0 dBFS
+LEVEL_BELOW_HZ = 50.0  # of noise with a slope: what is further down no feature sees
 SMALLEST = 1e-16
 
 
@@ -190,10 +191,23 @@ def noise(audio: np.ndarray, draw: Draw) -> np.ndarray:
         added = draw.random.standard_normal(len(audio), np.float32)
     else:
         added = recordings(draw, len(audio))
+    added = tilted(added, draw)
     of_clip, of_noise = power(audio), power(added)
     if of_clip < SMALLEST or of_noise < SMALLEST:
         return audio
     return audio + added * np.float32(math.sqrt(of_clip / of_noise) * ratio_of(-snr_db))
+
+
+def tilted(audio: np.ndarray, draw: Draw) -> np.ndarray:
+    """The same with the `slope` in its spectrum; below 50 Hz it is level."""
+    limits = draw.augmentation.values["slope"]
+    if limits.low == limits.high == 0:
+        return audio
+    slope = draw.value("slope")
+    length = 1 << (len(audio) - 1).bit_length()
+    hz = np.fft.rfftfreq(length, 1 / draw.sample_rate)
+    gains = (np.maximum(hz, LEVEL_BELOW_HZ) / LEVEL_BELOW_HZ) ** (slope / (20 * math.log10(2)))
+    return np.fft.irfft(np.fft.rfft(audio, length) * gains, length)[: len(audio)].astype(np.float32)
 
 
 def recordings(draw: Draw, length: int) -> np.ndarray:

@@ -328,7 +328,8 @@ class Backend:
             shard_audio, shard_samples, shard_labels, shard_num_labels, shard_weights, shard_keys, shard_draws = shards
             with tf.GradientTape() as tape:
                 logits, num_frames = self._forward(self.model, shard_audio, shard_samples, shard_keys, shard_draws)
-                losses = self.task.losses(self.kernels, logits, num_frames, shard_labels, shard_num_labels)
+                labelled = shard_labels, shard_num_labels
+                losses = self.task.training_losses(self.kernels, logits, num_frames, *labelled)
                 objective = tf.reduce_sum(losses * shard_weights) / tf.reduce_sum(clip_weights)
             names = [name for name in self._variables if self._rate_factor(name) > 0]
             gradients = tape.gradient(objective, [self._variables[name] for name in names])

@@ -39,6 +39,9 @@ class Task(Protocol):
     def losses(self, kernels, logits, num_frames, labels, num_labels) -> Any:
         """One loss per clip, [batch]."""
 
+    def training_losses(self, kernels, logits, num_frames, labels, num_labels) -> Any:
+        """What training makes smaller, [batch]: `losses`, or with more asked of the network."""
+
     def decode(self, log_probs: np.ndarray, num_frames: np.ndarray) -> list[str]:
         """Log probabilities [batch, frames, classes] -> one hypothesis per clip."""
 

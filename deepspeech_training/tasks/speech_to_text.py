@@ -13,6 +13,7 @@ from deepspeech_training.data.loader import Clip, ClipFault
 from deepspeech_training.decoding import DECODERS
 from deepspeech_training.features import mfcc
 from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.leading_blanks import leading_blanks
 from deepspeech_training.models.deepspeech import DeepSpeech, initial_weights
 from deepspeech_training.network_geometry import NetworkGeometry
 from deepspeech_training.normalisation import Normalisation
@@ -30,19 +31,21 @@ class SpeechToText:
         decoder: a name in `decoding.DECODERS`.
         augmenter: of the training clips.
         cache: of decoded audio.
+        leading_blanks: frames at the start of a clip in which the training loss allows no letter.
     """
 
     name = "speech_to_text"
 
     def __init__(
         self, alphabet: Alphabet, features: FeatureGeometry, network: NetworkGeometry, *, decoder: str = "greedy",
-        augmenter: Augmenter | None = None, cache: AudioCache | None = None,
+        augmenter: Augmenter | None = None, cache: AudioCache | None = None, leading_blanks: int = 0,
     ):  # fmt: skip
         self.alphabet = alphabet
         self.feature_geometry = features
         self.network = network
         self.augmenter = augmenter
         self._cache = cache
+        self._leading_blanks = leading_blanks
         self._decode = DECODERS[decoder]
 
     def load(self, sample: Sample) -> Clip:
@@ -77,6 +80,12 @@ class SpeechToText:
 
     def losses(self, kernels, logits, num_frames, labels, num_labels):
         return kernels.ctc_loss(logits, num_frames, labels, num_labels)
+
+    def training_losses(self, kernels, logits, num_frames, labels, num_labels):
+        if not self._leading_blanks:
+            return self.losses(kernels, logits, num_frames, labels, num_labels)
+        logits, cost = leading_blanks(logits, num_frames, labels, num_labels, most=self._leading_blanks)
+        return cost + self.losses(kernels, logits, num_frames, labels, num_labels)
 
     def decode(self, log_probs: np.ndarray, num_frames: np.ndarray) -> list[str]:
         return [

@@ -175,6 +175,20 @@ def test_white_noise_is_white(speech):
     assert shares == pytest.approx([1] * 8, abs=0.1)
 
 
+@pytest.mark.parametrize("from_recordings", [False, True])
+@pytest.mark.parametrize("slope", [-6, -3, 4])
+def test_noise_with_a_slope_falls_by_so_much_each_octave(recording, slope, from_recordings):
+    speech = np.random.default_rng(8).normal(size=8 * RATE) * 0.1
+    hiss = np.random.default_rng(3).normal(size=8 * RATE) * 0.01
+    source = f",source={recording(hiss)}" if from_recordings else ""
+    noise = apply(f"noise[snr=10,slope={slope}{source}]", speech).astype(np.float64) - speech.astype(np.float32)
+    assert decibels(math.sqrt(power(speech) / power(noise))) == pytest.approx(10, abs=0.1)
+    spectrum = np.abs(np.fft.rfft(noise)) ** 2
+    density = [spectrum[round(8 * hz * 0.9) : round(8 * hz * 1.1)].mean() for hz in (125, 500, 2000, 6000)]
+    falls = 10 * np.diff(np.log10(density)) / np.log2([4, 4, 3])
+    assert falls == pytest.approx([slope] * 3, abs=0.4)
+
+
 def test_a_room_is_a_convolution_from_the_direct_sound_on_that_keeps_the_power(speech, recording):
     response = np.concatenate([np.zeros(40), [1.0], np.random.default_rng(1).normal(size=800) * 0.05])
     expected = np.convolve(speech.astype(np.float64), response[40:])[: len(speech)]
