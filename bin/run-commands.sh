@@ -22,7 +22,7 @@ fi
 exec "$python" "$root/DeepSpeech.py" \
   --n_hidden 256 \
   --train_batch_size 32 --dev_batch_size 32 --test_batch_size 32 \
-  --epochs 40 --best_by wer \
+  --epochs 35 --best_by wer \
   --learning_rate 0.002 --lr_schedule cosine --warmup_epochs 1 --ema 0.99 --max_grad_norm 5 \
   --dropout_rate 0.25 --leading_blanks 9 \
   --augment 'gain[db=-7.5~17.5]' \
