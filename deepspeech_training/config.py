@@ -255,8 +255,8 @@ class TrainingFlags:
     )
     leading_blanks: int = flag(
         0,
-        "train without a letter in so many first frames of a clip, as far as its transcript leaves room; without it the "
-        "network may never learn the first letter of clips that begin with silence. 9 is what the context sees",
+        "train without letters in so many first frames of a clip, as far as its transcript leaves room: else a network "
+        "may never learn the first letter of clips that begin with silence. 9 is what the context sees",
         unit="frames",
         zero="letters anywhere",
         at_least=0,

@@ -1,10 +1,10 @@
 """CTC without letters in the first frames of a clip, in keras.ops: a training loss that cannot be guessed at.
 
-The first frames are the one place of a clip that the network can tell without hearing a word: the LSTM comes from zeros
-and the context reaches before the clip. CTC (Graves et al. 2006) is free to align the first letter with them, as a guess
-over all first letters, and then gives almost no gradient to the frames where that letter is heard: a local optimum in
-which the first letter of every word is missing (docs/results.md, "Learning"). Here only those alignments count that are
-blank there.
+The first frames are the one place of a clip that the network can tell without hearing a word: the LSTM comes from
+zeros, and the context reaches before the clip. CTC (Graves et al. 2006) is free to align the first letter with them, as
+a guess over all first letters, and then gives almost no gradient to the frames where that letter is heard: a local
+optimum in which the first letter of every word is missing (docs/results.md, "Learning"). Here only those alignments
+count that are blank there.
 """
 
 from keras import ops

@@ -296,6 +296,7 @@ def test_order_limits_and_batches_by_seconds(corpus, tmp_path):
         "shuffled": (),
         "limited": ("--limit_train", 5),
         "seconds": ("--batch_seconds", 3),
+        "blanks": ("--leading_blanks", 5),
     }
 
     def flags(way: str) -> tuple:
@@ -304,7 +305,7 @@ def test_order_limits_and_batches_by_seconds(corpus, tmp_path):
             "--summary_dir", tmp_path / f"{way}-summaries", "--checkpoint_dir", tmp_path / way, *ways[way],
         )  # fmt: skip
 
-    for part in (("forward", "reverse"), ("shuffled", "limited"), ("seconds",)):
+    for part in (("forward", "reverse"), ("shuffled", "limited"), ("seconds", "blanks")):
         assert [result.code for result in run_all(*map(flags, part))] == [0] * len(part)
     steps = {way: [loss for _, loss in losses_of(tmp_path / f"{way}-summaries")] for way in ways}
     assert [len(steps[way]) for way in ("forward", "reverse", "shuffled", "limited")] == [20, 20, 20, 10]
@@ -314,6 +315,7 @@ def test_order_limits_and_batches_by_seconds(corpus, tmp_path):
     assert steps["forward"][0] < steps["forward"][9] and steps["forward"][10] < steps["forward"][19]
     assert steps["reverse"][0] > steps["reverse"][9] and steps["reverse"][10] > steps["reverse"][19]
     assert steps["shuffled"][10:] != sorted(steps["shuffled"][10:])
+    assert len(steps["blanks"]) == 20 and steps["blanks"][0] > steps["shuffled"][0] + 0.1  # the same clip
 
 
 def losses_of(summaries: Path) -> list[tuple[int, float]]:

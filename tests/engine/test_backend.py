@@ -10,6 +10,7 @@ from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.engine.tensorflow_backend import Backend, measure_normalisation
 from deepspeech_training.export.reference import mfcc
 from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.leading_blanks import leading_blanks
 from deepspeech_training.network_geometry import NetworkGeometry
 from deepspeech_training.normalisation import FOLDED_WEIGHTS, Normalisation
 from deepspeech_training.samples import Sample
@@ -180,6 +181,18 @@ def test_a_gradient_that_is_not_finite_leaves_all_as_it_was(backend):
     losses, norm = step(backend, batch_of(1))
     assert np.isfinite(losses).all() and not np.isfinite(norm)
     assert_same_bits(backend.state(), before)
+
+
+def test_leading_blanks_are_asked_for_in_training_and_not_in_validation():
+    task = SpeechToText(ALPHABET, TASK.feature_geometry, TASK.network, leading_blanks=4)
+    backend, batch = Backend(task, WEIGHTS), batch_of(1, 3)
+    plain, log_probs, num_frames = backend.evaluate_step(batch)
+    np.testing.assert_array_equal(plain, Backend(TASK, WEIGHTS).evaluate_step(batch)[0])
+    trained, _ = step(backend, batch, apply=False)
+    labelled = num_frames, batch.labels, batch.num_labels
+    logits, cost = leading_blanks(log_probs.transpose(1, 0, 2), *labelled, most=4)
+    np.testing.assert_allclose(trained, cost + backend.kernels.ctc_loss(logits, *labelled), rtol=1e-4)
+    assert (trained > plain + 0.01).all()
 
 
 def test_a_step_that_is_only_tried_changes_nothing(backend):

@@ -55,8 +55,8 @@ def test_a_run_with_averages_a_cosine_decay_and_normalisation_that_is_killed_end
             "--train_files", train, "--dev_files", dev, "--n_hidden", 16, "--train_batch_size", 2, "--learning_rate",
             0.01, "--epochs", EPOCHS, "--intra_op_parallelism_threads", 2, "--checkpoint_secs", 1, "--checkpoint_dir",
             folder, "--dropout_rate", 0.2, "--logical_cpus", 2, "--ema", 0.9, "--lr_schedule", "cosine",
-            "--warmup_epochs", 1.5, "--weight_decay", 0.1, "--normalise_features", "--augment", "gain[db=-5~10]",
-            "--augment", "noise[p=0.7]", "--augment", "vtlp[factor=1~0.12]", *more,
+            "--warmup_epochs", 1.5, "--leading_blanks", 3, "--weight_decay", 0.1, "--normalise_features", "--augment",
+            "gain[db=-5~10]", "--augment", "noise[p=0.7]", "--augment", "vtlp[factor=1~0.12]", *more,
         ]  # fmt: skip
 
     folder, chance, kills = tmp_path / "killed", random.Random(3), 0
