@@ -21,13 +21,14 @@ fi
 exec "$python" "$root/DeepSpeech.py" \
   --n_hidden 256 --audio_sample_rate 8000 \
   --train_batch_size 32 --dev_batch_size 32 --test_batch_size 32 \
-  --epochs 60 --best_by wer \
+  --epochs 45 --best_by wer \
   --learning_rate 0.002 --lr_schedule cosine --ema 0.99 --max_grad_norm 5 \
   --dropout_rate 0.2 \
   --augment 'gain[db=-7.5~17.5]' \
-  --augment 'noise[p=0.7,snr=30~20]' \
+  --augment 'noise[p=0.7,snr=27~20,slope=-3~3]' \
   --augment 'vtlp[factor=1~0.12]' \
-  --augment 'pitch[p=0.7,pitch=1~0.15]' --augment 'tempo[p=0.5,factor=1~0.15]' \
+  --augment 'pitch[p=0.7,pitch=1~0.15]' --augment 'tempo[p=0.7,factor=1.1~0.35]' \
+  --augment 'equalizer[p=0.7,db=0~6]' \
   --train_scorer \
   --automatic_mixed_precision \
   "$@"
