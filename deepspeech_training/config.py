@@ -256,7 +256,8 @@ class TrainingFlags:
     leading_blanks: int = flag(
         0,
         "train without letters in so many first frames of a clip, as far as its transcript leaves room: else a network "
-        "may never learn the first letter of clips that begin with silence. 9 is what the context sees",
+        "may never learn the first letter of clips that begin with silence. Take 9, what the context sees, there, and "
+        "none where clips are cut right before the first sound",
         unit="frames",
         zero="letters anywhere",
         at_least=0,
