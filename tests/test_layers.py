@@ -26,7 +26,8 @@ LAYERS = [
 ]  # fmt: skip
 TENSORFLOW_FILE = "engine.tensorflow_backend"
 USE_KERAS = {
-    "features", "spectrogram_augment", "stateless_random", "models.deepspeech", "models.kernels", TENSORFLOW_FILE,
+    "features", "spectrogram_augment", "stateless_random", "models.deepspeech", "models.kernels",
+    "models.leading_blanks", TENSORFLOW_FILE,
 }  # fmt: skip
 NEED_TENSORFLOW = USE_KERAS | {"tasks.speech_to_text"}
 

@@ -13,8 +13,8 @@ from deepspeech_training.data.loader import Clip, ClipFault
 from deepspeech_training.decoding import DECODERS
 from deepspeech_training.features import mfcc
 from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.leading_blanks import leading_blanks
 from deepspeech_training.models.deepspeech import DeepSpeech, initial_weights
+from deepspeech_training.models.leading_blanks import leading_blanks
 from deepspeech_training.network_geometry import NetworkGeometry
 from deepspeech_training.normalisation import Normalisation
 from deepspeech_training.samples import Sample, labels_with_repeats

@@ -10,7 +10,7 @@ from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.engine.tensorflow_backend import Backend, measure_normalisation
 from deepspeech_training.export.reference import mfcc
 from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.leading_blanks import leading_blanks
+from deepspeech_training.models.leading_blanks import leading_blanks
 from deepspeech_training.network_geometry import NetworkGeometry
 from deepspeech_training.normalisation import FOLDED_WEIGHTS, Normalisation
 from deepspeech_training.samples import Sample

@@ -115,5 +115,7 @@ def test_a_wrong_augmentation_and_a_source_that_is_not_there_are_told_before_tra
     wrong, missing = run_all([*flags, "gain[p=7]"], [*flags, f"noise[source={tmp_path / 'none'}]"])
     assert wrong.code == missing.code == 2
     assert wrong.log.endswith("E --augment gain[p=7]: p=7 must be at least 0 and at most 1; the nearest is 1")
-    assert f"noise[p=1,snr=30~20,source={tmp_path / 'none'}]: {tmp_path / 'none'}: there is no such" in missing.log
+    assert (
+        f"noise[p=1,snr=30~20,slope=0,source={tmp_path / 'none'}]: {tmp_path / 'none'}: there is no such" in missing.log
+    )
     assert "tensorflow" not in missing.err.lower()
