@@ -40,7 +40,7 @@ def texts(folder: Path) -> list[str]:
         source = [f"source={folder}"] if "source" in kind.parameters else []
         for domain in kind.domains:
             found.append(f"{name}[{','.join([*source, *([f'domain={domain}'] if len(kind.domains) > 1 else [])])}]")
-    return [*found, "codec[codec=mp3,bitrate=16000]"]
+    return [*found, "codec[codec=mp3,bitrate=16000]", "noise[slope=-3]"]
 
 
 def seconds_of(work, rounds: int) -> float:

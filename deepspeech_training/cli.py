@@ -176,6 +176,12 @@ class Session:
         except Interrupted as interrupted:
             ended = {"status": "interrupted", "exit_code": interrupted.exit_code, "message": str(interrupted)}
             raise
+        except Exception as error:
+            exit_code = interrupts.requested()
+            if exit_code is None:
+                raise
+            ended = {"status": "interrupted", "exit_code": exit_code, "message": ""}
+            raise Interrupted(exit_code) from error  # what foreign code made of the signal
         finally:
             self._events.emit("ended", **ended)
             self._events.close()

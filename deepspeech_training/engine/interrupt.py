@@ -24,13 +24,14 @@ class _Interrupts:
         self._training = False
 
     def install(self) -> None:
-        """Take over both signals; call it in the main thread."""
+        """Take over both signals, none of which has come yet; call it in the main thread."""
+        self._caught, self._training = None, False
         for number in EXIT_CODES:
             signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame) -> None:
-        if self._training and self._caught is None:
-            self._caught = number
+        first, self._caught = self._caught is None, number
+        if self._training and first:
             # Not print: the signal may have come while Python itself writes to stderr, which is not reentrant.
             with contextlib.suppress(OSError):
                 os.write(2, b"I stopping: the step in hand is finished and saved (again: stop without saving)\n")
@@ -39,7 +40,7 @@ class _Interrupts:
 
     def begin_training(self) -> None:
         """From here on a first signal is only remembered, for `requested`."""
-        self._training, self._caught = True, None
+        self._training = True
 
     def end_training(self) -> None:
         """From here on a signal ends the program; one that came too late to be seen by the loop does so now."""
@@ -48,7 +49,11 @@ class _Interrupts:
             raise Interrupted(EXIT_CODES[self._caught])
 
     def requested(self) -> int | None:
-        """The exit code to end with, if a signal has come."""
+        """The exit code to end with, if a signal has come.
+
+        Outside of training too, where `Interrupted` was raised: compiled code that it passes through may turn it into an
+        error of its own (TensorFlow does, while it traces a step) or lose it.
+        """
         return None if self._caught is None else EXIT_CODES[self._caught]
 
 
