@@ -51,8 +51,8 @@ class _Interrupts:
     def requested(self) -> int | None:
         """The exit code to end with, if a signal has come.
 
-        Outside of training too, where `Interrupted` was raised: compiled code that it passes through may turn it into an
-        error of its own (TensorFlow does, while it traces a step) or lose it.
+        Outside of training too, where `Interrupted` was raised: compiled code that it passes through may turn it into
+        an error of its own (TensorFlow does, while it traces a step) or lose it.
         """
         return None if self._caught is None else EXIT_CODES[self._caught]
 
