@@ -32,7 +32,8 @@ def every_augmentation(folder) -> list[str]:
         recording = 0.1 * np.random.default_rng(number).standard_normal(4000 + 1000 * number)
         soundfile.write(folder / f"{number}.wav", recording, 16000)
     changing = {
-        "noise": "snr=40:10~5", "gain": "db=0:-10~10", "pitch": "pitch=1:1.1~0.1", "tempo": "factor=1:1.1~0.1",
+        "noise": "snr=40:10~5,slope=-3:3~2", "gain": "db=0:-10~10", "pitch": "pitch=1:1.1~0.1",
+        "tempo": "factor=1:1.1~0.1",
         "frequency_mask": "n=1:4,size=1:5", "add": "stddev=0:0.1", "multiply": "stddev=0:0.1",
         "vtlp": "factor=1:1~0.12",
     }  # fmt: skip
