@@ -218,7 +218,7 @@ def equalizer(power, frames, draw: StepDraw):
 def _octave_weights(bins: int, sample_rate: int) -> np.ndarray:
     """float32 [octaves, bins]: how much each octave counts in each bin, linear in the logarithm of the frequency."""
     hz = np.linspace(0.0, sample_rate / 2, bins)
-    count = int(np.log2(sample_rate / 2 / LOWEST_OCTAVE_HZ)) + 1
+    count = max(1, int(np.log2(sample_rate / 2 / LOWEST_OCTAVE_HZ)) + 1)
     place = np.clip(np.log2(np.maximum(hz, 1e-3) / LOWEST_OCTAVE_HZ), 0, count - 1)
     return np.maximum(0.0, 1.0 - np.abs(place[None, :] - np.arange(count)[:, None])).astype(np.float32)
 
