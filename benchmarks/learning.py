@@ -4,16 +4,20 @@
     python benchmarks/learning.py digits   --seeds 5 -- --noshuffle
     python benchmarks/learning.py commands --seeds 3 -- --automatic_mixed_precision
     python benchmarks/learning.py digits   --seeds 5 --recipe
+    python benchmarks/learning.py digits   --folds 5 --recipe
     python benchmarks/learning.py smoke    --seeds 10
 
 "digits" and "commands" are the folders fsdd and commands of the test data ($DEEPSPEECH_TEST_DATA, else ../shared/data
 beside the project), with the flags that DeepSpeech 0.9.3 was run with, or with --recipe those of bin/run-digits.sh and
 bin/run-commands.sh, which decode with a scorer of the training transcripts: the greedy WER is told too; "smoke" is
-bin/run-ldc93s1.sh. Flags after -- are added. The figures are of the dev set and the best checkpoint (--best_by); the
-seconds are those of the clock, and of the processor divided by the number of cores.
+bin/run-ldc93s1.sh. With --folds the speakers of both CSVs are dealt into so many groups, and each is dev once while the
+others are trained on, with seed 1: how much depends on who speaks. Flags after -- are added. The figures are of the dev
+set and the best checkpoint (--best_by); the seconds are those of the clock, and of the processor divided by the number
+of cores.
 """
 
 import argparse
+import csv
 import json
 import os
 import re
@@ -34,20 +38,51 @@ FLAGS = [
 ]  # fmt: skip
 
 
-def command(what: str, seed: int, folder: Path, extra: list[str], *, recipe: bool) -> list[str]:
+def corpus_of(what: str) -> Path:
+    return DATA / {"digits": "fsdd", "commands": "commands"}[what]
+
+
+def speaker_of(row: dict[str, str]) -> str:
+    return row.get("speaker") or Path(row["wav_filename"]).stem.split("_")[1]  # digit_speaker_take.wav
+
+
+def write_folds(what: str, count: int, folder: Path) -> list[tuple[str, Path, Path]]:
+    """Deals the speakers of a corpus into groups.
+
+    Returns for each group its speakers, and the CSVs of all others' clips and of its own.
+    """
+    rows = []
+    for name in ("train.csv", "dev.csv"):
+        with open(corpus_of(what) / name, encoding="utf-8", newline="") as file:
+            rows += csv.DictReader(file)
+    for row in rows:
+        row["wav_filename"] = str(corpus_of(what).resolve() / row["wav_filename"])
+    speakers = sorted({speaker_of(row) for row in rows})
+    if not 2 <= count <= len(speakers):
+        raise SystemExit(f"--folds {count}: there are {len(speakers)} speakers")
+    folds = []
+    for index in range(count):
+        group = speakers[index::count]
+        paths = folder / f"train-{index}.csv", folder / f"dev-{index}.csv"
+        for path, wanted in zip(paths, (False, True), strict=True):
+            with open(path, "w", encoding="utf-8", newline="") as file:
+                writer = csv.DictWriter(file, rows[0].keys())
+                writer.writeheader()
+                writer.writerows(row for row in rows if (speaker_of(row) in group) == wanted)
+        folds.append((" ".join(group), *paths))
+    return folds
+
+
+def command(
+    what: str, seed: int, folder: Path, extra: list[str], fold: tuple[Path, Path] | None, *, recipe: bool
+) -> list[str]:
     checkpoints = ["--checkpoint_dir", str(folder / "checkpoints"), "--random_seed", str(seed)]
     output = ["--test_output_file", str(folder / "test.json")]
     if what == "smoke":
         return [str(ROOT / "bin/run-ldc93s1.sh"), *checkpoints, *output, *extra]
-    corpus = DATA / {"digits": "fsdd", "commands": "commands"}[what]
-    files = [
-        "--train_files",
-        f"{corpus}/train.csv",
-        "--dev_files",
-        f"{corpus}/dev.csv",
-        "--test_files",
-        f"{corpus}/dev.csv",
-    ]
+    corpus = corpus_of(what)
+    train, dev = map(str, fold or (corpus / "train.csv", corpus / "dev.csv"))
+    files = ["--train_files", train, "--dev_files", dev, "--test_files", dev]
     if what == "commands":
         files += ["--alphabet_config_path", f"{corpus}/alphabet.txt"]
     program = [sys.executable, str(ROOT / "DeepSpeech.py"), *FLAGS]
@@ -62,37 +97,48 @@ def processor_seconds() -> float:
     return (used.ru_utime + used.ru_stime) / len(os.sched_getaffinity(0))
 
 
+def measure(
+    title: str, seed: int, fold: tuple[Path, Path] | None, what: str, extra: list[str], *, recipe: bool
+) -> tuple[float, float, float, float, float]:
+    """Of one run, which it prints: WER, CER, greedy WER, seconds of the clock and of the processor."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        started, processor = time.perf_counter(), processor_seconds()
+        environment = {**os.environ, "PYTHON": sys.executable}
+        words = command(what, seed, folder, extra, fold, recipe=recipe)
+        run = subprocess.run(words, capture_output=True, text=True, env=environment)
+        seconds, processor = time.perf_counter() - started, processor_seconds() - processor
+        if not (folder / "test.json").exists():
+            raise SystemExit(run.stderr)
+        clips = json.loads((folder / "test.json").read_text())
+    wer = sum(c["word_distance"] for c in clips) / sum(c["word_length"] for c in clips)
+    cer = sum(c["char_distance"] for c in clips) / sum(c["char_length"] for c in clips)
+    greedy = re.search(r"^Greedy, without beam and scorer - WER: ([0-9.]+)", run.stdout, re.MULTILINE)
+    greedy = float(greedy[1]) if greedy else wer
+    print(
+        f"{title}  WER {wer:.3f}  CER {cer:.3f}  greedy WER {greedy:.3f}  {seconds:.0f} s, "
+        f"processor {processor:.0f} s  exit {run.returncode}",
+        flush=True,
+    )
+    return wer, cer, greedy, seconds, processor
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("what", choices=("digits", "commands", "smoke"))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 1, 2, ...")
+    parser.add_argument("--folds", type=int, help="instead of seeds: groups of speakers, each of which is dev once")
     parser.add_argument("--recipe", action="store_true", help="with the flags of bin/run-digits.sh, run-commands.sh")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     extra = sys.argv[end + 1 :]
     options = parser.parse_args(sys.argv[1:end])
-    found = []
-    for seed in range(1, options.seeds + 1):
-        with tempfile.TemporaryDirectory() as name:
-            folder = Path(name)
-            started, processor = time.perf_counter(), processor_seconds()
-            environment = {**os.environ, "PYTHON": sys.executable}
-            words = command(options.what, seed, folder, extra, recipe=options.recipe)
-            run = subprocess.run(words, capture_output=True, text=True, env=environment)
-            seconds, processor = time.perf_counter() - started, processor_seconds() - processor
-            if not (folder / "test.json").exists():
-                print(run.stderr, file=sys.stderr)
-                return 1
-            clips = json.loads((folder / "test.json").read_text())
-        wer = sum(c["word_distance"] for c in clips) / sum(c["word_length"] for c in clips)
-        cer = sum(c["char_distance"] for c in clips) / sum(c["char_length"] for c in clips)
-        greedy = re.search(r"^Greedy, without beam and scorer - WER: ([0-9.]+)", run.stdout, re.MULTILINE)
-        greedy = float(greedy[1]) if greedy else wer
-        found.append((wer, cer, greedy, seconds, processor))
-        print(
-            f"seed {seed}  WER {wer:.3f}  CER {cer:.3f}  greedy WER {greedy:.3f}  {seconds:.0f} s, "
-            f"processor {processor:.0f} s  exit {run.returncode}",
-            flush=True,
-        )
+    if options.folds is not None and options.what == "smoke":
+        parser.error("--folds is for digits and commands: the smoke test has one clip")
+    with tempfile.TemporaryDirectory() as name:
+        runs = [(f"seed {seed}", seed, None) for seed in range(1, options.seeds + 1)]
+        if options.folds is not None:
+            runs = [(group, 1, paths) for group, *paths in write_folds(options.what, options.folds, Path(name))]
+        found = [measure(*run, options.what, extra, recipe=options.recipe) for run in runs]
     for name, values in zip(("WER", "CER", "greedy WER", "s", "processor s"), zip(*found, strict=True), strict=True):
         print(f"{name}: {min(values):.3f} to {max(values):.3f}, mean {statistics.mean(values):.3f}")
     return 0
