@@ -119,8 +119,8 @@ class Parameter:
             raise ValueError(f"must be one number; the nearest is {found.start:g}")
         nearest = found.within(self.low, self.high)
         if nearest != found:
-            low = f"at least {self.low:g}" if self.low > -1e9 else ""
-            high = f"at most {self.high:g}" if self.high < 1e9 else ""
+            low = f"at least {self.low:g}" if self.low > -1e9 or found.low < self.low else ""
+            high = f"at most {self.high:g}" if self.high < 1e9 or found.high > self.high else ""
             limits = " and ".join(filter(None, (low, high)))
             always = "always be" if found.radius or found.start != found.end else "be"
             raise ValueError(f"must {always} {limits}; the nearest is {nearest}")
@@ -413,6 +413,8 @@ def _parse(text: str, index: int) -> Augmentation:
         if not equals or key not in known:
             what = f"there is no parameter {key!r}" if equals else f"{part!r} is not of the form parameter=value"
             hint = _did_you_mean(key, known) if equals else ""
+            if not equals and "source" in given:
+                hint = " (a path with a comma in it cannot be written here: rename that file or folder)"
             raise FlagError(f"--augment {text}: {what}{hint}\n{name} has {', '.join(known)}.")
         if key in given:
             raise FlagError(f"--augment {text}: {key} is given twice")

@@ -22,6 +22,7 @@ from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.augmentations import parse_augmentations
 from deepspeech_training.compute import Choice, choose, resource_lines
 from deepspeech_training.config import (
+    FLAGS,
     CardFlags,
     Config,
     ExportFlags,
@@ -47,7 +48,7 @@ from deepspeech_training.engine.session_log import SessionLog, program
 from deepspeech_training.engine.transfer import AncestorFolder, Transfer, folder_to_load
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError, UserError
 from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.network_geometry import LAYERS, NetworkGeometry, layer_of
 from deepspeech_training.normalisation import Normalisation
 from deepspeech_training.presets import PRESETS, suited
 from deepspeech_training.resources import HOW_TO_MOUNT, read_resources, usable_cores, will_be_lost
@@ -252,8 +253,9 @@ class Session:
         else:
             load_folder = self._target_of(save_folder) or load_folder
             source = self._source_of_evaluation(load_folder)
-            output_dir = config.checkpoint.output_dir
-            self._begin_log(Path(output_dir) / "logs" if output_dir else load_folder.folder / "logs")
+            checkpoint = config.checkpoint
+            of_its_own = checkpoint.output_dir or checkpoint.save_checkpoint_dir  # not in the folder of a source
+            self._begin_log(checkpoint.logs_dir if of_its_own else load_folder.folder / "logs")
         self._config = config = self._adopt(source)
         self._log.update(
             flags=as_dict(config), checkpoint_dir=str((save_folder if self._trains else load_folder).folder)
@@ -277,6 +279,7 @@ class Session:
         sets = [set_summary(kind, s, features.sample_rate) for kind, s in checked.all_sets()]
         self._events.emit("data", sets=sets)
         augmenter, cache = self._augmenter(features), self._cache(features)
+        self._augment_sources = {} if augmenter is None else augmenter.source_fingerprints()
         network = NetworkGeometry(
             num_classes=alphabet.num_classes, n_hidden=config.geometry.n_hidden, layer_norm=config.geometry.layer_norm,
             relu_clip=config.training.relu_clip, n_features=features.n_mfcc, n_context=features.n_context,
@@ -464,8 +467,13 @@ class Session:
                 return self._source("resume" if same else "weights", folder, kind)
         if wanted == "auto" and (same or "load_checkpoint_dir" not in self._given):
             return Source("init")
+        what = f"there is no {'best' if wanted == 'best' else 'last'} checkpoint to start from"
+        if not folder.folder.exists():
+            what = "there is no such folder"
+        elif not folder.folder.is_dir():
+            what = "this is a file; a run starts from the folder of a run, or from a file of DeepSpeech's checkpoints"
         raise UserError(
-            f"{folder.folder}: there is no {'best' if wanted == 'best' else 'last'} checkpoint to start from\n"
+            f"{folder.folder}: {what}\n"
             "Name the folder with --load_checkpoint_dir, or start with new weights: --load_train init."
         )
 
@@ -516,9 +524,33 @@ class Session:
         if refused:
             raise FlagError(
                 "\n".join(refused) + f"\nThe checkpoint is in {source.folder.folder}. Leave the flag out, or name "
-                "another folder with --checkpoint_dir, or start anew with --load_train init."
+                f"another folder with {self._flag_of_folder(source)}, or start anew with --load_train init."
             )
+        self._say_what_is_taken_for_granted(source, config)
         return config
+
+    def _say_what_is_taken_for_granted(self, source: Source, config: Config) -> None:
+        """A checkpoint of DeepSpeech's trainer may not say its sample rate and windows: what the flags say counts."""
+        unsaid = source.description.get("unsaid", ())
+        if not unsaid:
+            return
+        values = {name: getattr(config.data, name) for name in unsaid}
+        self._console.info(
+            f"{source.path} does not say {', '.join(f'--{name}' for name in unsaid)}; taken to be "
+            f"{', '.join(map(str, values.values()))}"
+        )
+        others = {name: FLAGS[name].default for name, value in values.items() if value != FLAGS[name].default}
+        if others:
+            self._console.warn(
+                "DeepSpeech's own value, with which most of its checkpoints were trained, is "
+                + ", ".join(f"--{name} {value}" for name, value in others.items())
+                + ": weights of other features begin far from what they learned"
+            )
+
+    def _flag_of_folder(self, source: Source) -> str:
+        """The flag that names the folder of the checkpoint that is loaded."""
+        loaded = source.kind == "weights" or not self._trains
+        return "--load_checkpoint_dir" if loaded and "load_checkpoint_dir" in self._given else "--checkpoint_dir"
 
     def _alphabet(self, source: Source) -> tuple[Alphabet | ByteAlphabet, str]:
         """The flag's, else the checkpoint's, else English; a flag that differs from the checkpoint is refused.
@@ -549,7 +581,7 @@ class Session:
                 f"{self._named_alphabet(path)}: {given.size} characters; the checkpoint was trained with "
                 f"{trained.size} ({what})\n{transfer}"
                 f"The checkpoint is in {source.folder.folder}. Use its alphabet (leave the flag out), or name another "
-                "folder with --checkpoint_dir, or start anew with --load_train init."
+                f"folder with {self._flag_of_folder(source)}, or start anew with --load_train init."
             )
         return trained, path or "in the checkpoint"
 
@@ -560,6 +592,13 @@ class Session:
             return None
         augmenter = Augmenter(augmentations, features, seed=self._config.training.random_seed)
         self._console.info(f"Augments {' '.join(map(str, augmentations))}")
+        for augmentation in augmentations:
+            if augmentation.name == "resample" and augmentation.values["rate"].high >= features.sample_rate:
+                what = "no effect" if augmentation.values["rate"].low >= features.sample_rate else "no effect at times"
+                self._console.warn(
+                    f"--augment {augmentation}: {what}, since only a rate below --audio_sample_rate "
+                    f"{features.sample_rate} loses anything"
+                )
         return augmenter
 
     def _cache(self, features: FeatureGeometry) -> AudioCache | None:
@@ -758,7 +797,7 @@ class Session:
         if machine.on_gpu:
             sinks.append(GpuMonitor(self._events))
         with self._events.also_to(*sinks):
-            self._say_start(self._events, task, machine, plan, checked, folder)
+            self._say_start(self._events, task, machine, plan, checked, folder, transfer)
             self._say_source(self._events, source, transfer, checkpoint, state, plan, machine)
             if source.kind == "resume":
                 backend.set_state(checkpoint.arrays)
@@ -796,6 +835,7 @@ class Session:
                     "transfer": None if transfer is None else transfer.as_json(),
                     "threads": {"intra_op": machine.intra_op, "inter_op": machine.inter_op},
                     "precision": machine.compute_dtype, "devices": num_devices, "sessions": sessions,
+                    "augment_sources": self._augment_sources,
                     "data": [set_summary(kind, s, plan.rules.sample_rate) for kind, s in checked.all_sets()],
                 },
                 events=self._events, log=log, save_rejections=save_rejections,
@@ -863,7 +903,10 @@ class Session:
             log=self._console.warn,
         )  # fmt: skip
 
-    def _say_start(self, events, task: "SpeechToText", machine: "Machine", plan, checked: CheckedData, folder) -> None:
+    def _say_start(
+        self, events, task: "SpeechToText", machine: "Machine", plan, checked: CheckedData, folder,
+        transfer: Transfer | None,
+    ) -> None:  # fmt: skip
         from deepspeech_training.engine import tensorflow_backend
 
         config = self._config
@@ -880,12 +923,15 @@ class Session:
             sets=[set_summary(kind, s, plan.rules.sample_rate) for kind, s in checked.all_sets()],
             batches_per_epoch=len(plan.batches(1)), batches=batches, padding_share=plan.padding_share(1),
             parameters=task.network.num_parameters, n_hidden=task.network.n_hidden,
+            frozen=_frozen(config, task.network),
             checkpoint_bytes=3 * 4 * task.network.num_parameters,
             export_bytes={
                 "float32": task.network.export_bytes(quantized=False),
                 "int8": task.network.export_bytes(quantized=True),
             },
-            plan=_training_plan(config, len(plan.batches(1)), has_dev=bool(checked.sets.get("dev"))),
+            plan=_training_plan(
+                config, len(plan.batches(1)), has_dev=bool(checked.sets.get("dev")), has_source=transfer is not None
+            ),
             checkpoint_dir=str(folder.folder), flags=as_dict(config),
         )  # fmt: skip
 
@@ -913,6 +959,16 @@ class Session:
             ]
             if changed:
                 events.emit("note", message="Changed since the checkpoint: " + ", ".join(changed))
+            if self._names_another_source(transfer):
+                began = "with new weights" if transfer is None else f"with {transfer.description}"
+                events.emit(
+                    "note", message=f"--load_checkpoint_dir {self._config.checkpoint.load_dir} has no effect: it "
+                    f"counts when a run begins, and this one began {began}",
+                )  # fmt: skip
+            recordings = checkpoint.state.get("augment_sources", {})
+            for path, now in self._augment_sources.items():
+                if recordings.get(path, now) != now:
+                    events.emit("note", message=f"The recordings of --augment in {path} are others than before")
             threads = {"intra_op": machine.intra_op, "inter_op": machine.inter_op}
             for what, then, here in (
                 ("threads", checkpoint.state["threads"], threads),
@@ -929,6 +985,15 @@ class Session:
             )  # fmt: skip
             state.begin_epoch()
         state.plan = fingerprint
+
+    def _names_another_source(self, transfer: Transfer | None) -> bool:
+        """Whether --load_checkpoint_dir is neither the folder of this run nor that of its source."""
+        checkpoint = self._config.checkpoint
+        if "load_checkpoint_dir" not in self._given or checkpoint.load_dir.resolve() == checkpoint.save_dir.resolve():
+            return False
+        source = Path(transfer.source).resolve() if transfer is not None else None
+        named = checkpoint.load_dir.resolve()
+        return source is None or named not in (source, source.parent, Path(f"{source}.index"))
 
     def _settle_rate(self, events, state) -> None:
         """--force_initialize_learning_rate sets the rate once, not again each time that the same command goes on."""
@@ -1183,14 +1248,39 @@ def _with_export_dir(config: Config) -> Config:
     return replace(config, export=replace(config.export, export_dir=exports))
 
 
-def _training_plan(config: Config, batches_per_epoch: int, *, has_dev: bool) -> str:
+def _frozen(config: Config, network: NetworkGeometry) -> dict[str, Any] | None:
+    """The layers of --freeze_layers and how many weights they have; None without."""
+    layers = [layer for layer in LAYERS if layer in config.transfer.freeze_layers]
+    if not layers:
+        return None
+    shapes = network.weight_shapes()
+    return {
+        "layers": layers,
+        "parameters": sum(math.prod(shape) for name, shape in shapes.items() if layer_of(name) in layers),
+    }
+
+
+def _training_plan(config: Config, batches_per_epoch: int, *, has_dev: bool, has_source: bool) -> str:
     """How long and how it is trained, in one line."""
+    optimizer = config.optimizer
     training, stop, epochs = config.training, config.early_stop, config.training.epochs
     parts = [
         f"up to {epochs:,} epochs, {epochs * batches_per_epoch:,} steps",
-        f"learning rate {config.optimizer.learning_rate:g}",
+        f"learning rate {optimizer.learning_rate:g}",
         f"dropout {training.dropout_rate:g}",
     ]
+    if optimizer.lr_schedule == "cosine":
+        parts[1] += " falling along a cosine"
+    elif config.reduces_rate_on_plateau and has_dev:
+        parts[1] += " falling on plateaus"
+    if optimizer.warmup_epochs:
+        parts[1] += f" after {optimizer.warmup_epochs:g} epochs of warm-up"
+    if has_source and config.transfer.source_learning_rate_factor != 1:
+        parts[1] += f" (layers of the source {config.transfer.source_learning_rate_factor:g} times that)"
+    if optimizer.weight_decay:
+        parts.append(f"weight decay {optimizer.weight_decay:g}")
+    if optimizer.ema:
+        parts.append(f"average of the weights {optimizer.ema:g}")
     if not has_dev:
         return ", ".join([*parts, "no dev set: no best checkpoint and no early stop"])
     if not stop.early_stop:

@@ -289,8 +289,8 @@ class OptimizerFlags:
     lr_schedule: str = flag(
         "constant",
         "how the learning rate goes over --epochs: constant stays at --learning_rate, cosine falls from there to 0 "
-        "along half a cosine",
-        choices=("constant", "cosine"),
+        "along half a cosine, plateau is constant with --reduce_lr_on_plateau",
+        choices=("constant", "cosine", "plateau"),
     )
     warmup_epochs: float = flag(
         0.0, "let the learning rate rise from 0 over this much of the run first", unit="epochs", zero="no", at_least=0
@@ -668,6 +668,10 @@ class Config:
     card: CardFlags = field(default_factory=CardFlags, metadata={"title": "Card of the exported model"})
     inference: InferenceFlags = field(default_factory=InferenceFlags, metadata={"title": "One-shot inference"})
 
+    @property
+    def reduces_rate_on_plateau(self) -> bool:
+        return self.plateau.reduce_lr_on_plateau or self.optimizer.lr_schedule == "plateau"
+
 
 FLAGS: Mapping[str, Flag] = MappingProxyType(
     {entry.name: entry.metadata["flag"] for part in fields(Config) for entry in fields(part.type)}
@@ -891,11 +895,13 @@ class _Reader:
                 rest.popleft()
             return
         take = _take_bool if known.type is bool else _take
-        if known.alone and text is None and (not rest or _looks_like_flag(rest[0])):
+        if known.alone and text is None and not negated and (not rest or _looks_like_flag(rest[0])):
             text = known.alone
         if negated and text is not None:
             raise _Fault(f"--no{name} takes no value; write --no{name} or --{name}={text}")
         text = "false" if negated else take(name, text, rest)
+        if known.alone and text.lower() in ("true", "false"):  # in YAML, and --noname
+            text = known.alone if text.lower() == "true" else ""
         if name in FLAGS and known.repeatable:
             texts = [text]
             while not place.chain and rest and not _looks_like_flag(rest[0]):  # Coqui's way to write several
@@ -913,14 +919,20 @@ class _Reader:
         """Read a YAML file of flags: scalars and flat lists, as written; nothing in it is made into objects."""
         path = _path_of(text, place)
         reader, names = _Reader(), set()
-        for name, value, line in _yaml_entries(path, text):
+        for name, items, line in _yaml_entries(path, text):
             here = _Place((*place.chain, path), line)
             try:
                 if name in names:
                     raise _Fault(f"{name} stands there twice")
-                if _resolve(name, _KNOWN)[1]:
+                resolved, negated = _resolve(name, _KNOWN)
+                if negated:
                     raise _Fault(f"{name}: write {name.removeprefix('no')}: false")
-                reader._read_flag(name, value, deque(), here)
+                if not _KNOWN[resolved].repeatable:
+                    if len(items) > 1 and any("," in item for item in items):
+                        raise _Fault(f"{name}: a comma within an item of a list")
+                    items = [",".join(items)]
+                for item in items:
+                    reader._read_flag(name, item, deque(), here)
             except _Fault as fault:
                 raise FlagError(f"{here.prefix}{fault}") from None
             names.add(name)
@@ -951,8 +963,8 @@ def _path_of(text: str, place: _Place) -> Path:
     return place.chain[-1].parent / path if place.chain else path
 
 
-def _yaml_entries(path: Path, text: str) -> Iterator[tuple[str, str, int]]:
-    """Name, value as on a command line, and line of each entry of a YAML file; `text` is what --config said."""
+def _yaml_entries(path: Path, text: str) -> Iterator[tuple[str, list[str], int]]:
+    """Name, items of its value, and line of each entry of a YAML file; `text` is what --config said."""
     import yaml
 
     try:
@@ -972,9 +984,7 @@ def _yaml_entries(path: Path, text: str) -> Iterator[tuple[str, str, int]]:
             raise _Fault(f"--config {text}, line {line}: a value is one word, number or text, or a list of them")
         if any(item.tag == "tag:yaml.org,2002:null" for item in items):
             raise _Fault(f"--config {text}, line {line}: {key.value} has no value")
-        if len(items) > 1 and any("," in item.value for item in items):
-            raise _Fault(f"--config {text}, line {line}: a comma within an item of a list")
-        yield key.value, ",".join(item.value for item in items), line
+        yield key.value, [item.value for item in items], line
 
 
 def _resolve(name: str, known: Mapping[str, Flag]) -> tuple[str, bool]:
@@ -982,7 +992,7 @@ def _resolve(name: str, known: Mapping[str, Flag]) -> tuple[str, bool]:
     if name in known:
         return name, False
     positive = name.removeprefix("no")
-    if positive != name and positive in known and known[positive].type is bool:
+    if positive != name and positive in known and (known[positive].type is bool or known[positive].alone):
         return positive, True
     booleans = [f"no{candidate}" for candidate, flag in FLAGS.items() if flag.type is bool]
     near = difflib.get_close_matches(
@@ -1191,11 +1201,11 @@ def _notices_on(config: Config) -> list[str]:
     if config.data.train_files and not config.data.dev_files:
         for name, is_given in (
             ("early_stop", config.early_stop.early_stop),
-            ("reduce_lr_on_plateau", config.plateau.reduce_lr_on_plateau),
+            ("reduce_lr_on_plateau", config.reduces_rate_on_plateau),
         ):
             if is_given:
                 notices.append(f"--{name} has no effect without --dev_files: it watches the validation loss")
-    if config.augmentation.augment and not config.data.train_files:
+    if config.augmentation.augment and not (config.data.train_files or config.voice.voice_data_dir):
         notices.append("--augment has no effect without --train_files: only training clips are augmented")
     for name in ("feature_cache_gb", "cache_for_epochs"):
         if getattr(config.augmentation, name) != FLAGS[name].default and not config.augmentation.feature_cache:
@@ -1203,6 +1213,8 @@ def _notices_on(config: Config) -> list[str]:
     warmup, epochs = config.optimizer.warmup_epochs, config.training.epochs
     if config.data.train_files and warmup > epochs:
         notices.append(f"--warmup_epochs {warmup:g} is more than --epochs {epochs}: --learning_rate is never reached")
+    if config.transfer.reuse_characters and config.transfer.drop_source_layers:
+        notices.append("--drop_source_layers 1 has no effect beside --reuse_characters, which replaces that layer")
     if config.export.export_zip and not config.export.export_dir:
         notices.append("--export_zip has no effect without --export_dir")
     for name, unasked in DEEPSPEECH_WEIGHTS.items():

@@ -127,6 +127,9 @@ def test_no_value_that_is_drawn_leaves_the_bounds(start, end, radius, clock, uni
         ("overlay[p=0.5]", "source is missing\nWrite overlay[source=...]: "),
         ("tempo[factor=fast]", "factor=fast a value is written 5, 5~2"),
         ("tempo[factor=1,factor=2]", "factor is given twice"),
+        ("add[stddev=1e30]", "stddev=1e30 must be at most 1e+09; the nearest is 1e+09"),
+        ("multiply[stddev=-1e10]", "stddev=-1e10 must be at least -1e+09; the nearest is -1e+09"),
+        ("rir[source=a,b.wav]", "'b.wav' is not of the form parameter=value (a path with a comma in it cannot"),
         ("tempo[factor=1", "it is written name[p=0.5,parameter=value]"),
     ],
 )  # fmt: skip

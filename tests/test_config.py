@@ -335,6 +335,9 @@ def test_flags_without_an_effect_beside_the_others_get_a_line():
     assert len(parse_flags(["--batch_seconds", "60", "--train_batch_size", "8"]).notices) == 1
     assert len(parse_flags(["--augment", "gain"]).notices) == 1
     assert parse_flags(["--augment", "gain", "--train_files=a.csv"]).notices == ()
+    assert parse_flags(["--augment", "gain", "--voice_data_dir=recordings"]).notices == ()
+    (notice,) = parse_flags(["--reuse_characters", "--drop_source_layers", "1"]).notices
+    assert notice.startswith("--drop_source_layers 1 has no effect beside --reuse_characters")
 
 
 def test_a_flagfile_has_a_flag_on_each_line_with_comments_and_blank_lines(flagfile):
@@ -503,6 +506,8 @@ def configs():
             return st.lists(augmentations, max_size=3).map(tuple)
         if flag.placeholder:
             return texts.filter(lambda text: not text.startswith("<"))
+        if flag.alone:
+            return texts.filter(lambda text: text.lower() not in ("true", "false"))  # its switch in YAML
         return texts if flag.type is str else st.lists(items, max_size=3).map(tuple)
 
     return st.builds(from_dict, st.fixed_dictionaries({}, optional={n: values(n, flag) for n, flag in FLAGS.items()}))
@@ -676,6 +681,19 @@ def test_a_yaml_file_gives_flags_and_the_command_line_counts_instead(tmp_path):
     assert parse_flags(yaml_config(tmp_path, "")).config == Config()
 
 
+def test_augmentations_are_a_list_in_yaml_and_the_cache_is_switched_there(tmp_path):
+    text = "feature_cache: true\naugment:\n  - gain[db=3]\n  - noise[p=0.7,snr=30~20]\n"
+    found = config_of(*yaml_config(tmp_path, text)).augmentation
+    assert found.augment == ("gain[db=3]", "noise[p=0.7,snr=30~20]")
+    assert found.feature_cache == "persistent-data/cache"
+    assert config_of(*yaml_config(tmp_path, "augment: 'noise[p=0.7,snr=30~20]'\n")).augmentation.augment == (
+        "noise[p=0.7,snr=30~20]",
+    )
+    again = config_of(*yaml_config(tmp_path, text), "--augment", "codec", "--nofeature_cache").augmentation
+    assert (again.augment, again.feature_cache) == (("codec",), "")
+    assert config_of(*yaml_config(tmp_path, "feature_cache: false\n")).augmentation.feature_cache == ""
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -686,7 +704,8 @@ def test_a_yaml_file_gives_flags_and_the_command_line_counts_instead(tmp_path):
         ("epochs:\n", "line 1: epochs has no value"),
         ("epochs: {a: 1}\n", "line 1: a value is one word"),
         ("train_files: [[a]]\n", "line 1: a value is one word"),
-        ("train_files: ['a,b', c]\n", "line 1: a comma within an item"),
+        ("train_files: ['a,b', c]\n", "line 1: train_files: a comma within an item"),
+        ("epochs: 3\naugment: [gain, pich]\n", "--augment pich: there is no augmentation 'pich'"),
         ("- epochs\n", "must be lines such as"),
         ("epochs: [\n", "is not YAML"),
         ("epochs: 3\n\tx: 4\n", "line 2: is not YAML"),

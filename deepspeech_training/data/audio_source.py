@@ -1,6 +1,7 @@
 """Recordings that augmentations mix into clips: a folder, a CSV or a file."""
 
 import csv
+import hashlib
 import os
 import threading
 from pathlib import Path
@@ -11,6 +12,8 @@ from deepspeech_training.audio import AudioError, read_audio, read_audio_info
 from deepspeech_training.errors import UserError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
+FAULTS_TOLD = 10
+LISTENED_TO = 8  # recordings, at most, to find out whether a source is silent
 KEEP_BYTES = 256_000_000  # decoded: 67 minutes at 16 kHz
 
 
@@ -21,23 +24,39 @@ class AudioSource:
         path: of a folder (searched through for audio files), a CSV (its `wav_filename`), or an audio file.
         sample_rate: Hz, that they are resampled to.
     Raises:
-        UserError: there is no such path, no recording in it, or one that is not audio.
+        UserError: there is no such path, no recording in it, one that is not audio, or nothing but silence.
     """
 
     def __init__(self, path: str, *, sample_rate: int):
         self.path, self._rate = path, sample_rate
         self._files = _files_of(path)
+        faults = []
         for file in self._files:
             try:
                 read_audio_info(file)
             except AudioError as error:
-                raise UserError(f"{path}: {file}: {error.reason}\nMend or remove that file.") from error
+                faults.append(f"{file}: {error.reason}")
+        if faults:
+            more = f"\n... and {len(faults) - FAULTS_TOLD:,} more" if len(faults) > FAULTS_TOLD else ""
+            them = "that file" if len(faults) == 1 else "these files"
+            raise UserError(f"{path}: " + "\n".join(faults[:FAULTS_TOLD]) + f"{more}\nMend or remove {them}.")
         self._kept: dict[int, np.ndarray] = {}
         self._bytes_left = KEEP_BYTES
         self._lock = threading.Lock()
+        some = range(0, len(self._files), -(-len(self._files) // LISTENED_TO))
+        if not any(np.any(self.read(number)) for number in some):
+            raise UserError(f"{path}: silence: there is nothing to hear in {self._files[0]}"
+                            + (f" and {len(some) - 1} others" if len(some) > 1 else ""))  # fmt: skip
 
     def __len__(self) -> int:
         return len(self._files)
+
+    def fingerprint(self) -> str:
+        """A hash of the recordings' names, in their order, and sizes."""
+        found = hashlib.blake2b(digest_size=16)
+        for file in self._files:
+            found.update(f"{os.path.basename(file)}\0{os.path.getsize(file)}\n".encode())
+        return found.hexdigest()
 
     def read(self, number: int) -> np.ndarray:
         """Recording `number` as float32 [samples]; do not write into it."""

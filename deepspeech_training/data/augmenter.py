@@ -57,6 +57,10 @@ class Augmenter:
         draws = step_draws(self._digest(sample_id, epoch, "step"), clock=clock, needed_frames=needed)
         return replace(clip, audio=np.ascontiguousarray(audio, np.float32), draws=draws)
 
+    def source_fingerprints(self) -> dict[str, str]:
+        """A hash of the recordings' names and sizes for each `source`, by its path: whether the draws are as before."""
+        return {source.path: source.fingerprint() for source in self._sources.values()}
+
     def _digest(self, sample_id: str, epoch: int, use: int | str) -> bytes:
         return hashlib.blake2b(f"{self._seed}/{epoch}/{sample_id}/{use}".encode(), digest_size=16).digest()
 

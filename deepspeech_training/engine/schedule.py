@@ -66,7 +66,7 @@ def after_epoch(state: ScheduleState, figures: dict[str, float], epoch: int, con
         state.best_figures, state.best_epoch = dict(figures), epoch
     return Decision(
         is_best=is_best,
-        reduce_rate=config.plateau.reduce_lr_on_plateau
+        reduce_rate=config.reduces_rate_on_plateau
         and state.epochs_without_improvement > 0
         and state.epochs_without_improvement % config.plateau.plateau_epochs == 0,
         stop=wants_stop(state, epoch + 1, config),
@@ -104,7 +104,7 @@ def rate_factor(epochs_done: float, config: Config) -> float:
     warmup, epochs = config.optimizer.warmup_epochs, config.training.epochs
     if epochs_done < warmup:
         return epochs_done / warmup
-    if config.optimizer.lr_schedule == "constant":
+    if config.optimizer.lr_schedule != "cosine":
         return 1.0
     done = min((epochs_done - warmup) / max(epochs - warmup, 1e-9), 1.0)
     return 0.5 * (1.0 + math.cos(math.pi * done))

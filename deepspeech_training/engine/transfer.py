@@ -134,7 +134,7 @@ class AncestorFolder:
     def read_description(self, kind: str) -> tuple[Path, dict[str, Any]] | None:
         """Where the checkpoint is, and what is known of it in the terms of our checkpoints; None without one.
 
-        Its "alphabet" is None where nothing says which it is.
+        Its "alphabet" is None where nothing says which it is; "unsaid" has the flags of features that nothing says.
 
         Raises:
             DamagedCheckpoint: it cannot be read, or is no DeepSpeech model.
@@ -163,6 +163,7 @@ class AncestorFolder:
         step = int(checkpoint.read("global_step")) if "global_step" in checkpoint.variables else 0
         return prefix, {
             "alphabet": alphabet, "features": asdict(features), "network": asdict(network), "run": {"step": step},
+            "unsaid": [name for name in _FEATURE_FLAGS.values() if name not in said],
         }  # fmt: skip
 
     def load(self, kind: str) -> Checkpoint | None:

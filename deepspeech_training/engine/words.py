@@ -57,12 +57,19 @@ def _start(event: Event) -> Iterator[str]:
         f"Batches   {event['batches_per_epoch']:,} per epoch, {event['batches']}; padding {event['padding_share']:.1%}"
     )
     yield (
-        f"Network   {event['parameters']:,} weights, all of them trained, n_hidden {event['n_hidden']}; checkpoint "
+        f"Network   {event['parameters']:,} weights, {_trained(event)}, n_hidden {event['n_hidden']}; checkpoint "
         f"{size(event['checkpoint_bytes'])}, export {size(event['export_bytes']['float32'])} in 32 bits, "
         f"{size(event['export_bytes']['int8'])} in 8 bits: the same for any amount of data"
     )
     yield f"Training  {event['plan']}"
     yield f"Saved in  {event['checkpoint_dir']}"
+
+
+def _trained(event: Event) -> str:
+    frozen = event.get("frozen")  # missing in logs of versions that did not say it
+    if not frozen:
+        return "all of them trained"
+    return f"of which {frozen['parameters']:,} are frozen ({', '.join(frozen['layers'])})"
 
 
 def data_lines(sets: list[dict[str, Any]]) -> Iterator[str]:

@@ -131,6 +131,36 @@ def test_sources_are_folders_lists_and_files(tmp_path, make_wav):
         assert [len(found.read(k)) for k in range(len(found))] == lengths
 
 
+def test_faults_of_a_source_come_together_and_one_of_silence_is_refused(tmp_path):
+    for name in ("a.wav", "b.mp3"):
+        (tmp_path / name).write_bytes(b"hello")
+    with pytest.raises(FlagError) as caught:
+        augmenter(f"noise[source={tmp_path}]")
+    assert all(name in str(caught.value) for name in ("a.wav: ", "b.mp3: ", "Mend or remove these files."))
+    quiet = tmp_path / "quiet"
+    quiet.mkdir()
+    for number in range(20):
+        soundfile.write(quiet / f"{number:02}.wav", np.zeros(1000, np.float32), 16000)
+    with pytest.raises(FlagError, match=r"silence: there is nothing to hear in .*00\.wav and 6 others"):
+        augmenter(f"noise[source={quiet}]")
+    soundfile.write(quiet / "03.wav", np.full(1000, 0.1, np.float32), 16000)
+    assert augmenter(f"noise[source={quiet}]").longest(7) == 7
+
+
+def test_the_fingerprint_of_a_source_changes_with_its_recordings(tmp_path, make_wav):
+    path = make_wav(tmp_path / "a.wav", 0.25)
+
+    def fingerprints():
+        return augmenter(f"noise[source={tmp_path}]", "gain").source_fingerprints()
+
+    before = fingerprints()
+    assert list(before) == [str(tmp_path)] and fingerprints() == before
+    make_wav(path, 0.5)
+    longer = fingerprints()
+    make_wav(tmp_path / "b.wav", 0.25)
+    assert before != longer != fingerprints() != before
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -120,3 +120,26 @@ def test_a_wrong_augmentation_and_a_source_that_is_not_there_are_told_before_tra
         f"noise[p=1,snr=30~20,slope=0,source={tmp_path / 'none'}]: {tmp_path / 'none'}: there is no such" in missing.log
     )
     assert "tensorflow" not in missing.err.lower()
+
+
+@pytest.mark.slow
+def test_what_has_no_effect_or_has_changed_is_said(tmp_path):
+    csv = make_corpus(tmp_path / "corpus", transcripts(4))
+    noise = tmp_path / "noise"
+    noise.mkdir()
+    soundfile.write(noise / "a.wav", 0.1 * np.random.default_rng(1).standard_normal(4000), 16000)
+    flags = (
+        "--train_files", csv, "--n_hidden", 8, "--train_batch_size", 2, "--checkpoint_dir", tmp_path / "run",
+        "--augment", f"noise[source={noise}]", "--augment", "resample[rate=16000]",
+        "--lr_schedule", "cosine", "--warmup_epochs", 1, "--weight_decay", 0.1, "--ema", 0.9,
+    )  # fmt: skip
+    first = run(*flags, "--epochs", 1)
+    assert first.code == 0, first.err
+    assert "resample[p=1,rate=16000]: no effect, since only a rate below --audio_sample_rate 16000" in first.log
+    assert "0.001 falling along a cosine after 1 epochs of warm-up" in first.log
+    assert "weight decay 0.1, average of the weights 0.9" in first.log and "all of them trained" in first.log
+    same = run(*flags, "--epochs", 2)
+    assert same.code == 0 and "others than before" not in same.log
+    soundfile.write(noise / "b.wav", 0.1 * np.random.default_rng(2).standard_normal(4000), 16000)
+    other = run(*flags, "--epochs", 3)
+    assert other.code == 0 and f"The recordings of --augment in {noise} are others than before" in other.log

@@ -94,6 +94,7 @@ def ancestor(tmp_path) -> AncestorFolder:
 def test_what_an_ancestors_checkpoint_does_not_say_is_taken_from_the_flags(ancestor):
     assert ancestor.has("train") and not ancestor.has("best") and ancestor.read_description("best") is None
     path, state = ancestor.read_description("train")
+    assert state["unsaid"] == ["audio_sample_rate", "feature_win_len", "feature_win_step"]
     assert path.name == "train-70" and state["run"] == {"step": 70} and state["alphabet"] is None
     assert (state["network"]["n_hidden"], state["network"]["layer_norm"]) == (3, True)
     assert (state["network"]["relu_clip"], state["features"]["sample_rate"]) == (7.0, 8000)
@@ -112,6 +113,7 @@ def test_the_files_beside_an_ancestors_checkpoint_are_believed(ancestor, text):
     (ancestor.folder / "flags.txt").write_text(text)
     (ancestor.folder / "alphabet.txt").write_text("# of Coqui STT\n \na\nb\nc\n")
     _, state = ancestor.read_description("train")
+    assert state["unsaid"] == ["feature_win_step"]
     features = FeatureGeometry(**state["features"])
     assert (features.sample_rate, features.win_len_ms, features.win_step_ms) == (16000, 32, 20)
     assert (state["network"]["relu_clip"], state["alphabet"]) == (15.0, [" ", "a", "b", "c"])
@@ -150,6 +152,9 @@ def test_an_ancestors_checkpoint_is_exported_alone_and_its_folder_trained_in(tes
     assert exported.code == 0 and "tensorflow" not in exported.err.lower(), exported.err
     assert ModelFile.read(tmp_path / "export" / "output_graph.tflite").labels == ENGLISH.characters
     assert first.code == 0 and f"I Starts with the weights of {folder / 'train-200'} (step 200)\n" in first.log
+    assert "does not say --audio_sample_rate, --feature_win_len, --feature_win_step; taken to be 16000, 32, 20" in (
+        first.log
+    )
     assert run_state(folder)["history"][0]["train_loss"] < 10
     for path in (test_data / "golden/ckpt_n100_nodrop").iterdir():
         assert (folder / path.name).read_bytes() == path.read_bytes()
@@ -250,6 +255,8 @@ def test_the_ancestors_weights_learn_a_cyrillic_alphabet_through_a_kill_and_are_
     again, undisturbed = run_all(flags(killed, *exporting), flags(whole))
     assert again.code == 0 and undisturbed.code == 0, again.err + undisturbed.err
     assert "I Starts with the weights of" in undisturbed.log and "without layer_6" in undisturbed.log
+    assert "are frozen (layer_1, layer_2)" in undisturbed.log and "(layers of the source 0.1 times" in undisturbed.log
+    assert "has no effect" not in again.log  # the source of the run is named
     assert "I Goes on from" in again.log and "Starts with" not in again.log
     assert f"I Uses {newest(killed, 'best')}" in again.log  # the test is of the target
     assert_same_end(whole, killed)
@@ -274,6 +281,8 @@ def test_the_ancestors_weights_learn_a_cyrillic_alphabet_through_a_kill_and_are_
     assert model.labels == RUSSIAN.characters
     alone = run("--load_checkpoint_dir", source, "--save_checkpoint_dir", killed, "--test_files", csv)
     assert alone.code == 0 and f"I Uses {newest(killed, 'best')}" in alone.log
+    tested = run("--load_checkpoint_dir", killed, "--save_checkpoint_dir", tmp_path / "new", "--test_files", csv)
+    assert tested.code == 0 and (tmp_path / "new/logs").is_dir() and not (source / "logs").exists()
 
 
 @pytest.mark.slow
@@ -299,5 +308,7 @@ def test_output_weights_of_shared_characters_are_taken_once_and_a_changed_flag_i
     assert run_state(target)["step"] == 4
     begun = [event["source"] for event in events(target) if event["event"] == "initialised"]
     assert len(begun) == 1 and begun[0].startswith(f"the weights of {newest(source)} (step 4); of layer_6 those of")
+    third = run(*[tmp_path if word == source else word for word in flags], "--epochs", 3)
+    assert f"--load_checkpoint_dir {tmp_path} has no effect: it counts when a run begins" in third.log
     other = run(*[word for word in flags if word != "--reuse_characters"], "--drop_source_layers", 2, "--epochs", 3)
     assert other.code == 2 and "goes on, and began with the weights of" in other.log
