@@ -182,7 +182,7 @@ def _found_of_an_average(evidence: Evidence) -> list[Finding]:
     )
     average = Finding(
         "average", "note",
-        f"it is the average of {count} checkpoint{'' if count == 1 else 's'}: no loss and no error rate was measured on it",
+        f"it is the average of {count} checkpoint{'' if count == 1 else 's'}: no loss or error rate was measured on it",
         advice="test it: DeepSpeech.py --checkpoint_dir FOLDER --test_files test.csv",
     )  # fmt: skip
     notes = [

@@ -137,7 +137,7 @@ def test_an_average_is_not_judged_by_the_figures_of_its_last_checkpoint():
     evidence = {"epoch": 8, "epochs": 8, "history": epochs(FALLING[:8]), "stopped": "all 8 epochs are done", **AVERAGE}
     assert verdict(**evidence) == "unknown"
     text = words(**evidence)
-    assert "the average of 2 checkpoints: no loss and no error rate was measured on it" in text
+    assert "the average of 2 checkpoints: no loss or error rate was measured on it" in text
     assert "of its last checkpoint, run/train-000000200.json: saved at epoch 8 of 8" in text
     assert "--epochs" not in text and "no run goes on in the folder of an average" in text
     settled = epochs(FLAT)
