@@ -3,8 +3,11 @@
 import argparse
 import html
 import io
+import math
 import sys
 import time
+import unicodedata
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,14 +25,20 @@ from deepspeech_training.engine.devices import START_UP_CHATTER
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.features_geometry import FeatureGeometry
 from deepspeech_training.mel import dct_matrix, fft_length, hann_window
-from deepspeech_training.samples import read_rows
+from deepspeech_training.samples import labels_with_repeats, read_rows
 
 GRIFFIN_LIM_ROUNDS = 60
+DEFAULT_OUTPUT = "augmented"
+GENERATOR = b'<meta name="generator" content="bin/augment.py">'  # says that a page is ours, and may be replaced
+MOST_NAMED = 20
 
 
 @dataclass(frozen=True)
 class Preview:
-    """One clip before and after: what is heard (float32 [samples]) and what the network sees ([frames, 40], in dB)."""
+    """One clip before and after: what is heard (float32 [samples]) and what the network sees ([frames, 40], in dB).
+
+    `held_back` says what was not done to it and why, as `held_back` below.
+    """
 
     name: str
     transcript: str
@@ -37,6 +46,7 @@ class Preview:
     after: np.ndarray
     seen_before: np.ndarray
     seen_after: np.ndarray
+    held_back: str = ""
 
 
 # --- what the network sees and a person hears ----------------------------------------------------------------------
@@ -100,8 +110,39 @@ def preview(name: str, transcript: str, clip: Clip, augmenter: Augmenter, geomet
     in_the_step = augmenter.in_the_step
     return Preview(
         name, transcript, clip.audio, heard(augmented, geometry, in_the_step), seen(clip, geometry),
-        seen(augmented, geometry, in_the_step),
+        seen(augmented, geometry, in_the_step), held_back(name, clip, augmenter, geometry, epoch=epoch, clock=clock),
     )  # fmt: skip
+
+
+def held_back(
+    name: str, clip: Clip, augmenter: Augmenter, geometry: FeatureGeometry, *, epoch: int, clock: float
+) -> str:
+    """What training does not do to a clip, as it would be too short for its transcript; empty if there is nothing."""
+    needed = labels_with_repeats(clip.labels)
+    have = geometry.num_frames(len(clip.audio))
+    if have < needed:
+        return f"left out of training: it has {have} of the {needed} frames that its transcript needs"
+    # The same draws for a clip that needs no frames: what differs then was held back.
+    augmented, free = (
+        augmenter(name, replace(clip, labels=labels), epoch=epoch, clock=clock)
+        for labels in (clip.labels, clip.labels[:0])
+    )
+    would_have = {}
+    if len(free.audio) != len(augmented.audio):
+        would_have["speed"] = geometry.num_frames(len(free.audio))
+    if any(a.name == "tempo" for a in augmenter.in_the_step):
+        frames, frames_free = (
+            len(seen(replace(augmented, draws=draws), geometry, augmenter.in_the_step))
+            for draws in (augmented.draws, free.draws)
+        )
+        if frames != frames_free:
+            would_have["tempo"] = frames_free
+    parts = [
+        f"without {kind}: it would have {frames} of the {needed} frames that its transcript needs"
+        if frames < needed else f"without all of {kind}: it would be too short for its transcript"
+        for kind, frames in would_have.items()
+    ]  # fmt: skip
+    return "; ".join(parts)
 
 
 # --- what it costs -------------------------------------------------------------------------------------------------
@@ -154,9 +195,20 @@ def _seconds(work, rounds: int) -> float:
 # --- pictures and pages --------------------------------------------------------------------------------------------
 
 
-def contact_sheet(previews: Sequence[Preview], geometry: FeatureGeometry, *, title: str) -> bytes:
-    """A PNG: a row for each clip, what the network sees before on the left and after on the right, on one scale."""
+def contact_sheet(
+    previews: Sequence[Preview], geometry: FeatureGeometry, *, title: str, families: Sequence[str] = ()
+) -> bytes:
+    """A PNG: a row for each clip, what the network sees before on the left and after on the right, on one scale.
+
+    `families` are fonts for what the usual one has not; see `fonts_for`.
+    """
     plt = _pyplot()
+    with plt.rc_context({"font.family": [*plt.rcParams["font.family"], *families]}), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph .* missing from", UserWarning)  # `fonts_for` says so in plain words
+        return _png(plt, _sheet(plt, previews, geometry, title))
+
+
+def _sheet(plt, previews: Sequence[Preview], geometry: FeatureGeometry, title: str):
     longest = max(len(panel) for p in previews for panel in (p.seen_before, p.seen_after))
     figure, axes = plt.subplots(
         len(previews), 2, figsize=(11, 1.6 * len(previews) + 0.9), squeeze=False, sharex=True, layout="constrained"
@@ -169,7 +221,12 @@ def contact_sheet(previews: Sequence[Preview], geometry: FeatureGeometry, *, tit
                 panel.T, origin="lower", aspect="auto", extent=(0, seconds, 0, 40), vmin=high - 80, vmax=high,
                 cmap="magma", interpolation="nearest",
             )  # fmt: skip
-            axis.set_title(f"{one.name} {what}: {_shortened(one.transcript)}", fontsize=8, loc="left", parse_math=False)
+            marked = what == "after" and one.held_back
+            axis.set_title(
+                "\n".join((f"{one.name} {what}:", *one.held_back.split("; ")))
+                if marked else f"{one.name} {what}: {_shortened(one.transcript)}", loc="left",
+                fontsize=7 if marked else 8, color="tab:red" if marked else "black", parse_math=False,
+            )  # fmt: skip
             axis.set_ylabel("mel band", fontsize=7)
             axis.tick_params(labelsize=7)
             axis.set_xlim(0, longest * geometry.win_step_ms / 1000)
@@ -177,7 +234,28 @@ def contact_sheet(previews: Sequence[Preview], geometry: FeatureGeometry, *, tit
     for axis in axes[-1]:
         axis.set_xlabel("seconds", fontsize=7)
     figure.suptitle(title, fontsize=8, wrap=True, parse_math=False)
-    return _png(plt, figure)
+    return figure
+
+
+def fonts_for(text: str) -> tuple[list[str], list[str]]:
+    """Installed fonts that have what the usual font of the pictures has not, and the characters that none has."""
+    _pyplot()
+    from matplotlib import font_manager
+
+    def characters(path: str) -> set[int]:
+        try:
+            return set(font_manager.get_font(path).get_charmap())
+        except (OSError, RuntimeError):  # removed since matplotlib listed it, or damaged
+            return set()
+
+    missing = {ord(c) for c in text if not c.isspace() and unicodedata.category(c) not in ("Cc", "Cf")}
+    missing -= characters(font_manager.findfont(font_manager.FontProperties()))
+    families: list[str] = []
+    for font in font_manager.fontManager.ttflist if missing else ():
+        if "Last Resort" not in font.name and missing & (found := characters(font.fname)):  # that one has only boxes
+            families.append(font.name)
+            missing -= found
+    return families, [chr(code) for code in sorted(missing)]
 
 
 def strip(panel: np.ndarray, *, high: float, shape: tuple[float, float], description: str) -> bytes:
@@ -211,8 +289,28 @@ def _pyplot():
     return pyplot
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= 60 else text[:57] + "..."
+def _shortened(text: str, *, most: int = 60) -> str:
+    """The beginning of a text that is too wide; the characters of Chinese, Japanese and Korean are two wide.
+
+    >>> _shortened("she had your dark suit", most=10), _shortened("我们喜欢语音识别", most=10)
+    ('she had...', '我们喜...')
+    """
+    widths = [2 if unicodedata.east_asian_width(character) in "WF" else 1 for character in text]
+    if sum(widths) <= most:
+        return text
+    kept = int(np.searchsorted(np.cumsum(widths), most - 3, side="right"))
+    return text[:kept] + "..."
+
+
+def how_many_held_back(previews: Sequence[Preview]) -> str:
+    """The number of clips that were not augmented as asked, and why; empty if there is none."""
+    count = sum(bool(p.held_back) for p in previews)
+    if not count:
+        return ""
+    return (
+        f"{count} of {len(previews)} clips were not augmented in full, nor are they in training: they would be too "
+        "short for their transcripts (CTC needs a frame for each character, and one between two that are the same)"
+    )
 
 
 def page(previews: Sequence[Preview], measured: Sequence[Cost], *, title: str) -> str:
@@ -221,6 +319,7 @@ def page(previews: Sequence[Preview], measured: Sequence[Cost], *, title: str) -
         f"<tr><td>{html.escape(p.name)}<td>{html.escape(p.transcript)}"
         f'<td><audio controls preload="none" src="{number:02}-before.wav"></audio>'
         f'<td><audio controls preload="none" src="{number:02}-after.wav"></audio>'
+        f"<td><strong>{html.escape(p.held_back)}</strong>"
         for number, p in enumerate(previews, start=1)
     )
     table = "\n".join(
@@ -228,15 +327,16 @@ def page(previews: Sequence[Preview], measured: Sequence[Cost], *, title: str) -
         for c in measured
     )
     return f"""<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
+<html lang="en"><meta charset="utf-8">{GENERATOR.decode()}<title>{html.escape(title)}</title>
 <style>body{{font:14px sans-serif;margin:2em}}td,th{{padding:.2em .8em;text-align:left}}img{{max-width:100%}}</style>
 <h1>Augmented clips</h1>
 <p>{html.escape(title)}</p>
+<p><strong>{how_many_held_back(previews)}</strong></p>
 <p><img src="sheet.png" alt="what the network sees of each clip, before and after"></p>
 <h2>To listen to</h2>
 <p>What works on the spectrogram is made audible with the method of Griffin and Lim, which sounds hollow; what works on
 the mel bands (vtlp) and on the features can only be seen.</p>
-<table><tr><th>clip<th>transcript<th>before<th>after
+<table><tr><th>clip<th>transcript<th>before<th>after<th>
 {rows}
 </table>
 <h2>Cost for each clip that it is applied to</h2>
@@ -262,7 +362,11 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--augment", action="append", default=[], metavar="NAME[...]", help="as in training")
     parser.add_argument("--clock", type=float, default=0.5, help="moment of the run, from 0 to 1 (default: 0.5)")
     parser.add_argument("--number", type=int, default=8, help="clips, spread evenly over the CSV (default: 8)")
-    parser.add_argument("--output", required=True, metavar="DIR", help="folder to write into; made if need be")
+    parser.add_argument(
+        "--output", default=DEFAULT_OUTPUT, metavar="DIR",
+        help="folder to write into; made if need be, and replaced only what this program wrote "
+        f"(default: {DEFAULT_OUTPUT}, in the working folder)",
+    )  # fmt: skip
     parser.add_argument("--random_seed", type=int, default=4568, help="another seed draws anew (default: 4568)")
     parser.add_argument("--audio_sample_rate", type=int, default=16000, metavar="HZ", help="(default: 16000)")
     return parser
@@ -290,23 +394,34 @@ def run(arguments: argparse.Namespace, console: Console) -> str:
         raise FlagError(f"--clock {arguments.clock:g}: must be at least 0 and at most 1")
     if arguments.number < 1:
         raise FlagError(f"--number {arguments.number}: must be at least 1")
-    geometry = FeatureGeometry(sample_rate=arguments.audio_sample_rate)
+    geometry = _geometry(arguments.audio_sample_rate)
     augmenter = Augmenter(augmentations, geometry, seed=arguments.random_seed)
     clips = _clips(arguments.csv, arguments.number, geometry, console)
     folder = Path(arguments.output)
-    _make(folder)
+    _make(folder, [f"{number:02}-{what}.wav" for number in range(1, len(clips) + 1) for what in ("before", "after")])
     previews = []
     with console.progress("Augmenting", total=len(clips), unit="clips") as progress:
-        for number, (name, transcript, clip) in enumerate(clips, start=1):
-            one = preview(name, transcript, clip, augmenter, geometry, epoch=0, clock=arguments.clock)
-            for what, audio in (("before", one.before), ("after", one.after)):
-                _write_wav(folder / f"{number:02}-{what}.wav", audio, geometry.sample_rate)
-            previews.append(one)
+        for name, transcript, clip in clips:
+            previews.append(preview(name, transcript, clip, augmenter, geometry, epoch=0, clock=arguments.clock))
             progress.update()
     measured = costs(augmentations, [clip for _, _, clip in clips], geometry, clock=arguments.clock)
     title = f"{' '.join(map(str, augmentations))} at clock {arguments.clock:g}"
-    write_atomically(folder / "sheet.png", [contact_sheet(previews, geometry, title=title)])
-    write_atomically(folder / "index.html", [page(previews, measured, title=title).encode()])
+    families, missing = fonts_for(title + "".join(p.name + p.transcript for p in previews))
+    sheet = contact_sheet(previews, geometry, title=title, families=families)
+    write_atomically(folder / "index.html", [page(previews, measured, title=title).encode()])  # first: it says whose
+    write_atomically(folder / "sheet.png", [sheet])
+    for number, one in enumerate(previews, start=1):
+        for what, audio in (("before", one.before), ("after", one.after)):
+            _write_wav(folder / f"{number:02}-{what}.wav", audio, geometry.sample_rate)
+    if missing:
+        console.warn(
+            f"sheet.png has boxes for {' '.join(missing[:MOST_NAMED])}{' ...' * (len(missing) > MOST_NAMED)}, which no "
+            "installed font has; index.html shows what the browser's fonts have"
+        )
+    held = [f"{p.name}: {p.held_back}" for p in previews if p.held_back]
+    if held:
+        more = [f"and {len(held) - MOST_NAMED} more, see index.html"] if len(held) > MOST_NAMED else []
+        console.warn("\n".join([how_many_held_back(previews) + ":", *held[:MOST_NAMED], *more]))
     lines = [f"{cost.milliseconds:9.2f} ms  {cost.augmentation}" for cost in measured]
     return "\n".join([*lines, str(folder / "index.html")])
 
@@ -333,9 +448,28 @@ def _clips(csv_path: str, number: int, geometry: FeatureGeometry, console: Conso
     return found
 
 
-def _make(folder: Path) -> None:
+def _geometry(sample_rate: int) -> FeatureGeometry:
+    usual = FeatureGeometry()
+    whole = 1000 // math.gcd(1000, usual.win_len_ms, usual.win_step_ms)
+    if sample_rate > 0 and sample_rate % whole:
+        raise FlagError(
+            f"--audio_sample_rate {sample_rate}: windows of {usual.win_len_ms} ms, {usual.win_step_ms} ms apart, would "
+            f"not be whole numbers of samples\nTake a multiple of {whole} Hz, such as 8000 or 16000."
+        )
+    return FeatureGeometry(sample_rate=sample_rate)
+
+
+def _make(folder: Path, clip_names: Sequence[str]) -> None:
+    """Make the folder, or see that nothing is replaced in it but what this program wrote."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        there = [name for name in ("index.html", "sheet.png", *clip_names) if (folder / name).exists()]
+        page_path = folder / "index.html"
+        if there and not (page_path.is_file() and GENERATOR in page_path.read_bytes()[:1000]):
+            raise UserError(
+                f"--output {folder}: has a {there[0]} that this program did not write; it is not replaced\n"
+                "Name another folder: --output."
+            )
     except OSError as error:
         raise UserError(f"--output {folder}: cannot make this folder: {error.strerror}") from error
 

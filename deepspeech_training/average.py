@@ -7,12 +7,14 @@ tested, exported, and taken as the start of a new run (--load_checkpoint_dir), b
 
 import argparse
 import sys
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepspeech_training.ancestor_checkpoint import find_ancestor_checkpoint
 from deepspeech_training.checkpoint_file import DamagedCheckpoint, read_arrays, read_state, write_arrays, write_state
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.network_geometry import NetworkGeometry
@@ -25,11 +27,14 @@ def checkpoints_of(sources: Sequence[str], *, last: int) -> list[Path]:
 
     Raises:
         UserError: a folder has none or fewer, or a file is no state of a checkpoint.
+        FlagError: a checkpoint is named twice.
     """
     found: list[Path] = []
     for source in map(Path, sources):
         if source.is_dir():
             newest = sorted(source.glob("train-*.json"))[-last:]
+            if not newest:
+                raise _nothing_to_average(source)
             if len(newest) < last:
                 raise UserError(
                     f"{source}: has {len(newest)} of the last {last} checkpoints (train-*.json)\n"
@@ -39,8 +44,29 @@ def checkpoints_of(sources: Sequence[str], *, last: int) -> list[Path]:
         elif source.suffix == ".json" and source.is_file():
             found.append(source)
         else:
-            raise UserError(f"{source}: neither a folder of checkpoints nor the .json of one")
+            raise _nothing_to_average(source)
+    for number, path in enumerate(found):
+        if path.resolve() in (before.resolve() for before in found[:number]):
+            raise FlagError(f"{path}: is named twice; each checkpoint can be in an average once")
     return found
+
+
+def _nothing_to_average(source: Path) -> UserError:
+    """What is there instead of checkpoints that could be averaged."""
+    if find_ancestor_checkpoint(source) is not None:
+        return UserError(
+            f"{source}: a checkpoint of DeepSpeech's own trainer; only those of this program are averaged\n"
+            "Train on from it first: --load_checkpoint_dir, with another folder for --save_checkpoint_dir."
+        )
+    if not source.is_dir():
+        there = "neither a folder of checkpoints nor the .json of one" if source.exists() else "no such file or folder"
+        return UserError(f"{source}: {there}")
+    best = sorted(source.glob("best-*.json"))
+    if best:
+        return UserError(f"{source}: has no checkpoints of a run (train-*.json)\nIts best can be named: {best[-1]}")
+    inside = sorted({path.parent for path in source.glob("*/train-*.json")})
+    hint = "\nOne of these? " + " ".join(map(str, inside[:10])) if inside else ""
+    return UserError(f"{source}: no checkpoint in this folder (train-*.json){hint}")
 
 
 def average(paths: Sequence[Path]) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -48,14 +74,19 @@ def average(paths: Sequence[Path]) -> tuple[dict[str, np.ndarray], dict[str, Any
 
     Raises:
         UserError: one is damaged, or they are of models of different kinds.
+        FlagError: two are the same, such as a best checkpoint and the one of the run that it is.
     """
     sums: dict[str, np.ndarray] = {}
     first: dict[str, Any] = {}
     state: dict[str, Any] = {}
+    seen: dict[str, Path] = {}
     for path in paths:
         state = read_state(path)
         first = first or state
         try:
+            same = seen.setdefault(state["weights_sha256"], path)
+            if same is not path:
+                raise FlagError(f"{path}: has the same weights as {same}; each can be in an average once")
             different = [part for part in MEANING if state[part] != first[part]]
             if different:
                 raise UserError(f"{path}: has another {', '.join(different)} than {paths[0]}; they cannot be averaged")
@@ -79,7 +110,7 @@ def write_average(paths: Sequence[Path], folder: Path) -> Path:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         checksum = write_arrays(folder / f"{name}.safetensors", weights)
-        state |= {"weights_file": f"{name}.safetensors", "weights_sha256": checksum}
+        state |= {"weights_file": f"{name}.safetensors", "weights_sha256": checksum, "saved_at": time.time()}
         write_state(folder / f"{name}.json", state)
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from error

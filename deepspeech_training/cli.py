@@ -1079,7 +1079,7 @@ class Session:
                 epoch=state["run"]["epoch"], epochs=state["flags"]["epochs"], stopped=run["stopped"],
                 is_best=source.checkpoint_kind == "best", updates=state["run"]["updates"],
                 history=[Epoch.of_history(figures) for figures in run["history"]],
-                early_stop=state["flags"]["early_stop"],
+                early_stop=state["flags"]["early_stop"], average_of=state.get("average_of", ()),
             )
         )  # fmt: skip
         if not found.healthy:

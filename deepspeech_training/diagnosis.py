@@ -3,8 +3,9 @@
 The thresholds are rules of thumb, each a constant below; a diagnosis always names the figures that led to it.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import PurePath
 from typing import Any
 
 RISE_OF_OVERFITTING = 0.10  # dev loss above its lowest, over the last epochs
@@ -86,6 +87,7 @@ class Evidence:
         updates: of the weights.
         early_stop: --early_stop was on.
         answers: see there; None if the network was not run.
+        average_of: the checkpoints whose mean the weights are; all but `not_finite` and `answers` is of the last one.
     """
 
     not_finite: int = 0
@@ -98,6 +100,7 @@ class Evidence:
     updates: int | None = None
     early_stop: bool = False
     answers: Answers | None = None
+    average_of: Sequence[str] = ()
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,7 @@ class Finding:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """`verdict` is one word of VERDICTS, the code of the gravest finding or "healthy"."""
+    """`verdict` is one word of VERDICTS: the code of the gravest finding, "unknown" or "healthy"."""
 
     verdict: str
     findings: tuple[Finding, ...]
@@ -143,8 +146,10 @@ VERDICTS = {
     "overfitted": "OVERFITTED: it knows its training clips by heart and others badly",
     "undertrained": "UNDERTRAINED: it was saved before it had learnt what it could",
     "weak": "WEAK: training has ended, and it is wrong too often",
+    "unknown": "UNKNOWN: how well it writes clips that it has not heard was not measured",
     "healthy": "HEALTHY: nothing found that speaks against it",
 }
+UNMEASURED = {"no_dev", "average"}  # notes that leave no more than this to say
 
 
 def diagnose(evidence: Evidence) -> Diagnosis:
@@ -154,12 +159,41 @@ def diagnose(evidence: Evidence) -> Diagnosis:
     >>> diagnose(Evidence(epoch=3, epochs=75, history=falling, updates=60)).verdict
     'undertrained'
     """
-    findings: list[Finding] = []
-    for rule in (_broken, _collapsed, _overfitted, _undertrained, _weak, _notes):
-        findings += rule(evidence, findings)
+    findings = _found_of_an_average(evidence) if evidence.average_of else _found(evidence, RULES)
     bad = [finding.code for finding in findings if finding.level == "bad"]
-    verdict = next((word for word in VERDICTS if word in bad), "healthy")
-    return Diagnosis(verdict, tuple(findings))
+    otherwise = "unknown" if any(finding.code in UNMEASURED for finding in findings) else "healthy"
+    return Diagnosis(next((word for word in VERDICTS if word in bad), otherwise), tuple(findings))
+
+
+def _found(evidence: Evidence, rules: Sequence[Callable]) -> list[Finding]:
+    findings: list[Finding] = []
+    for rule in rules:
+        findings += rule(evidence, findings)
+    return findings
+
+
+def _found_of_an_average(evidence: Evidence) -> list[Finding]:
+    """What the weights themselves show; what the figures show is of the last one of the checkpoints, so only noted."""
+    count, last = len(evidence.average_of), str(evidence.average_of[-1])
+    of_weights = _found(replace(evidence, history=()), (_broken, _collapsed, _units))
+    of_last = _found(
+        replace(evidence, not_finite=0, answers=None, is_best=PurePath(last).name.startswith("best-")),
+        (_collapsed, _overfitted, _undertrained, _weak),
+    )
+    average = Finding(
+        "average", "note",
+        f"it is the average of {count} checkpoint{'' if count == 1 else 's'}: no loss or error rate was measured on it",
+        advice="test it: DeepSpeech.py --checkpoint_dir FOLDER --test_files test.csv",
+    )  # fmt: skip
+    notes = [
+        replace(
+            finding, level="note", what=f"of its last checkpoint, {last}: {finding.what}",
+            advice="train on in the folder of that run, then average again: no run goes on in the folder of an average"
+            if finding.code == "undertrained" else finding.advice,
+        )
+        for finding in of_last
+    ]  # fmt: skip
+    return [*of_weights, average, *notes]
 
 
 def fall_per_epoch(values: Sequence[float]) -> float | None:
@@ -178,7 +212,7 @@ def fall_per_epoch(values: Sequence[float]) -> float | None:
 # --- the rules ---------------------------------------------------------------------------------------------------
 
 
-def _broken(evidence: Evidence, _found: list[Finding]) -> list[Finding]:
+def _broken(evidence: Evidence, _before: list[Finding]) -> list[Finding]:
     if not evidence.not_finite:
         return []
     return [
@@ -280,7 +314,9 @@ def _undertrained(evidence: Evidence, found: list[Finding]) -> list[Finding]:
     if evidence.epoch == 0:
         return [_under("saved within the first epoch", "no epoch was finished", "go on: the same command")]
     if evidence.stopped is None and epochs and last < epochs:
-        what = f"saved at {place}, and the run has not finished"
+        what = f"saved at {place}, " + (
+            "when the run had not finished" if evidence.average_of else "and the run has not finished"
+        )
         if settled:
             return [Finding("undertrained", "note", what, "the loss hardly falls any more", "the same command goes on")]
         return [_under(what, reason, "go on: the same command continues where it stopped")]
@@ -320,7 +356,7 @@ def _weak(evidence: Evidence, found: list[Finding]) -> list[Finding]:
     ]  # fmt: skip
 
 
-def _notes(evidence: Evidence, _found: list[Finding]) -> list[Finding]:
+def _units(evidence: Evidence, _before: list[Finding]) -> list[Finding]:
     notes = []
     answers = evidence.answers
     for layer, share in (answers.dead if answers else {}).items():
@@ -331,6 +367,11 @@ def _notes(evidence: Evidence, _found: list[Finding]) -> list[Finding]:
             notes.append(Finding("saturation", "note", f"{share:.0%} of the gates of the LSTM are stuck at 0 or 1"))
         elif layer != "lstm" and share >= SATURATED:
             notes.append(Finding("saturation", "note", f"{share:.0%} of the answers of {layer} are at --relu_clip"))
+    return notes
+
+
+def _gaps(evidence: Evidence, _before: list[Finding]) -> list[Finding]:
+    notes = []
     if evidence.epoch is None:
         few = "" if evidence.updates is None else f"; {evidence.updates:,} updates were made"
         notes.append(
@@ -339,13 +380,19 @@ def _notes(evidence: Evidence, _found: list[Finding]) -> list[Finding]:
                     "measure its WER on test clips: bin/evaluate_export for an export")
         )  # fmt: skip
     if evidence.epoch and not any(epoch.dev_loss is not None for epoch in evidence.history):
+        few = evidence.updates is not None and evidence.updates < FEW_UPDATES
         notes.append(
             Finding(
-                "no_dev", "note", "there is no dev set: whether it has overfitted, nobody can tell",
-                advice="give --dev_files, clips of speakers that are not in --train_files",
+                "no_dev", "note", "there is no dev set: what it writes for clips that it has not heard, and whether it "
+                "has overfitted, nobody can tell",
+                f"{evidence.updates:,} updates of the weights are few" if few else "",
+                "give --dev_files, clips of speakers that are not in --train_files",
             )
         )  # fmt: skip
     return notes
+
+
+RULES = (_broken, _collapsed, _overfitted, _undertrained, _weak, _units, _gaps)
 
 
 # --- what the rules ask ------------------------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.ancestor_checkpoint import AncestorCheckpoint, find_ancestor_checkpoint, read_ancestor_weights
 from deepspeech_training.audio import AudioError, read_audio
 from deepspeech_training.checkpoint_file import DamagedCheckpoint, read_arrays, read_state
+from deepspeech_training.config import Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.decoding.greedy import greedy_labels
 from deepspeech_training.diagnosis import Answers, Diagnosis, Epoch, Evidence, diagnose
@@ -36,6 +37,12 @@ from deepspeech_training.synthetic_speech import SMOKE_SENTENCE, synthesize
 NAME = re.compile(r"(?P<stem>(?P<kind>train|best)-\d{1,15})(-\d+)?\.(json|safetensors)")
 STUCK_GATE = 1e-3  # a gate nearer than this to 0 or 1 passes nothing on to the weights
 EPOCHS_SHOWN = 12
+# Flags that say how the weights were trained; the report names those that are not at their defaults.
+OF_THE_TRAINING = (
+    "freeze_layers", "source_learning_rate_factor", "learning_rate", "lr_schedule", "warmup_epochs",
+    "reduce_lr_on_plateau", "weight_decay", "ema", "normalise_features", "dropout_rate", "dropout_rate2",
+    "dropout_rate3", "dropout_rate6", "max_grad_norm", "leading_blanks", "train_batch_size", "batch_seconds", "augment",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -178,6 +185,7 @@ def _inspect_state(path: Path, clip: str | None) -> Inspection:
             not_finite=_count_not_finite(weights), epoch=run["epoch"], epochs=state["flags"]["epochs"],
             stopped=stopped, is_best=path.name.startswith("best"), best_by=state["flags"].get("best_by", "loss"),
             history=history, updates=run["updates"], early_stop=state["flags"]["early_stop"], answers=answers,
+            average_of=state.get("average_of", ()),
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
         raise DamagedCheckpoint(f"{path}: not the state of a checkpoint of this program ({error!r})") from error
@@ -206,6 +214,8 @@ def _facts(path: Path, state: Mapping[str, Any], network: NetworkGeometry, alpha
     run, flags = state["run"], state["flags"]
     schedule = run["schedule"]
     history = run["history"]
+    average_of = [str(of) for of in state.get("average_of", ())]
+    measured = [] if average_of else history  # the figures of an average are those of its last checkpoint
     return {
         "training": {
             "saved_at": state.get("saved_at") or path.stat().st_mtime,
@@ -215,17 +225,19 @@ def _facts(path: Path, state: Mapping[str, Any], network: NetworkGeometry, alpha
             "epochs": flags["epochs"],
             "step": run["step"],
             "updates": run["updates"],
-            "train_loss": history[-1]["train_loss"] if history else None,
-            "dev": history[-1]["dev"] if history else [],
-            "best_epoch": None if schedule["best_epoch"] is None else schedule["best_epoch"] + 1,
+            "average_of": average_of,
+            "train_loss": measured[-1]["train_loss"] if measured else None,
+            "dev": measured[-1]["dev"] if measured else [],
+            "best_epoch": None if average_of or schedule["best_epoch"] is None else schedule["best_epoch"] + 1,
             "best_by": flags.get("best_by", "loss"),
-            "best_figures": schedule["best_figures"],
+            "best_figures": None if average_of else schedule["best_figures"],
             "epochs_without_improvement": schedule["epochs_without_improvement"],
             "learning_rate": run["learning_rate"],
             "seconds": sum(figures["seconds"] for figures in history) + run["seconds"],
             "precision": state["precision"],
             "clips_left_out": len(run["quarantine"]),
             "transfer": state.get("transfer"),
+            "flags": {name: flags[name] for name in OF_THE_TRAINING if name in flags},
         },
         "data": state.get("data", []),
         **_model_facts(network, alphabet),
@@ -414,7 +426,8 @@ def _sizes(paths: Sequence[Path]) -> list[dict[str, Any]]:
 def lines(found: Inspection) -> Iterator[str]:
     """The report for a person."""
     facts, training = found.facts, found.facts["training"]
-    yield f"{found.path}: {found.kind}"
+    average_of = training.get("average_of", ())
+    yield f"{found.path}: " + ("an average of checkpoints" if average_of else found.kind)
     yield "Files     " + ", ".join(f"{file['name']} {size(file['bytes'])}" for file in found.files)
     saved = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(training["saved_at"]))
     if "epoch" in training:
@@ -447,16 +460,27 @@ def lines(found: Inspection) -> Iterator[str]:
         blank = f"the blank is likeliest in {found.answers.blank_share:.0%} of the frames"
         yield f"          {found.answers.text!r}; {blank}"
     yield from _history_lines(found.history)
+    if average_of and found.history:
+        yield f"          these are of the run up to {average_of[-1]}, none is the average's"
     yield ""
     yield from found.diagnosis.lines()
 
 
 def _training_lines(training: Mapping[str, Any], saved: str) -> Iterator[str]:
     sessions = f", {len(training['sessions'])} sessions" if len(training["sessions"]) > 1 else ""
-    yield (
-        f"Saved     {saved}, after epoch {training['epoch']} of {training['epochs']}, step {training['step']:,}; "
+    trained = (
+        f"after epoch {training['epoch']} of {training['epochs']}, step {training['step']:,}; "
         f"trained for {duration(training['seconds'])}{sessions}"
     )
+    if training["average_of"]:
+        yield f"Saved     {saved}"
+        yield f"Average   of {training['average_of'][0]}"
+        for path in training["average_of"][1:]:
+            yield f"             {path}"
+        yield "Losses    not known, and no WER or CER: nothing was measured on the average"
+        yield f"Last      of these: {trained}"
+    else:
+        yield f"Saved     {saved}, {trained}"
     if training["transfer"] is not None:
         yield f"Began     with {Transfer.from_json(training['transfer']).description}"
     yield f"Ended     {training['stopped'] or 'not yet'}"
@@ -474,6 +498,28 @@ def _training_lines(training: Mapping[str, Any], saved: str) -> Iterator[str]:
             f"{training['epochs_without_improvement']} epochs without a lower loss"
         )
     yield f"Rate      learning rate {training['learning_rate']:.3g}, {training['precision']}"
+    given = _not_default(training["flags"])
+    if given:
+        yield f"Trained   with {' '.join(given)}"
+
+
+def _not_default(flags: Mapping[str, Any]) -> list[str]:
+    """The flags that are not at their defaults, as they are written on a command line.
+
+    >>> _not_default({"ema": 0.99, "weight_decay": 0.0, "freeze_layers": ["layer_1", "lstm"], "augment": ["gain"]})
+    ['--ema 0.99', '--freeze_layers layer_1,lstm', '--augment gain']
+    """
+    defaults, given = as_dict(Config()), []
+    for name, value in flags.items():
+        if value == defaults[name]:
+            continue
+        if name == "augment":
+            given += [f"--augment {one}" for one in value]
+        elif isinstance(value, bool):
+            given.append(f"--{name}" if value else f"--no{name}")
+        else:
+            given.append(f"--{name} {','.join(value) if isinstance(value, list) else value}")
+    return given
 
 
 def _weight_lines(found: Inspection) -> Iterator[str]:

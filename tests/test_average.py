@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tensor_bundle import model_arrays, write_bundle
 
 from deepspeech_training.average import main
 from deepspeech_training.checkpoint_file import read_arrays, read_state, write_arrays, write_state
@@ -61,8 +62,18 @@ def test_single_checkpoints_of_several_runs_are_averaged(run, tmp_path):
     ("arguments", "code", "message"),
     [
         (["{run}", "--last", "9"], 1, "has 4 of the last 9"),
+        (["{run}/train-000000020.json", "{run}/../run/train-000000020.json"], 2, "is named twice"),
+        (["{run}", "{run}/train-000000040.json", "--last", "2"], 2, "train-000000040.json: is named twice"),
+        (["{run}/train-000000040.json", "{twin}"], 2, "has the same weights as"),
+        (["{empty}"], 1, "empty: no checkpoint in this folder"),
+        (["{empty}/.."], 1, "One of these? "),
+        (["{nowhere}"], 1, "nowhere: no such file or folder"),
+        (["{best}"], 1, "has no checkpoints of a run (train-*.json)\nIts best can be named: "),
+        (["{ancestor}"], 1, "ancestor: a checkpoint of DeepSpeech's own trainer"),
+        (["{ancestor}/train-70.index"], 1, "a checkpoint of DeepSpeech's own trainer"),
         (["{run}", "--last", "0"], 2, "--last 0: must be at least 1"),
-        (["{run}/train-000000011.json"], 1, "neither a folder of checkpoints"),
+        (["{run}/train-000000011.json"], 1, "no such file or folder"),
+        (["{run}/train-000000010.safetensors"], 1, "neither a folder of checkpoints"),
         (["{run}", "{other}", "--last", "1"], 1, "another alphabet than"),
         (["{run}", "{wider}", "--last", "1"], 1, "another network than"),
         (["{broken}"], 1, "SHA-256 differs"),
@@ -75,10 +86,19 @@ def test_what_cannot_be_averaged_is_refused(run, tmp_path, capsys, arguments, co
     damaged = bytearray(broken.with_suffix(".safetensors").read_bytes())
     damaged[-1] ^= 1
     broken.with_suffix(".safetensors").write_bytes(damaged)
-    places = {"run": run, "other": tmp_path / "other", "wider": tmp_path / "wider", "broken": broken}
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "ancestor").mkdir()
+    write_bundle(tmp_path / "ancestor/train-70", model_arrays(NetworkGeometry(num_classes=29, n_hidden=2)))
+    twin = Path(checkpoint(tmp_path / "twin", 40, 6.0))
+    checkpoint(tmp_path / "best", 5, 1.0)
+    for path in list((tmp_path / "best").iterdir()):
+        path.rename(path.with_name(path.name.replace("train", "best")))
+    places = {"run": run, "other": tmp_path / "other", "wider": tmp_path / "wider", "broken": broken, "twin": twin}
+    places |= {name: tmp_path / name for name in ("empty", "nowhere", "best", "ancestor")}
     words = [word.format(**places) for word in arguments]
     assert main([*words, "--output", str(tmp_path / "mean")]) == code
-    assert message in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert message in error and ("--max_to_keep" in error) == (words[-1] == "9")
     assert not (tmp_path / "mean").exists()
 
 

@@ -118,8 +118,40 @@ def test_without_a_dev_set_the_train_loss_is_asked():
     history = [Epoch(number, loss) for number, loss in enumerate(FALLING[:6], start=1)]
     assert verdict(epoch=6, epochs=6, history=history, stopped="all 6 epochs are done") == "undertrained"
     history = [Epoch(number, loss) for number, loss in enumerate(FALLING, start=1)]
-    assert verdict(epoch=30, epochs=30, history=history, stopped="all 30 epochs are done") == "healthy"
-    assert "no dev set" in words(epoch=30, epochs=30, history=history, stopped="all 30 epochs are done")
+    evidence = {"epoch": 30, "epochs": 30, "history": history, "stopped": "all 30 epochs are done"}
+    assert verdict(**evidence) == "unknown"
+    assert "no dev set" in words(**evidence) and "updates of the weights are few" not in words(**evidence)
+
+
+def test_one_epoch_of_two_clips_without_a_dev_set_is_not_called_healthy():
+    evidence = {"epoch": 1, "epochs": 1, "history": [Epoch(1, 17.6)], "stopped": "all 1 epochs are done", "updates": 2}
+    assert verdict(**evidence) == "unknown" and not diagnose(Evidence(**evidence)).healthy
+    assert "what it writes for clips that it has not heard" in words(**evidence)
+    assert "2 updates of the weights are few" in words(**evidence)
+
+
+AVERAGE = {"average_of": ["run/train-000000100.json", "run/train-000000200.json"]}
+
+
+def test_an_average_is_not_judged_by_the_figures_of_its_last_checkpoint():
+    evidence = {"epoch": 8, "epochs": 8, "history": epochs(FALLING[:8]), "stopped": "all 8 epochs are done", **AVERAGE}
+    assert verdict(**evidence) == "unknown"
+    text = words(**evidence)
+    assert "the average of 2 checkpoints: no loss or error rate was measured on it" in text
+    assert "of its last checkpoint, run/train-000000200.json: saved at epoch 8 of 8" in text
+    assert "--epochs" not in text and "no run goes on in the folder of an average" in text
+    settled = epochs(FLAT)
+    assert verdict(epoch=50, epochs=50, history=settled, stopped="all 50 epochs are done", **AVERAGE) == "unknown"
+    assert "when the run had not finished" in words(epoch=3, epochs=75, history=epochs(FALLING[:3]), **AVERAGE)
+
+
+def test_an_average_whose_weights_show_a_fault_has_that_verdict():
+    evidence = {"epoch": 50, "epochs": 50, "history": epochs(FLAT), "stopped": "all 50 epochs are done", **AVERAGE}
+    assert verdict(**evidence, not_finite=3, answers=None) == "broken"
+    deaf = Answers(blank_share=1.0, text="", difference=0.0, dead={"layer_3": 1.0})
+    assert verdict(**evidence, answers=deaf) == "collapsed" and "never answer" in words(**evidence, answers=deaf)
+    # Nothing but blanks for a synthetic sentence says little of a run that has learnt.
+    assert verdict(**evidence, answers=Answers(blank_share=1.0, text="", difference=2.0)) == "unknown"
 
 
 @pytest.mark.parametrize("word", VERDICTS)

@@ -8,13 +8,15 @@ from export.models import random_model, random_weights
 from tensor_bundle import model_arrays, write_bundle
 
 from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.average import main as average_main
+from deepspeech_training.cli import export_main
 from deepspeech_training.config import Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.engine.checkpoints import CheckpointFolder
 from deepspeech_training.engine.train import RunState
 from deepspeech_training.engine.transfer import Transfer
 from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.inspection import main
+from deepspeech_training.inspection import OF_THE_TRAINING, main
 from deepspeech_training.network_geometry import NetworkGeometry
 
 NETWORK = NetworkGeometry(num_classes=29, n_hidden=8)
@@ -29,7 +31,8 @@ def history_entry(epoch: int, train_loss: float, dev_loss: float, cer: float) ->
     return {"epoch": epoch, "train_loss": train_loss, "dev": dev, "metrics": [], "seconds": 60.0}
 
 
-def save(folder, *, kind="train", epochs_done=3, epochs=75, losses=None, weights=None, transfer=None, **run) -> None:
+def save(folder, *, kind="train", epochs_done=3, epochs=75, losses=None, weights=None, transfer=None, flags=None,
+         **run) -> None:  # fmt: skip
     """Write a checkpoint as the trainer does, with a history of its own."""
     folder.mkdir(parents=True, exist_ok=True)
     losses = losses or [90 * 0.8**n for n in range(epochs_done)]
@@ -40,8 +43,8 @@ def save(folder, *, kind="train", epochs_done=3, epochs=75, losses=None, weights
     described = {
         "version": "0", "task": "speech_to_text", "alphabet": list(Alphabet.english().characters),
         "features": asdict(FeatureGeometry()), "network": asdict(NETWORK), "precision": "float32",
-        "run": state.as_json() | run, "flags": as_dict(Config()) | {"epochs": epochs}, "saved_at": 1.7e9,
-        "transfer": transfer and transfer.as_json(),
+        "run": state.as_json() | run, "flags": as_dict(Config()) | {"epochs": epochs} | (flags or {}),
+        "transfer": transfer and transfer.as_json(), "saved_at": 1.7e9,
         "data": [{"set": "train", "csv": "train.csv", "clips": 10, "hours": 0.1, "characters": 99, "fingerprint": "0"}],
     }  # fmt: skip
     checkpoints = CheckpointFolder(folder, Console())
@@ -167,6 +170,58 @@ def test_the_ancestors_own_checkpoint_and_export_answer_alike(test_data, capsys)
         _, found = inspected(capsys, test_data / "golden" / path, "--clip", clip)
         assert found["answers"]["text"] == "she had your dark suit in greasy wash water all year"
         assert found["diagnosis"]["verdict"] == "healthy"
+
+
+def test_how_the_weights_were_trained_is_told(tmp_path, capsys):
+    transfer = Transfer("old/train-7.json", 7)
+    flags = {"freeze_layers": ["layer_1"], "source_learning_rate_factor": 0.1, "ema": 0.99, "leading_blanks": 9,
+             "lr_schedule": "cosine", "weight_decay": 0.01}  # fmt: skip
+    save(tmp_path / "run", transfer=transfer, flags=flags)
+    assert main([str(tmp_path / "run")]) == 0
+    assert (
+        "Trained   with --freeze_layers layer_1 --source_learning_rate_factor 0.1 --lr_schedule cosine "
+        "--weight_decay 0.01 --ema 0.99 --leading_blanks 9\n"
+    ) in capsys.readouterr().out
+    _, found = inspected(capsys, tmp_path / "run")
+    assert {name: found["training"]["flags"][name] for name in flags} == flags
+    assert found["training"]["flags"].keys() == set(OF_THE_TRAINING)
+    save(tmp_path / "plain")
+    assert main([str(tmp_path / "plain")]) == 0 and "Trained" not in capsys.readouterr().out
+
+
+def test_an_average_says_what_it_is_of_and_has_no_figures(tmp_path, capsys):
+    losses = [90 * 0.8**n for n in range(8)]
+    for number in (7, 8):
+        weights = random_weights(NETWORK) | {"layer_6/bias": np.full(29, number, np.float32)}
+        save(tmp_path / "run", epochs_done=number, epochs=8, losses=losses, weights=weights)
+    assert average_main([str(tmp_path / "run"), "--last", "2", "--output", str(tmp_path / "mean")]) == 0
+    capsys.readouterr()
+    _, found = inspected(capsys, tmp_path / "mean")
+    paths = [str(tmp_path / f"run/train-00000{step}.json") for step in ("0700", "0800")]
+    training = found["training"]
+    assert training["average_of"] == paths
+    assert (training["train_loss"], training["dev"], training["best_epoch"], training["best_figures"]) == (
+        None, [], None, None,
+    )  # fmt: skip
+    assert found["diagnosis"]["verdict"] == "unknown"
+    assert main([str(tmp_path / "mean")]) == 0
+    text = capsys.readouterr().out
+    assert "best-000000800.json: an average of checkpoints\n" in text and all(path in text for path in paths)
+    assert "Losses    not known" in text and "Best " not in text and "go on: --epochs" not in text
+    assert f"these are of the run up to {paths[1]}, none is the average's" in text
+
+
+def test_the_export_of_an_average_does_not_advise_to_go_on_in_its_folder(tmp_path, capsys):
+    save(tmp_path / "run")
+    assert average_main([str(tmp_path / "run"), "--last", "1", "--output", str(tmp_path / "mean")]) == 0
+    said = {}
+    for name in ("run", "mean"):
+        export = ["--checkpoint_dir", str(tmp_path / name), "--export_dir", str(tmp_path / f"{name}-export")]
+        assert export_main(export) == 0
+        said[name] = capsys.readouterr().err
+    assert "UNDERTRAINED" in said["run"] and "the same command continues" in said["run"]
+    assert "Diagnosis: UNKNOWN" in said["mean"] and "the average of 1 checkpoint" in said["mean"]
+    assert "UNDERTRAINED" not in said["mean"] and "the same command continues" not in said["mean"]
 
 
 def test_what_cannot_be_inspected_is_told(tmp_path, capsys):
