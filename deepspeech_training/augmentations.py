@@ -296,8 +296,14 @@ _NEW: dict[str, Kind] = {
         "p=0.7,db=0~6",
         "db=0~20",
         ("spectrogram",),
-        {"db": Parameter("gain of an octave: 62.5 Hz and its doubles, drawn for each", "0~6", unit="dB",
-                         low=-60, high=60)},
+        {
+            "db": Parameter("gain of an octave: 62.5 Hz and its doubles, drawn for each", "0~6", unit="dB",
+                            low=-60, high=60),
+            "slope": Parameter("how much louder each octave above 1 kHz is than the one below it, and quieter below: "
+                               "bright and dull recordings", "0", unit="dB/octave", low=-24, high=24),
+            "low": Parameter("further gain at 62.5 Hz and below, which falls to none at 125 Hz: microphones and files "
+                             "differ most there", "0", unit="dB", low=-60, high=60),
+        },
         is_new=True,
     ),
     "rir": Kind(

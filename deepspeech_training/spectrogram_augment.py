@@ -211,6 +211,10 @@ def equalizer(power, frames, draw: StepDraw):
     bins = power.shape[2]
     octaves = _octave_weights(bins, draw.geometry.sample_rate)
     db = ops.stack([draw.value("db", unless_applied=0.0) for _ in range(len(octaves))], axis=1)
+    from_1_khz = np.arange(len(octaves), dtype=np.float32) - np.float32(np.log2(1000.0 / LOWEST_OCTAVE_HZ))
+    lowest = (np.arange(len(octaves)) == 0).astype(np.float32)
+    db += draw.value("slope", unless_applied=0.0)[:, None] * from_1_khz
+    db += draw.value("low", unless_applied=0.0)[:, None] * lowest
     gains = ops.exp(ops.matmul(db, octaves) * float(np.log(10.0) / 10.0))
     return power * gains[:, None, :], frames
 

@@ -176,6 +176,23 @@ def test_the_equalizer_gives_every_octave_a_gain_of_its_own_and_is_linear_betwee
         assert gains[row, 0, 0] == pytest.approx(at_octaves[row, 0], abs=1e-3)
 
 
+def test_the_slope_of_the_equalizer_turns_about_1_khz_and_its_low_ends_at_125_hz():
+    flat = np.ones((3, 60, BINS), np.float32)
+    hz = np.arange(1, BINS) * 31.25
+    tilted, _ = apply("equalizer[db=0,slope=3]", flat)
+    expected = 3 * np.log2(np.maximum(hz, 62.5) / 1000)
+    np.testing.assert_allclose(10 * np.log10(tilted[0, 0, 1:]), expected, atol=1e-3)
+    cut, _ = apply("equalizer[db=0,low=-20]", flat)
+    expected = -20 * np.interp(np.log2(hz), np.log2([62.5, 125]), [1, 0])
+    np.testing.assert_allclose(10 * np.log10(cut[0, 0, 1:]), expected, atol=1e-3)
+    drawn, _ = apply("equalizer[db=0,slope=0~3,low=0~20]", flat)
+    gains = 10 * np.log10(drawn[:, 0])
+    slopes = gains[:, 256] / 3  # 8 kHz
+    assert np.unique(np.round(slopes, 3)).size == 3 and np.abs(slopes).max() <= 3
+    lows = gains[:, 2] + 4 * slopes
+    assert np.unique(np.round(lows, 3)).size == 3 and np.abs(lows).max() <= 20 + 1e-3
+
+
 def test_the_equalizer_draws_evenly_from_its_range():
     power = np.ones((2000, 1, BINS), np.float32)
     step = StepAugmenter(parse_augmentations(["equalizer[db=0~6]"]), GEOMETRY, draws_of(2000))
