@@ -29,7 +29,9 @@ from deepspeech_training.samples import labels_with_repeats, read_rows
 
 GRIFFIN_LIM_ROUNDS = 60
 DEFAULT_OUTPUT = "augmented"
+OLD_MARK = b"<h1>Augmented clips</h1>"  # of pages that have no GENERATOR
 GENERATOR = b'<meta name="generator" content="bin/augment.py">'  # says that a page is ours, and may be replaced
+OUR_MARKS = (GENERATOR, OLD_MARK)
 MOST_NAMED = 20
 
 
@@ -465,9 +467,9 @@ def _make(folder: Path, clip_names: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         there = [name for name in ("index.html", "sheet.png", *clip_names) if (folder / name).exists()]
         page_path = folder / "index.html"
-        if there and not (page_path.is_file() and GENERATOR in page_path.read_bytes()[:1000]):
+        if there and not (page_path.is_file() and any(mark in page_path.read_bytes()[:5000] for mark in OUR_MARKS)):
             raise UserError(
-                f"--output {folder}: has a {there[0]} that this program did not write; it is not replaced\n"
+                f"--output {folder}: {there[0]} is in it, which this program did not write; it is not replaced\n"
                 "Name another folder: --output."
             )
     except OSError as error:

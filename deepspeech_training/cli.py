@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet, alphabet_of
+from deepspeech_training.ancestor_checkpoint import find_ancestor_checkpoint
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.augmentations import parse_augmentations
 from deepspeech_training.compute import Choice, choose, resource_lines
@@ -254,7 +255,11 @@ class Session:
             load_folder = self._target_of(save_folder) or load_folder
             source = self._source_of_evaluation(load_folder)
             checkpoint = config.checkpoint
-            of_its_own = checkpoint.output_dir or checkpoint.save_checkpoint_dir  # not in the folder of a source
+            of_its_own = (  # not in the folder of a source
+                checkpoint.output_dir
+                or checkpoint.save_checkpoint_dir
+                or {"checkpoint_dir", "load_checkpoint_dir"} <= self._given
+            )
             self._begin_log(checkpoint.logs_dir if of_its_own else load_folder.folder / "logs")
         self._config = config = self._adopt(source)
         self._log.update(
@@ -544,13 +549,14 @@ class Session:
             self._console.warn(
                 "DeepSpeech's own value, with which most of its checkpoints were trained, is "
                 + ", ".join(f"--{name} {value}" for name, value in others.items())
-                + ": weights of other features begin far from what they learned"
+                + ": weights know nothing of other features than they were trained with"
             )
 
     def _flag_of_folder(self, source: Source) -> str:
-        """The flag that names the folder of the checkpoint that is loaded."""
-        loaded = source.kind == "weights" or not self._trains
-        return "--load_checkpoint_dir" if loaded and "load_checkpoint_dir" in self._given else "--checkpoint_dir"
+        """The flag that named the folder of the checkpoint that is loaded."""
+        is_target = source.folder.folder.resolve() == self._config.checkpoint.save_dir.resolve()
+        name = "save_checkpoint_dir" if is_target else "load_checkpoint_dir"
+        return f"--{name}" if name in self._given else "--checkpoint_dir"
 
     def _alphabet(self, source: Source) -> tuple[Alphabet | ByteAlphabet, str]:
         """The flag's, else the checkpoint's, else English; a flag that differs from the checkpoint is refused.
@@ -593,8 +599,10 @@ class Session:
         augmenter = Augmenter(augmentations, features, seed=self._config.training.random_seed)
         self._console.info(f"Augments {' '.join(map(str, augmentations))}")
         for augmentation in augmentations:
-            if augmentation.name == "resample" and augmentation.values["rate"].high >= features.sample_rate:
-                what = "no effect" if augmentation.values["rate"].low >= features.sample_rate else "no effect at times"
+            rate = augmentation.values.get("rate")
+            never = augmentation.name == "resample" and rate.low >= features.sample_rate
+            if never or (augmentation.name == "resample" and rate.high > features.sample_rate):
+                what = "no effect" if never else "no effect at times"
                 self._console.warn(
                     f"--augment {augmentation}: {what}, since only a rate below --audio_sample_rate "
                     f"{features.sample_rate} loses anything"
@@ -786,7 +794,7 @@ class Session:
         write_atomically(folder.folder / "flags.txt", [("\n".join(to_flag_lines(config)) + "\n").encode()])
         weights = checkpoint.arrays if source.kind == "resume" else task.initial_weights(config.training.random_seed)
         if source.kind == "weights":
-            transfer = replace(transfer, source=str(checkpoint.path), step=checkpoint.state["run"]["step"])
+            transfer = replace(transfer, source=os.path.abspath(checkpoint.path), step=checkpoint.state["run"]["step"])
             weights = transfer.weights(checkpoint.arrays, weights, task.alphabet)
         normalisation = self._normalisation(task, machine, samples, checkpoint if source.kind == "resume" else None)
         if normalisation is not None and (
@@ -991,9 +999,14 @@ class Session:
         checkpoint = self._config.checkpoint
         if "load_checkpoint_dir" not in self._given or checkpoint.load_dir.resolve() == checkpoint.save_dir.resolve():
             return False
-        source = Path(transfer.source).resolve() if transfer is not None else None
-        named = checkpoint.load_dir.resolve()
-        return source is None or named not in (source, source.parent, Path(f"{source}.index"))
+        if transfer is None:
+            return True
+        source, named = Path(transfer.source), checkpoint.load_dir
+        if not source.is_absolute():  # of an earlier version: it counts from a folder that nothing tells
+            return False
+        if not named.is_dir():
+            named = find_ancestor_checkpoint(named) or named
+        return named.resolve() not in (source.resolve(), source.resolve().parent)
 
     def _settle_rate(self, events, state) -> None:
         """--force_initialize_learning_rate sets the rate once, not again each time that the same command goes on."""
@@ -1271,8 +1284,8 @@ def _training_plan(config: Config, batches_per_epoch: int, *, has_dev: bool, has
     ]
     if optimizer.lr_schedule == "cosine":
         parts[1] += " falling along a cosine"
-    elif config.reduces_rate_on_plateau and has_dev:
-        parts[1] += " falling on plateaus"
+    if config.reduces_rate_on_plateau and has_dev:
+        parts[1] += " falling on plateaus" if optimizer.lr_schedule != "cosine" else " and on plateaus"
     if optimizer.warmup_epochs:
         parts[1] += f" after {optimizer.warmup_epochs:g} epochs of warm-up"
     if has_source and config.transfer.source_learning_rate_factor != 1:

@@ -153,7 +153,8 @@ class AugmentFlags:
     feature_cache: str = flag(
         "",
         f"keep decoded and resampled audio in this folder, for later epochs and other runs; --feature_cache without a "
-        f"folder is {DEFAULT_CACHE_DIR}. It is found by the content of a file, and augmented after it is read",
+        f"folder (in YAML true) is {DEFAULT_CACHE_DIR}, --nofeature_cache is none. It is found by the "
+        "content of a file, and augmented after it is read",
         alone=DEFAULT_CACHE_DIR,
     )
     feature_cache_gb: float = flag(
@@ -724,6 +725,7 @@ _ABSL = {name: Flag(False, "absl's") for name in _ABSL_BOOLEANS} | {name: Flag("
 _REFUSED = {name: refused for family in TO_COME.values() for name, refused in family.items()}
 _KNOWN = {**FLAGS, **OBSOLETE, **_REFUSED}
 _HELP = {"help": "short", "helpshort": "short", "h": "short", "?": "short", "helpfull": "full"}
+_SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 
 
@@ -900,8 +902,8 @@ class _Reader:
         if negated and text is not None:
             raise _Fault(f"--no{name} takes no value; write --no{name} or --{name}={text}")
         text = "false" if negated else take(name, text, rest)
-        if known.alone and text.lower() in ("true", "false"):  # in YAML, and --noname
-            text = known.alone if text.lower() == "true" else ""
+        if known.alone and text.lower() in _SWITCH:  # in YAML, and --noname
+            text = known.alone if _SWITCH[text.lower()] else ""
         if name in FLAGS and known.repeatable:
             texts = [text]
             while not place.chain and rest and not _looks_like_flag(rest[0]):  # Coqui's way to write several
@@ -994,7 +996,7 @@ def _resolve(name: str, known: Mapping[str, Flag]) -> tuple[str, bool]:
     positive = name.removeprefix("no")
     if positive != name and positive in known and (known[positive].type is bool or known[positive].alone):
         return positive, True
-    booleans = [f"no{candidate}" for candidate, flag in FLAGS.items() if flag.type is bool]
+    booleans = [f"no{candidate}" for candidate, flag in FLAGS.items() if flag.type is bool or flag.alone]
     near = difflib.get_close_matches(
         name.replace("-", "_"), [*_KNOWN, *booleans, "flagfile", "config", "helpfull", "version"]
     )
@@ -1201,11 +1203,15 @@ def _notices_on(config: Config) -> list[str]:
     if config.data.train_files and not config.data.dev_files:
         for name, is_given in (
             ("early_stop", config.early_stop.early_stop),
-            ("reduce_lr_on_plateau", config.reduces_rate_on_plateau),
+            (
+                "lr_schedule plateau" if config.optimizer.lr_schedule == "plateau" else "reduce_lr_on_plateau",
+                config.reduces_rate_on_plateau,
+            ),
         ):
             if is_given:
                 notices.append(f"--{name} has no effect without --dev_files: it watches the validation loss")
-    if config.augmentation.augment and not (config.data.train_files or config.voice.voice_data_dir):
+    trains_on_folder = config.voice.voice_data_dir and config.voice.voice_mode != "text"
+    if config.augmentation.augment and not (config.data.train_files or trains_on_folder):
         notices.append("--augment has no effect without --train_files: only training clips are augmented")
     for name in ("feature_cache_gb", "cache_for_epochs"):
         if getattr(config.augmentation, name) != FLAGS[name].default and not config.augmentation.feature_cache:

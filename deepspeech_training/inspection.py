@@ -7,6 +7,7 @@ trainer, all without TensorFlow. The network is run in numpy (an export: on Lite
 import argparse
 import json
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -514,7 +515,7 @@ def _not_default(flags: Mapping[str, Any]) -> list[str]:
         if value == defaults[name]:
             continue
         if name == "augment":
-            given += [f"--augment {one}" for one in value]
+            given += [f"--augment {shlex.quote(one) if ' ' in one else one}" for one in value]
         elif isinstance(value, bool):
             given.append(f"--{name}" if value else f"--no{name}")
         else:

@@ -72,6 +72,8 @@ def test_without_a_folder_it_writes_into_the_working_folder_again_and_again(corp
     pytest.importorskip("matplotlib")
     csv_path = corpus(["a", "b"])
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "augmented").mkdir()  # of an earlier version, whose pages had no other sign
+    (tmp_path / "augmented/index.html").write_text("<style></style><h1>Augmented clips</h1>")
     for number in ("2", "1"):
         assert main([csv_path, "--augment", "gain", "--number", number]) == 0
         assert capsys.readouterr().out.splitlines()[-1] == "augmented/index.html"
@@ -85,7 +87,7 @@ def test_files_of_others_are_not_replaced(corpus, tmp_path, capsys, monkeypatch,
     (tmp_path / "augmented").mkdir()
     (tmp_path / "augmented" / name).write_text("mine")
     assert main([csv_path, "--augment", "gain"]) == 1
-    assert f"--output augmented: has a {name} that this program did not write" in capsys.readouterr().err
+    assert f"--output augmented: {name} is in it, which this program did not write" in capsys.readouterr().err
     assert [path.read_text() for path in (tmp_path / "augmented").iterdir()] == ["mine"]
 
 
@@ -159,7 +161,7 @@ def test_an_installed_font_that_has_the_characters_is_taken(tmp_path):
     pen.closePath()
     builder = FontBuilder(1000, isTTF=True)
     builder.setupGlyphOrder([".notdef", "one"])
-    builder.setupCharacterMap({0x16A20: "one"})
+    builder.setupCharacterMap({0xF0000: "one"})
     builder.setupGlyf({".notdef": pen.glyph(), "one": pen.glyph()})
     builder.setupHorizontalMetrics({".notdef": (800, 0), "one": (800, 0)})
     builder.setupHorizontalHeader(ascent=800, descent=-200)
@@ -171,10 +173,10 @@ def test_an_installed_font_that_has_the_characters_is_taken(tmp_path):
     try:
         assert fonts_for("abc") == ([], [])
         font_manager.fontManager.addfont(tmp_path / "one.ttf")
-        families, missing = fonts_for("a\U00016a20")
+        families, missing = fonts_for("a\U000f0000")
         assert families == ["One Letter"] and missing == []
         silent = np.zeros((10, 40))
-        one = Preview("a", "\U00016a20", np.zeros(1), np.zeros(1), silent, silent)
+        one = Preview("a", "\U000f0000", np.zeros(1), np.zeros(1), silent, silent)
         sheets = [contact_sheet([one], GEOMETRY, title="", families=chosen) for chosen in ((), families)]
         assert sheets[0] != sheets[1]
     finally:

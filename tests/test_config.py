@@ -336,6 +336,10 @@ def test_flags_without_an_effect_beside_the_others_get_a_line():
     assert len(parse_flags(["--augment", "gain"]).notices) == 1
     assert parse_flags(["--augment", "gain", "--train_files=a.csv"]).notices == ()
     assert parse_flags(["--augment", "gain", "--voice_data_dir=recordings"]).notices == ()
+    text = ["--voice_data_dir=recordings", "--voice_mode=text"]
+    assert len(parse_flags(["--augment", "gain", *text]).notices) == 1
+    (notice,) = parse_flags(["--train_files=a.csv", "--lr_schedule=plateau"]).notices
+    assert notice.startswith("--lr_schedule plateau has no effect without --dev_files")
     (notice,) = parse_flags(["--reuse_characters", "--drop_source_layers", "1"]).notices
     assert notice.startswith("--drop_source_layers 1 has no effect beside --reuse_characters")
 
@@ -485,7 +489,7 @@ def configs():
         if name == "audio_sample_rate":
             return st.sampled_from([8000, 16000, 48000])  # any window of whole ms is whole samples
         # With these, flags are checked together.
-        if flag.is_file or name in ("export_dir", "reuse_characters", "normalise_features"):
+        if flag.is_file or name in ("export_dir", "reuse_characters", "normalise_features", "train_scorer"):
             return st.just(flag.default)
         if flag.type is tuple and flag.choices:
             return st.lists(st.sampled_from(flag.choices), max_size=3).map(tuple)
@@ -507,7 +511,7 @@ def configs():
         if flag.placeholder:
             return texts.filter(lambda text: not text.startswith("<"))
         if flag.alone:
-            return texts.filter(lambda text: text.lower() not in ("true", "false"))  # its switch in YAML
+            return texts.filter(lambda text: text.lower() not in SWITCH_WORDS)
         return texts if flag.type is str else st.lists(items, max_size=3).map(tuple)
 
     return st.builds(from_dict, st.fixed_dictionaries({}, optional={n: values(n, flag) for n, flag in FLAGS.items()}))
@@ -681,6 +685,9 @@ def test_a_yaml_file_gives_flags_and_the_command_line_counts_instead(tmp_path):
     assert parse_flags(yaml_config(tmp_path, "")).config == Config()
 
 
+SWITCH_WORDS = ("true", "yes", "on", "false", "no", "off")  # in YAML
+
+
 def test_augmentations_are_a_list_in_yaml_and_the_cache_is_switched_there(tmp_path):
     text = "feature_cache: true\naugment:\n  - gain[db=3]\n  - noise[p=0.7,snr=30~20]\n"
     found = config_of(*yaml_config(tmp_path, text)).augmentation
@@ -691,7 +698,9 @@ def test_augmentations_are_a_list_in_yaml_and_the_cache_is_switched_there(tmp_pa
     )
     again = config_of(*yaml_config(tmp_path, text), "--augment", "codec", "--nofeature_cache").augmentation
     assert (again.augment, again.feature_cache) == (("codec",), "")
-    assert config_of(*yaml_config(tmp_path, "feature_cache: false\n")).augmentation.feature_cache == ""
+    for word in SWITCH_WORDS:
+        found = config_of(*yaml_config(tmp_path, f"feature_cache: {word}\n")).augmentation.feature_cache
+        assert found == ("persistent-data/cache" if word in ("true", "yes", "on") else "")
 
 
 @pytest.mark.parametrize(

@@ -142,7 +142,7 @@ def all_parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser
 def test_every_flag_that_a_page_mentions_exists(page):
     known = {*FLAGS, *OBSOLETE, *(name for family in TO_COME.values() for name in family), *NOT_IN_THE_TABLES}
     known |= OF_DOCKER
-    known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool}
+    known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool or flag.alone}
     for folder in ("benchmarks", "bin", "deepspeech_training"):
         for script in (ROOT / folder).rglob("*.py"):
             known |= set(re.findall(r'add_argument\(\s*"--(\w+)"', script.read_text(encoding="utf-8")))

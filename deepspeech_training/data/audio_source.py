@@ -13,7 +13,6 @@ from deepspeech_training.errors import UserError
 
 SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 FAULTS_TOLD = 10
-LISTENED_TO = 8  # recordings, at most, to find out whether a source is silent
 KEEP_BYTES = 256_000_000  # decoded: 67 minutes at 16 kHz
 
 
@@ -43,10 +42,9 @@ class AudioSource:
         self._kept: dict[int, np.ndarray] = {}
         self._bytes_left = KEEP_BYTES
         self._lock = threading.Lock()
-        some = range(0, len(self._files), -(-len(self._files) // LISTENED_TO))
-        if not any(np.any(self.read(number)) for number in some):
-            raise UserError(f"{path}: silence: there is nothing to hear in {self._files[0]}"
-                            + (f" and {len(some) - 1} others" if len(some) > 1 else ""))  # fmt: skip
+        if not any(np.any(self.read(number)) for number in range(len(self._files))):  # ends at the first with sound
+            count = len(self._files)
+            raise UserError(f"{path}: there is nothing but silence in {'it' if count == 1 else f'all {count:,} of it'}")
 
     def __len__(self) -> int:
         return len(self._files)

@@ -58,7 +58,7 @@ class Augmenter:
         return replace(clip, audio=np.ascontiguousarray(audio, np.float32), draws=draws)
 
     def source_fingerprints(self) -> dict[str, str]:
-        """A hash of the recordings' names and sizes for each `source`, by its path: whether the draws are as before."""
+        """A hash of the recordings' names and sizes for each `source`, by its path."""
         return {source.path: source.fingerprint() for source in self._sources.values()}
 
     def _digest(self, sample_id: str, epoch: int, use: int | str) -> bytes:

@@ -141,9 +141,9 @@ def test_faults_of_a_source_come_together_and_one_of_silence_is_refused(tmp_path
     quiet.mkdir()
     for number in range(20):
         soundfile.write(quiet / f"{number:02}.wav", np.zeros(1000, np.float32), 16000)
-    with pytest.raises(FlagError, match=r"silence: there is nothing to hear in .*00\.wav and 6 others"):
+    with pytest.raises(FlagError, match="there is nothing but silence in all 20 of it"):
         augmenter(f"noise[source={quiet}]")
-    soundfile.write(quiet / "03.wav", np.full(1000, 0.1, np.float32), 16000)
+    soundfile.write(quiet / "13.wav", np.full(1000, 0.1, np.float32), 16000)
     assert augmenter(f"noise[source={quiet}]").longest(7) == 7
 
 
