@@ -29,9 +29,7 @@ from deepspeech_training.samples import labels_with_repeats, read_rows
 
 GRIFFIN_LIM_ROUNDS = 60
 DEFAULT_OUTPUT = "augmented"
-OLD_MARK = b"<h1>Augmented clips</h1>"  # of pages that have no GENERATOR
-GENERATOR = b'<meta name="generator" content="bin/augment.py">'  # says that a page is ours, and may be replaced
-OUR_MARKS = (GENERATOR, OLD_MARK)
+HEADING = "<h1>Augmented clips</h1>"  # says that a page is ours, and may be replaced
 MOST_NAMED = 20
 
 
@@ -329,9 +327,9 @@ def page(previews: Sequence[Preview], measured: Sequence[Cost], *, title: str) -
         for c in measured
     )
     return f"""<!DOCTYPE html>
-<html lang="en"><meta charset="utf-8">{GENERATOR.decode()}<title>{html.escape(title)}</title>
+<html lang="en"><meta charset="utf-8"><title>{html.escape(title)}</title>
 <style>body{{font:14px sans-serif;margin:2em}}td,th{{padding:.2em .8em;text-align:left}}img{{max-width:100%}}</style>
-<h1>Augmented clips</h1>
+{HEADING}
 <p>{html.escape(title)}</p>
 <p><strong>{how_many_held_back(previews)}</strong></p>
 <p><img src="sheet.png" alt="what the network sees of each clip, before and after"></p>
@@ -467,7 +465,7 @@ def _make(folder: Path, clip_names: Sequence[str]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         there = [name for name in ("index.html", "sheet.png", *clip_names) if (folder / name).exists()]
         page_path = folder / "index.html"
-        if there and not (page_path.is_file() and any(mark in page_path.read_bytes()[:5000] for mark in OUR_MARKS)):
+        if there and not (page_path.is_file() and HEADING.encode() in page_path.read_bytes()[:5000]):
             raise UserError(
                 f"--output {folder}: {there[0]} is in it, which this program did not write; it is not replaced\n"
                 "Name another folder: --output."

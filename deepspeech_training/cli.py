@@ -599,9 +599,10 @@ class Session:
         augmenter = Augmenter(augmentations, features, seed=self._config.training.random_seed)
         self._console.info(f"Augments {' '.join(map(str, augmentations))}")
         for augmentation in augmentations:
-            rate = augmentation.values.get("rate")
-            never = augmentation.name == "resample" and rate.low >= features.sample_rate
-            if never or (augmentation.name == "resample" and rate.high > features.sample_rate):
+            if augmentation.name != "resample":
+                continue
+            rate, never = augmentation.values["rate"], augmentation.values["rate"].low >= features.sample_rate
+            if never or rate.high > features.sample_rate:
                 what = "no effect" if never else "no effect at times"
                 self._console.warn(
                     f"--augment {augmentation}: {what}, since only a rate below --audio_sample_rate "
@@ -974,8 +975,8 @@ class Session:
                     f"counts when a run begins, and this one began {began}",
                 )  # fmt: skip
             recordings = checkpoint.state.get("augment_sources", {})
-            for path, now in self._augment_sources.items():
-                if recordings.get(path, now) != now:
+            for path, fingerprint in self._augment_sources.items():
+                if recordings.get(path, fingerprint) != fingerprint:
                     events.emit("note", message=f"The recordings of --augment in {path} are others than before")
             threads = {"intra_op": machine.intra_op, "inter_op": machine.inter_op}
             for what, then, here in (

@@ -72,7 +72,7 @@ def test_without_a_folder_it_writes_into_the_working_folder_again_and_again(corp
     pytest.importorskip("matplotlib")
     csv_path = corpus(["a", "b"])
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "augmented").mkdir()  # of an earlier version, whose pages had no other sign
+    (tmp_path / "augmented").mkdir()  # as an earlier version left it
     (tmp_path / "augmented/index.html").write_text("<style></style><h1>Augmented clips</h1>")
     for number in ("2", "1"):
         assert main([csv_path, "--augment", "gain", "--number", number]) == 0
