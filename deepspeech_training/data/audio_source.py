@@ -43,8 +43,10 @@ class AudioSource:
         self._bytes_left = KEEP_BYTES
         self._lock = threading.Lock()
         if not any(np.any(self.read(number)) for number in range(len(self._files))):  # ends at the first with sound
-            count = len(self._files)
-            raise UserError(f"{path}: there is nothing but silence in {'it' if count == 1 else f'all {count:,} of it'}")
+            raise UserError(
+                f"{path}: recordings with nothing but silence ({len(self._files):,} of {len(self._files):,})\n"
+                "Name recordings in which something can be heard."
+            )
 
     def __len__(self) -> int:
         return len(self._files)
