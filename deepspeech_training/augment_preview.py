@@ -308,7 +308,7 @@ def how_many_held_back(previews: Sequence[Preview]) -> str:
     if not count:
         return ""
     return (
-        f"{count} of {len(previews)} clips were not augmented in full, nor are they in training: they would be too "
+        f"Not augmented in full, and not in training either: {count} of {len(previews)} clips, which would be too "
         "short for their transcripts (CTC needs a frame for each character, and one between two that are the same)"
     )
 

@@ -98,7 +98,7 @@ def test_clips_that_would_be_too_short_for_their_transcripts_are_marked_and_coun
     assert main([csv_path, *flags]) == 0
     error, page = capsys.readouterr().err, (tmp_path / "out/index.html").read_text()
     for words in (
-        "2 of 3 clips were not augmented in full",
+        "Not augmented in full, and not in training either: 2 of 3 clips, ",
         "train.csv:3: without speed: it would have 24 of the 27 frames that its transcript needs; "
         "without tempo: it would have 12 of the 27 frames that its transcript needs",
         "train.csv:4: left out of training: it has 49 of the 159 frames that its transcript needs",
