@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 import sys
 
-from deepspeech_training.cli import main
+from deepspeech_training.commands.train import main
 
 sys.exit(main())

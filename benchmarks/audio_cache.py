@@ -17,9 +17,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
-from deepspeech_training.audio import read_audio
-from deepspeech_training.data.audio_cache import AudioCache
-from deepspeech_training.data.audio_source import SUFFIXES
+from deepspeech_training.audio.cache import AudioCache
+from deepspeech_training.audio.files import read_audio
+from deepspeech_training.augment.recordings import SUFFIXES
 
 
 def timed(what: str, read, files: list[str], seconds_of_audio: float) -> float:

@@ -23,12 +23,12 @@ import numpy as np
 import soundfile
 import tensorflow as tf
 
-from deepspeech_training.augmentations import AUGMENTATIONS, parse_augmentations
-from deepspeech_training.data.augmenter import DRAWS, Augmenter
+from deepspeech_training.audio.synthetic_speech import synthesize_seconds
+from deepspeech_training.augment.augmenter import DRAWS, Augmenter
+from deepspeech_training.augment.catalogue import AUGMENTATIONS, parse_augmentations
 from deepspeech_training.data.loader import Clip, make_batch
-from deepspeech_training.features import StepAugmenter, mfcc
-from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.synthetic_speech import synthesize_seconds
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.features.mfcc_keras import StepAugmenter, mfcc
 
 GEOMETRY = FeatureGeometry()
 
@@ -60,9 +60,11 @@ def step_of(augmentations):
 
     @tf.function(
         input_signature=[
-            tf.TensorSpec([None, None]), tf.TensorSpec([None], tf.int32), tf.TensorSpec([None, DRAWS]),
+            tf.TensorSpec([None, None]),
+            tf.TensorSpec([None], tf.int32),
+            tf.TensorSpec([None, DRAWS]),
         ]
-    )  # fmt: skip
+    )
     def step(audio, num_samples, draws):
         augmenter = StepAugmenter(augmentations, GEOMETRY, draws) if augmentations else None
         return mfcc(audio, num_samples, GEOMETRY, augmenter=augmenter)[0]

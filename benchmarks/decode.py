@@ -44,8 +44,10 @@ def main() -> None:
     started = time.perf_counter()
     scorer = Scorer.read(flags.scorer)
     scorer.check_labels(alphabet.characters)
-    print(f"{flags.scorer}: {sum(scorer.language_model.counts):,} n-grams, "
-          f"opened and checked in {time.perf_counter() - started:.3f} s")  # fmt: skip
+    print(
+        f"{flags.scorer}: {sum(scorer.language_model.counts):,} n-grams, "
+        f"opened and checked in {time.perf_counter() - started:.3f} s"
+    )
     BeamDecoder(alphabet.characters, width=10, scorer=scorer).decode(clips[0])
     baseline = client_times(flags, clips, alphabet, [1])[1] if flags.client else 0.0
     for beam in flags.beams:
@@ -92,20 +94,27 @@ def client_times(
             path.write_bytes(posterior_model(clip, alphabet))
             cases += [
                 {
-                    "model": str(path), "num_samples": num_samples(len(clip)), "beam_width": beam, "num_results": 1,
-                    "scorer": scorer.path if scorer else "", "alpha": scorer.alpha if scorer else 0,
+                    "model": str(path),
+                    "num_samples": num_samples(len(clip)),
+                    "beam_width": beam,
+                    "num_results": 1,
+                    "scorer": scorer.path if scorer else "",
+                    "alpha": scorer.alpha if scorer else 0,
                     "beta": scorer.beta if scorer else 0,
                 }
                 for beam in beams
-            ]  # fmt: skip
+            ]
         listed = Path(folder, "cases.json")
         listed.write_text(json.dumps(cases), encoding="utf-8")
         best = {beam: float("inf") for beam in beams}
         for _ in range(flags.repeats):
             command = [
-                sys.executable, str(ROOT / "tests/export/client_process.py"), flags.client, prefix,
+                sys.executable,
+                str(ROOT / "tests/export/client_process.py"),
+                flags.client,
+                prefix,
                 json.dumps({"cases": str(listed)}),
-            ]  # fmt: skip
+            ]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             answers = json.loads(done.stdout.splitlines()[-1])
             for beam in beams:

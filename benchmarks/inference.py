@@ -66,11 +66,26 @@ def fetch(folder: Path, requirement: str, python: str, platform: str) -> Path:
     """The folder of an unpacked wheel, which is made for another Python: its library is plain C."""
     if not any(folder.glob("*.whl")):
         subprocess.run(
-            [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:",
-             "--python-version", python, "--implementation", "cp", "--platform", platform,
-             "--dest", folder, requirement],
+            [
+                sys.executable,
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--python-version",
+                python,
+                "--implementation",
+                "cp",
+                "--platform",
+                platform,
+                "--dest",
+                folder,
+                requirement,
+            ],
             check=True,
-        )  # fmt: skip
+        )
         zipfile.ZipFile(next(folder.glob("*.whl"))).extractall(folder)
     return folder
 
@@ -88,7 +103,7 @@ def measure(model: str, audio: str, *, name: str, library: str | None, beam_widt
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     from deepspeech_training.console import Console
-    from deepspeech_training.inference.cli import read_int16
+    from deepspeech_training.runtime.cli import read_int16
 
     # The models of the comparison take 16 kHz; the clients do not resample either.
     samples = read_int16(audio, sample_rate=16000, console=Console())
@@ -107,7 +122,7 @@ def measure(model: str, audio: str, *, name: str, library: str | None, beam_widt
 
 
 def load_ours(model: str) -> Callable:
-    from deepspeech_training.inference import Model
+    from deepspeech_training.runtime import Model
 
     return Model(model, num_threads=1).stt
 

@@ -32,10 +32,25 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 DATA = Path(os.environ.get("DEEPSPEECH_TEST_DATA", ROOT.parent / "shared" / "data"))
 FLAGS = [
-    "--n_hidden", "256", "--train_batch_size", "32", "--dev_batch_size", "32", "--test_batch_size", "32",
-    "--dropout_rate", "0.2", "--learning_rate", "0.001", "--epochs", "30", "--report_count", "0",
-    "--beam_width", "0",
-]  # fmt: skip
+    "--n_hidden",
+    "256",
+    "--train_batch_size",
+    "32",
+    "--dev_batch_size",
+    "32",
+    "--test_batch_size",
+    "32",
+    "--dropout_rate",
+    "0.2",
+    "--learning_rate",
+    "0.001",
+    "--epochs",
+    "30",
+    "--report_count",
+    "0",
+    "--beam_width",
+    "0",
+]
 
 
 def corpus_of(what: str) -> Path:

@@ -3,7 +3,7 @@
 
     python benchmarks/train_throughput.py --n_hidden 512 --train_batch_size 16 [--bfloat16] [--steps 12]
 
-Makes speech-like WAVs of 2.9, 5.8 and 8.8 s in a temporary folder (with `deepspeech_training.synthetic_speech`), trains
+Makes speech-like WAVs of 2.9, 5.8 and 8.8 s in a temporary folder (`audio.synthetic_speech`), trains
 on them through the loader as a run does, and prints audio-seconds per second, the share of the peak of a 4096 x 4096
 product measured in the same process before and after, the share of time spent waiting for data, the peak of resident
 memory, and the padding share of random, sorted and planned batches. The work of a step is counted as 2 x 3 x
@@ -29,7 +29,7 @@ DURATIONS_S = (2.9, 5.8, 8.8)
 def make_corpus(folder: Path, *, clips: int, sample_rate: int) -> Path:
     import soundfile
 
-    from deepspeech_training.synthetic_speech import synthesize_seconds
+    from deepspeech_training.audio.synthetic_speech import synthesize_seconds
 
     rows = ["wav_filename,wav_filesize,transcript"]
     for number in range(clips):
@@ -86,7 +86,7 @@ def main() -> int:
     parser.add_argument("--csv", help="time a corpus of your own instead")
     options = parser.parse_args()
 
-    from deepspeech_training.engine import devices
+    from deepspeech_training.training.backends.tensorflow import devices
 
     flags = [f"--inter_op_parallelism_threads={options.inter_op}"]
     if options.bfloat16:
@@ -97,11 +97,11 @@ def main() -> int:
     from deepspeech_training.console import Console
     from deepspeech_training.data.loader import Loader
     from deepspeech_training.data.plan import BatchRules, Plan, clip_keys
-    from deepspeech_training.engine.tensorflow_backend import Backend
-    from deepspeech_training.features_geometry import FeatureGeometry
-    from deepspeech_training.network_geometry import NetworkGeometry
-    from deepspeech_training.samples import check_sets
+    from deepspeech_training.data.samples import check_sets
+    from deepspeech_training.features.geometry import FeatureGeometry
+    from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
     from deepspeech_training.tasks.speech_to_text import SpeechToText
+    from deepspeech_training.training.backends.tensorflow.step import Backend
 
     alphabet, features = Alphabet.english(), FeatureGeometry(sample_rate=options.audio_sample_rate)
     network = NetworkGeometry(num_classes=alphabet.num_classes, n_hidden=options.n_hidden)
@@ -112,9 +112,15 @@ def main() -> int:
             Path(folder), clips=wanted * options.train_batch_size, sample_rate=options.audio_sample_rate
         )
         checked = check_sets(
-            {"train": [str(csv)]}, alphabet=alphabet, geometry=features, on_bad_row="fail", cache_dir=None,
-            console=Console(), alphabet_name="English", workers=None,
-        )  # fmt: skip
+            {"train": [str(csv)]},
+            alphabet=alphabet,
+            geometry=features,
+            on_bad_row="fail",
+            cache_dir=None,
+            console=Console(),
+            alphabet_name="English",
+            workers=None,
+        )
         plan = Plan(checked.sets["train"][0].samples, BatchRules(batch_size=options.train_batch_size, seed=1))
         print(f"machine   {machine.description}; {machine.precision}; {machine.intra_op} threads")
         print(
@@ -122,9 +128,13 @@ def main() -> int:
             f"sorted {random_padding(plan, sorted_by_length=True):.1%}, planned {plan.padding_share(1):.1%}"
         )
         backend = Backend(
-            task, task.initial_weights(1), devices=machine.devices, compute_dtype=machine.compute_dtype,
-            dropout_rates=(0.05,) * 4, log=print,
-        )  # fmt: skip
+            task,
+            task.initial_weights(1),
+            devices=machine.devices,
+            compute_dtype=machine.compute_dtype,
+            dropout_rates=(0.05,) * 4,
+            log=print,
+        )
         peak_before = peak_gflops(machine.compute_dtype)
         all_multiplications, first_layer = multiplications_per_frame(options.n_hidden, alphabet.num_classes)
         flop_per_frame = 2 * (3 * all_multiplications - first_layer)

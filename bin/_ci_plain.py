@@ -13,11 +13,30 @@ from pathlib import Path
 
 # All that works without TensorFlow: data, checks, metrics, decoding, checkpoints, export, flags and checks of training.
 MODULES = (
-    "errors", "console", "config", "alphabet", "audio", "metrics", "features_geometry", "samples", "checkpoint_file",
-    "decoding.greedy", "importers.ldc93s1", "data.plan", "data.loader", "engine.checkpoints", "engine.schedule",
-    "engine.events", "engine.interrupt", "engine.devices", "engine.memory", "export.writer", "export.parity",
-    "export.folder", "cli",
-)  # fmt: skip
+    "errors",
+    "console",
+    "config",
+    "alphabet",
+    "audio",
+    "metrics",
+    "features_geometry",
+    "samples",
+    "checkpoint_file",
+    "decoding.greedy",
+    "importers.ldc93s1",
+    "data.plan",
+    "data.loader",
+    "engine.checkpoints",
+    "engine.schedule",
+    "engine.events",
+    "engine.interrupt",
+    "engine.devices",
+    "engine.memory",
+    "export.writer",
+    "export.parity",
+    "export.folder",
+    "cli",
+)
 HEAVY = ("tensorflow", "keras", "torch", "tensorboard")
 LARGEST_MB = 500
 

@@ -10,7 +10,7 @@ import _venv  # noqa: F401
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # before TensorFlow is imported
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepspeech_training.augment_preview import main
+from deepspeech_training.commands.augment import main
 
 if __name__ == "__main__":
     sys.exit(main())

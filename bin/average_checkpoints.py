@@ -8,7 +8,7 @@ import _venv  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepspeech_training.average import main
+from deepspeech_training.checkpoints.average import main
 
 if __name__ == "__main__":
     sys.exit(main())

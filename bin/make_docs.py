@@ -9,7 +9,7 @@ import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from deepspeech_training.augmentations import AUGMENTATIONS, augmentations_markdown
+from deepspeech_training.augment.catalogue import AUGMENTATIONS, augmentations_markdown
 from deepspeech_training.config import flags_markdown
 
 PAGES: dict[str, Callable[[], str]] = {"flags.md": flags_markdown, "augmentations.md": augmentations_markdown}
@@ -56,12 +56,12 @@ def draw(names: Sequence[str], folder: Path) -> None:
     import numpy as np
     import soundfile
 
-    from deepspeech_training.augment_preview import seen, strip
-    from deepspeech_training.augmentations import parse_augmentations
-    from deepspeech_training.data.augmenter import Augmenter
+    from deepspeech_training.audio.synthetic_speech import smoke_clip, synthesize
+    from deepspeech_training.augment.augmenter import Augmenter
+    from deepspeech_training.augment.catalogue import parse_augmentations
+    from deepspeech_training.commands.augment import seen, strip
     from deepspeech_training.data.loader import Clip
-    from deepspeech_training.features_geometry import FeatureGeometry
-    from deepspeech_training.synthetic_speech import smoke_clip, synthesize
+    from deepspeech_training.features.geometry import FeatureGeometry
 
     folder.mkdir(exist_ok=True)
     geometry = FeatureGeometry(win_step_ms=10, n_mfcc=40)  # finer than in training

@@ -12,7 +12,7 @@ import soundfile
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from deepspeech_training.synthetic_speech import smoke_clip  # noqa: E402
+from deepspeech_training.audio.synthetic_speech import smoke_clip  # noqa: E402
 
 if __name__ == "__main__":
     path = ROOT / "deepspeech_training" / "package_data" / "smoke.wav"

@@ -8,7 +8,7 @@ import _venv  # noqa: F401
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from deepspeech_training.data_tools.stats import main
+from deepspeech_training.commands.data_stats import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -27,9 +27,14 @@ class Progress:
             from tqdm import tqdm  # with all that it imports 20 ms, which is much for a command that shows no bar
 
             self._bar = tqdm(
-                total=total, initial=start, desc=what, unit=f" {unit}", file=console.stream, leave=False,
+                total=total,
+                initial=start,
+                desc=what,
+                unit=f" {unit}",
+                file=console.stream,
+                leave=False,
                 dynamic_ncols=True,
-            )  # fmt: skip
+            )
             console.open_bars += 1
 
     def update(self, count: int = 1, *, note: str = "") -> None:

@@ -30,7 +30,7 @@ fi
 case ${1:-shell} in
   shell)
     shift || true
-    [[ -t 0 ]] || python -m deepspeech_training.banner # an interactive bash shows it by itself
+    [[ -t 0 ]] || python -m deepspeech_training.machine.banner # an interactive bash shows it by itself
     exec bash "$@"
     ;;
   smoke)

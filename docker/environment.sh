@@ -25,6 +25,6 @@ unset caches
 
 # OpenBLAS and OpenMP would start a thread for each core of the machine, whatever the container may use.
 if [[ -z ${OMP_NUM_THREADS:-} ]]; then
-  OMP_NUM_THREADS=$(python -S -c 'import sys; sys.path.insert(0, "/DeepSpeech"); from deepspeech_training.resources import usable_cores; print(usable_cores())')
+  OMP_NUM_THREADS=$(python -S -c 'import sys; sys.path.insert(0, "/DeepSpeech"); from deepspeech_training.machine.resources import usable_cores; print(usable_cores())')
   export OMP_NUM_THREADS OPENBLAS_NUM_THREADS=$OMP_NUM_THREADS
 fi

@@ -10,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from deepspeech_training import doctor, sessions
+from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.config import FLAGS, OBSOLETE, TO_COME, parse_flags
+from deepspeech_training.config.presets import PRESETS
 from deepspeech_training.console import Console
-from deepspeech_training.engine.checkpoints import CheckpointFolder
-from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.inference import cli, evaluate, transcribe
-from deepspeech_training.presets import PRESETS
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.machine import doctor
+from deepspeech_training.reporting import sessions
+from deepspeech_training.runtime import cli, evaluate, transcribe
 from deepspeech_training.scorer import build, optimize
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -56,7 +57,7 @@ OF_DOCKER = {
     "time",
     "tmpfs",
     "volume",
-}  # fmt: skip - first words of the flags of docker, compose, nvidia-ctk and bin/docker.sh
+}  # - first words of the flags of docker, compose, nvidia-ctk and bin/docker.sh
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
@@ -147,9 +148,11 @@ def test_every_flag_that_a_page_mentions_exists(page):
         for script in (ROOT / folder).rglob("*.py"):
             known |= set(re.findall(r'add_argument\(\s*"--(\w+)"', script.read_text(encoding="utf-8")))
     scorer_parsers = (
-        build.build_scorer_parser(), build.generate_lm_parser(), build.generate_scorer_package_parser(),
+        build.build_scorer_parser(),
+        build.generate_lm_parser(),
+        build.generate_scorer_package_parser(),
         optimize.parser(),
-    )  # fmt: skip
+    )
     parsers = (cli._parser(), evaluate._parser(), transcribe._parser(), *all_parsers(sessions._parser()))
     for parser in (*parsers, *scorer_parsers, doctor._parser()):
         known |= {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
@@ -189,14 +192,14 @@ def test_the_make_targets_of_the_readme_are_those_of_the_makefile():
 
 
 def test_the_reason_codes_of_the_check_are_all_explained():
-    from deepspeech_training.samples import REASON_CODES
+    from deepspeech_training.data.samples import REASON_CODES
 
     text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \| [^`]", text[text.index("| reason_code") :], re.MULTILINE) == list(REASON_CODES)
 
 
 def test_the_weights_of_a_network_are_those_of_the_page():
-    from deepspeech_training.network_geometry import NetworkGeometry
+    from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 
     text = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
     n, classes = 8, 5
@@ -214,8 +217,16 @@ def test_the_weights_of_a_network_are_those_of_the_page():
 
 def test_the_presets_of_the_page_are_those_of_the_program():
     text = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
-    columns = ("n_hidden", "train_batch_size", "learning_rate", "dropout_rate", "epochs", "min_epochs", "es_epochs",
-               "plateau_epochs")  # fmt: skip
+    columns = (
+        "n_hidden",
+        "train_batch_size",
+        "learning_rate",
+        "dropout_rate",
+        "epochs",
+        "min_epochs",
+        "es_epochs",
+        "plateau_epochs",
+    )
     wanted = [
         [f"`{name}`", preset.amount, *(str(preset.values[column]) for column in columns), preset.expect]
         for name, preset in PRESETS.items()

@@ -40,9 +40,14 @@ def test_its_cells_run_and_a_start_from_other_voices_helps(tmp_path):
     for name in ("DIGITS_FOLDER", "FINE_TUNE_FOLDER"):
         environment.pop(name, None)
     done = subprocess.run(
-        [sys.executable, str(script)], cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=1500,
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=1500,
         check=False,
-    )  # fmt: skip
+    )
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     tuned = found["fine-tuned: four voices, then the twenty"]

@@ -14,7 +14,7 @@ from functools import partial
 import numpy as np
 
 from deepspeech_training.data.plan import padded_length
-from deepspeech_training.samples import Sample
+from deepspeech_training.data.samples import Sample
 
 BATCHES_AHEAD = 4
 
@@ -71,9 +71,7 @@ class Batch:
         return int(self.num_samples.sum())
 
 
-def make_batch(
-    samples: Sequence[Sample], clips: Sequence[Clip], *, faults=(), static_shapes: bool = False
-) -> Batch:  # fmt: skip
+def make_batch(samples: Sequence[Sample], clips: Sequence[Clip], *, faults=(), static_shapes: bool = False) -> Batch:
     """Pad clips to one length. An empty batch has arrays of no rows."""
     num_samples = np.array([len(c.audio) for c in clips], np.int32)
     num_labels = np.array([len(c.labels) for c in clips], np.int32)
@@ -100,7 +98,7 @@ class Loader:
 
     def __init__(
         self, load: Callable[[Sample], Clip], *, threads: int, static_shapes: bool = False, keep_bytes: int = 0
-    ):  # fmt: skip
+    ):
         self._load = load
         self._kept: dict[str, Clip] = {}
         self._bytes_left = keep_bytes
@@ -146,9 +144,7 @@ class Loader:
         self.seconds_waited += time.perf_counter() - started
         good = [(s, c) for s, c in zip(samples, loaded, strict=True) if isinstance(c, Clip)]
         faults = [(s, c) for s, c in zip(samples, loaded, strict=True) if isinstance(c, str)]
-        return make_batch(
-            [s for s, _ in good], [c for _, c in good], faults=faults, static_shapes=self._static_shapes
-        )  # fmt: skip
+        return make_batch([s for s, _ in good], [c for _, c in good], faults=faults, static_shapes=self._static_shapes)
 
     def batches(
         self, planned: Iterable[Sequence[Sample]], *, augment: Callable[[int, Sample, Clip], Clip] | None = None

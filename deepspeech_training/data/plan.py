@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepspeech_training.samples import Sample
+from deepspeech_training.data.samples import Sample
 
 # How far lengths are blurred before clips are sorted into batches: wide enough that the same clips do not meet in
 # every epoch, narrow enough to keep padding small (`benchmarks/train_throughput.py` prints the shares).
@@ -119,9 +119,7 @@ class Plan:
 
 def clip_keys(samples: Sequence[Sample], *, seed: int, step: int) -> np.ndarray:
     """A key per clip for stateless randomness, a function of (seed, step, clip): uint32 [clips]."""
-    keys = [
-        hashlib.blake2b(f"{seed}/{step}/{sample.id}".encode(), digest_size=4).digest() for sample in samples
-    ]  # fmt: skip
+    keys = [hashlib.blake2b(f"{seed}/{step}/{sample.id}".encode(), digest_size=4).digest() for sample in samples]
     return np.frombuffer(b"".join(keys), "<u4").astype(np.uint32)
 
 

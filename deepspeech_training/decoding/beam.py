@@ -38,20 +38,45 @@ def _record(**fields: type) -> np.dtype:
 
 HOT_WORD = _record(hash=np.uint64, boost=np.float32)
 NODE = _record(
-    parent=np.int32, label=np.int32, state=np.int32, context=np.int32, first_child=np.int32, next_sibling=np.int32,
-    previous_sibling=np.int32, place=np.int32, scored=np.int32, complete=np.int32, context_length=np.int32,
-    since_unknown=np.int32, log_prob=np.float64, boost=np.float32,
-)  # fmt: skip
+    parent=np.int32,
+    label=np.int32,
+    state=np.int32,
+    context=np.int32,
+    first_child=np.int32,
+    next_sibling=np.int32,
+    previous_sibling=np.int32,
+    place=np.int32,
+    scored=np.int32,
+    complete=np.int32,
+    context_length=np.int32,
+    since_unknown=np.int32,
+    log_prob=np.float64,
+    boost=np.float32,
+)
 CONTEXT_WORD = _record(word=np.int32, backoff=np.float32, boost=np.float32)
 TIME = _record(parent=np.int32, frame=np.int32, users=np.int32, children=np.int32, children_xor=np.int32)
 PREFIX = _record(
-    node=np.int32, time=np.int32, blank_score=np.float32, label_score=np.float32, score=np.float32,
-    new_blank_score=np.float32, new_label_score=np.float32, new_score=np.float32, new_time_parent=np.int32,
-    new_time=np.int32, chosen=np.int32,
-)  # fmt: skip
+    node=np.int32,
+    time=np.int32,
+    blank_score=np.float32,
+    label_score=np.float32,
+    score=np.float32,
+    new_blank_score=np.float32,
+    new_label_score=np.float32,
+    new_score=np.float32,
+    new_time_parent=np.int32,
+    new_time=np.int32,
+    chosen=np.int32,
+)
 CANDIDATE = _record(
-    score=np.float32, place=np.int32, label=np.int32, state=np.int32, chosen=np.int32, node=np.int32, time=np.int32,
-)  # fmt: skip
+    score=np.float32,
+    place=np.int32,
+    label=np.int32,
+    state=np.int32,
+    chosen=np.int32,
+    node=np.int32,
+    time=np.int32,
+)
 CLASS = _record(prob=np.float64, log_prob=np.float32, ranked=np.int32, rank=np.int32, stamp=np.int64)
 
 
@@ -92,10 +117,18 @@ class BeamDecoder:
     """
 
     def __init__(
-        self, labels: Sequence[str] | None, *, width: int, scorer: Scorer | None = None, alpha: float | None = None,
-        beta: float | None = None, cutoff_prob: float = 1.0, cutoff_top_n: int = CLIENT_CUTOFF_TOP_N,
-        hot_words: Mapping[str, float] | None = None, say: Callable[[str], None] | None = None,
-    ):  # fmt: skip
+        self,
+        labels: Sequence[str] | None,
+        *,
+        width: int,
+        scorer: Scorer | None = None,
+        alpha: float | None = None,
+        beta: float | None = None,
+        cutoff_prob: float = 1.0,
+        cutoff_top_n: int = CLIENT_CUTOFF_TOP_N,
+        hot_words: Mapping[str, float] | None = None,
+        say: Callable[[str], None] | None = None,
+    ):
         if not 1 <= width <= LARGEST_BEAM:
             raise ValueError(f"beam width {width}: it must be from 1 to {LARGEST_BEAM}")
         if not 0 < cutoff_prob <= 1 or cutoff_top_n < 1:
@@ -123,8 +156,13 @@ class BeamDecoder:
         hot = sorted((murmur_hash(word.encode()), check_weight(word, boost)) for word, boost in boosts)
         self._hot = np.array(hot, HOT_WORD)
         self._settings = [
-            width, self.num_labels, space, scorer is not None, labels is None, min(cutoff_top_n, LARGEST_BEAM),
-        ]  # fmt: skip
+            width,
+            self.num_labels,
+            space,
+            scorer is not None,
+            labels is None,
+            min(cutoff_top_n, LARGEST_BEAM),
+        ]
         self._kernels = load_kernels(say)
 
     def stream(self) -> "BeamStream":
@@ -148,11 +186,18 @@ class BeamDecoder:
         kernels, width, num_classes = self._kernels, self.width, self.num_labels + 1
         room, most = 4 * width + 64, 4 * width + num_classes + 64
         search = Search(
-            state=np.zeros(kernels.STATE_LENGTH, np.int64), weights=self._weights, spelling=self._spelling,
-            hot=self._hot, nodes=np.zeros(room, NODE), contexts=np.zeros((room, self._order - 1), CONTEXT_WORD),
-            times=np.zeros(room, TIME), prefixes=np.zeros(width, PREFIX), candidates=np.zeros(most, CANDIDATE),
-            values=np.zeros(width + most, np.float32), classes=np.zeros(num_classes, CLASS),
-        )  # fmt: skip
+            state=np.zeros(kernels.STATE_LENGTH, np.int64),
+            weights=self._weights,
+            spelling=self._spelling,
+            hot=self._hot,
+            nodes=np.zeros(room, NODE),
+            contexts=np.zeros((room, self._order - 1), CONTEXT_WORD),
+            times=np.zeros(room, TIME),
+            prefixes=np.zeros(width, PREFIX),
+            candidates=np.zeros(most, CANDIDATE),
+            values=np.zeros(width + most, np.float32),
+            classes=np.zeros(num_classes, CLASS),
+        )
         search.state[: len(self._settings)] = self._settings
         search.state[kernels.NUM_PREFIXES] = 1
         root = search.nodes[0]
@@ -205,9 +250,7 @@ class BeamStream:
             raise ValueError(f"the shape {probs.shape} is not [frames, {self._decoder.num_labels + 1}]")
         done = 0
         while done < len(probs):
-            done = self._kernels.advance(
-                self._search, self._decoder._trie, self._decoder._dictionary, probs, done
-            )  # fmt: skip
+            done = self._kernels.advance(self._search, self._decoder._trie, self._decoder._dictionary, probs, done)
             if done < len(probs):
                 self._make_room()
         self._settle()
@@ -231,9 +274,10 @@ class BeamStream:
                 break
             room *= 4
         return Candidate(
-            self._labels + labels[:num_labels][::-1].tolist(), self._frames + frames[:num_frames][::-1].tolist(),
+            self._labels + labels[:num_labels][::-1].tolist(),
+            self._frames + frames[:num_frames][::-1].tolist(),
             confidence,
-        )  # fmt: skip
+        )
 
     def _settle(self) -> None:
         labels, frames = self._settled
@@ -274,9 +318,12 @@ def _scorer_arrays(scorer: Scorer | None) -> tuple[TrieArrays, Dictionary]:
     if scorer is not None:
         return scorer.language_model.arrays, scorer.dictionary
     empty = [
-        np.zeros(0, np.uint64), np.zeros(6, np.int64), np.zeros((1, 11), np.int64), np.zeros((0, 5), np.uint32),
+        np.zeros(0, np.uint64),
+        np.zeros(6, np.int64),
+        np.zeros((1, 11), np.int64),
+        np.zeros((0, 5), np.uint32),
         np.zeros((0, 4), np.int32),
-    ]  # fmt: skip
+    ]
     for array in empty:
         array.flags.writeable = False
     data, sizes, levels, states, arcs = empty

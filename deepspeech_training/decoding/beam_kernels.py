@@ -32,9 +32,24 @@ NO_SUM_BEYOND = np.float32(-17.0)
 
 # Places in `state`: first what is decided beforehand, then what changes.
 (
-    BEAM_WIDTH, BLANK, SPACE, HAS_SCORER, BYTES_MODE, CUTOFF_TOP_N,
-    NUM_PREFIXES, FRAME, STARTED, FREE_NODE, FREE_NODES, FREE_TIME, FREE_TIMES, ROOT, TIME_ROOT, STAMP, STATE_LENGTH,
-) = range(17)  # fmt: skip
+    BEAM_WIDTH,
+    BLANK,
+    SPACE,
+    HAS_SCORER,
+    BYTES_MODE,
+    CUTOFF_TOP_N,
+    NUM_PREFIXES,
+    FRAME,
+    STARTED,
+    FREE_NODE,
+    FREE_NODES,
+    FREE_TIME,
+    FREE_TIMES,
+    ROOT,
+    TIME_ROOT,
+    STAMP,
+    STATE_LENGTH,
+) = range(17)
 # Places in `weights`.
 ALPHA, BETA, CUTOFF_PROB, NUM_WEIGHTS = range(4)
 
@@ -397,9 +412,7 @@ def _free_time(times, state, time):
 def _drop_node(search, node):
     """Free a node that left the beam, and those above it that it was the last one to need."""
     nodes, state = search.nodes, search.state
-    while (
-        node != state[ROOT] and nodes[node].place == NONE and nodes[node].first_child == NONE
-    ):  # fmt: skip
+    while node != state[ROOT] and nodes[node].place == NONE and nodes[node].first_child == NONE:
         parent = nodes[node].parent
         before, after = nodes[node].previous_sibling, nodes[node].next_sibling
         if before == NONE:
@@ -804,9 +817,7 @@ def _one_frame(search, trie, dictionary, probs, buffer):
             worst = min(worst, search.prefixes[place].score)
         blank_prob = search.classes[state[BLANK]].prob
         if worst > LOWEST and blank_prob > 0:
-            min_cutoff = np.float32(
-                np.float64(worst) + math.log(blank_prob) - max(0.0, search.weights[BETA])
-            )  # fmt: skip
+            min_cutoff = np.float32(np.float64(worst) + math.log(blank_prob) - max(0.0, search.weights[BETA]))
     lowest = LOWEST
     for place in range(num_old):
         new_score = _keep_on(search, trie, place, min_cutoff, by_probability, buffer)

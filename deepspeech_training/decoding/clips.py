@@ -27,7 +27,7 @@ class ClipDecoder:
 
     def __init__(
         self, beam: BeamDecoder, to_text: Callable[[list[int]], str], *, without_scorer: BeamDecoder | None = None
-    ):  # fmt: skip
+    ):
         self._beam, self._to_text, self._without_scorer = beam, to_text, without_scorer
         self._pool = ThreadPoolExecutor(usable_cores(), thread_name_prefix="beam")
 

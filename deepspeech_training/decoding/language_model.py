@@ -20,9 +20,13 @@ MAGIC = b"mmap lm http://kheafield.com/code format version 5\n\0"
 SANITY = MAGIC.ljust(56, b"\0") + struct.pack("<fffIIIQ", 0, 1, -0.5, 1, 0xFFFFFFFF, 0, 1)
 PARAMETERS = struct.Struct("<B3xfIB3xI")  # order, probing multiplier, model type, has vocabulary, search version
 MODEL_TYPES = {
-    0: "probing", 1: "probing with rest costs", 2: "trie", 3: "quantised trie", 4: "array-compressed trie",
+    0: "probing",
+    1: "probing with rest costs",
+    2: "trie",
+    3: "quantised trie",
+    4: "array-compressed trie",
     5: "quantised, array-compressed trie",
-}  # fmt: skip
+}
 QUANTISED, ARRAYS = {3, 5}, {4, 5}
 MAX_ORDER = 6  # KenLM as the deployed clients have it
 MAX_QUANT_BITS = 25
@@ -30,9 +34,19 @@ UNIGRAM_BYTES = 16  # float32 log10 probability, float32 back-off, uint64 index 
 
 # Columns of `TrieArrays.levels`; positions are bits from the start of the file unless they say words (of 64 bits).
 (
-    BASE_BIT, TOTAL_BITS, ENTRIES, PROB_BITS, BACKOFF_BITS, PROB_TABLE_BIT, BACKOFF_TABLE_BIT, NEXT_BITS,
-    ARRAY_WORD, ARRAY_LENGTH, NEXT_ENTRIES, NUM_COLUMNS,
-) = range(12)  # fmt: skip
+    BASE_BIT,
+    TOTAL_BITS,
+    ENTRIES,
+    PROB_BITS,
+    BACKOFF_BITS,
+    PROB_TABLE_BIT,
+    BACKOFF_TABLE_BIT,
+    NEXT_BITS,
+    ARRAY_WORD,
+    ARRAY_LENGTH,
+    NEXT_ENTRIES,
+    NUM_COLUMNS,
+) = range(12)
 
 
 class ScorerError(UserError):

@@ -24,16 +24,16 @@ import numpy as np
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.audio import AudioError, read_audio
+from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.config import FLAGS, CardFlags, ExportFlags
 from deepspeech_training.console import Console
+from deepspeech_training.data.samples import Sample
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.export import parity
-from deepspeech_training.export.writer import ExportSettings, write_tflite
-from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.importers.ldc93s1 import SYNTHETIC_CLIP, TRANSCRIPT
-from deepspeech_training.network_geometry import NetworkGeometry
-from deepspeech_training.samples import Sample
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.tflite import ExportSettings, write_tflite
 from deepspeech_training.version import VERSION
 
 PARITY_FILE = "parity.json"
@@ -114,15 +114,24 @@ class ExportFolder:
         for kind, quantize in (("float32", False), ("int8", True)):
             settings = ExportSettings(quantize, export.n_steps, export.export_beam_width, self._card.export_language)
             files[kind] = write_tflite(
-                model.weights, alphabet=model.alphabet, features=model.features, network=model.network,
+                model.weights,
+                alphabet=model.alphabet,
+                features=model.features,
+                network=model.network,
                 settings=settings,
-            )  # fmt: skip
+            )
         exported = "int8" if export.export_quantize else "float32"
         comparison = parity.compare(
-            files, self._clips(model, samples), weights=model.weights, alphabet=model.alphabet,
-            features=model.features, network=model.network, exported=exported,
-            max_wer_increase=export.export_max_wer_increase, wer_is_judged=bool(samples),
-        )  # fmt: skip
+            files,
+            self._clips(model, samples),
+            weights=model.weights,
+            alphabet=model.alphabet,
+            features=model.features,
+            network=model.network,
+            exported=exported,
+            max_wer_increase=export.export_max_wer_increase,
+            wer_is_judged=bool(samples),
+        )
         for line in comparison.lines():
             self._console.info(line)
         if comparison.faults:
@@ -262,6 +271,12 @@ def _yaml_text(text: str) -> str:
     ('author', '"0.10"', '"a: b"')
     """
     plain = re.fullmatch(r"[A-Za-z<][^:#\"'\\\[\]{},&*!|>%@`\n]*[>\w)]", text) and text.lower() not in (
-        "true", "false", "yes", "no", "on", "off", "null",
-    )  # fmt: skip
+        "true",
+        "false",
+        "yes",
+        "no",
+        "on",
+        "off",
+        "null",
+    )
     return text if plain else json.dumps(text, ensure_ascii=False)

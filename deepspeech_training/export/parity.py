@@ -19,17 +19,17 @@ from ai_edge_litert import schema_py_generated as schema
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.decoding import DECODERS
-from deepspeech_training.export.reference import (
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.reference import (
     client_features,
     client_windows,
     forward,
     softmax,
     stack_context,
-)  # fmt: skip
-from deepspeech_training.export.writer import AlignedBuffer
-from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.metrics import Result, SetReport
-from deepspeech_training.network_geometry import NetworkGeometry
+)
+from deepspeech_training.models.deepspeech.tflite import AlignedBuffer
+from deepspeech_training.reporting.metrics import Result, SetReport
 
 # Bounds of the greatest difference of a probability between the float32 model and the reference.
 MAX_DIFFERENCE_FROM_FEATURES = 1e-5
@@ -304,9 +304,14 @@ def compare(
             )
         figures[name] = parity
     return Comparison(
-        [clip.name for clip in clips], audio_s, reference_report.wer, reference_report.cer, wer_is_judged, figures,
+        [clip.name for clip in clips],
+        audio_s,
+        reference_report.wer,
+        reference_report.cer,
+        wer_is_judged,
+        figures,
         max_wer_increase,
-    )  # fmt: skip
+    )
 
 
 def _difference(found: np.ndarray, wanted: np.ndarray) -> float:

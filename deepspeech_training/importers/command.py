@@ -52,9 +52,11 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
         "--filter_alphabet", metavar="FILE", default="", help="leave out rows with other characters than these"
     )
     text.add_argument(
-        "--validate_label_locale", metavar="FILE.py", default="",
+        "--validate_label_locale",
+        metavar="FILE.py",
+        default="",
         help="your own rules: a file that defines validate_label(text) -> transcript or None; it is run as Python code",
-    )  # fmt: skip
+    )
     text.add_argument("--normalize", action="store_true", help="drop accents and whatever else is not ASCII")
     text.add_argument(
         "--numbers", choices=["keep", "words"], default="keep", help="words: write digits out as they are read"
@@ -72,10 +74,12 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     clips.add_argument("--min_seconds", type=float, default=0, metavar="S", help="leave shorter clips out; else none")
     clips.add_argument("--max_seconds", type=float, default=0, metavar="S", help="leave longer clips out; else none")
     clips.add_argument(
-        "--split", choices=SPLITS, default="auto",
+        "--split",
+        choices=SPLITS,
+        default="auto",
         help="official: the corpus's own sets; validated: its dev and test, and all else that is validated in train; "
         "speakers: whole speakers by chance; auto: official where the corpus has a dev or a test",
-    )  # fmt: skip
+    )
     clips.add_argument(
         "--unique_sentences", action="store_true", help="with --split validated: no sentence of dev and test in train"
     )

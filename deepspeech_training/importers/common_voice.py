@@ -96,9 +96,15 @@ def _set_rows(source, name: str, set_name: str, clips: str) -> Iterator[CorpusRo
         audio = path if path.startswith("/") else clips + path
         fault = "" if fields["path"] else "the column path is empty"
         yield CorpusRow(
-            table, number, audio, fields["sentence"], set_name, fields.get("client_id", ""),
-            name=path, fault=fault,
-        )  # fmt: skip
+            table,
+            number,
+            audio,
+            fields["sentence"],
+            set_name,
+            fields.get("client_id", ""),
+            name=path,
+            fault=fault,
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -23,8 +23,9 @@ from pathlib import Path
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.console import Console
+from deepspeech_training.data.samples import REASON_CODES, labels_with_repeats
 from deepspeech_training.errors import FlagError, UserError
-from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.importers import splits
 from deepspeech_training.importers.clip_jobs import AUDIO_FORMATS, ClipJob
 from deepspeech_training.importers.converting import Converters, num_cores
@@ -32,12 +33,16 @@ from deepspeech_training.importers.ledger import WHOLE, Ledger
 from deepspeech_training.importers.report import name_of, write_reports
 from deepspeech_training.importers.source import NotSafe, check_paths, open_source, printable, safe_name
 from deepspeech_training.importers.transcripts import Refusal, TranscriptRules
-from deepspeech_training.samples import REASON_CODES, labels_with_repeats
 
 CORPORA_DIR = Path("persistent-data") / "corpora"
 REJECTION_CODES = (
-    *REASON_CODES, "label_refused", "unsafe_name", "duplicate", "below_min_seconds", "above_max_seconds",
-)  # fmt: skip
+    *REASON_CODES,
+    "label_refused",
+    "unsafe_name",
+    "duplicate",
+    "below_min_seconds",
+    "above_max_seconds",
+)
 PARTS = ("train", "dev", "test")
 COLUMNS = ["wav_filename", "wav_filesize", "transcript", "client_id"]
 REJECTED_COLUMNS = ["source", "row", "wav_filename", "transcript", "reason_code", "value", "reason"]
@@ -275,9 +280,16 @@ def _ledger_row(row: CorpusRow, ledger: Ledger, options: Options) -> tuple:
         clip = ledger.clip_id(audio, *_segment(row), _stem(row, name))
     transcript = "" if fault[0] else result
     return (
-        printable(row.source), row.number, set_name, clip, audio[:TEXT_KEPT], printable(row.transcript[:TEXT_KEPT]),
-        transcript, printable(row.speaker), *(map(printable, fault) if fault[0] else fault),
-    )  # fmt: skip
+        printable(row.source),
+        row.number,
+        set_name,
+        clip,
+        audio[:TEXT_KEPT],
+        printable(row.transcript[:TEXT_KEPT]),
+        transcript,
+        printable(row.speaker),
+        *(map(printable, fault) if fault[0] else fault),
+    )
 
 
 def _segment(row: CorpusRow) -> tuple[float, float]:
@@ -365,10 +377,17 @@ def _jobs(source, ledger: Ledger, options: Options) -> Iterator[tuple[list[ClipJ
             start, end = (None, None) if start_s == WHOLE else (start_s, end_s)
             jobs.append(
                 ClipJob(
-                    key, str(recording.path), str(target), parts_dir, options.sample_rate, options.audio_format, start,
-                    end, expected_s,
+                    key,
+                    str(recording.path),
+                    str(target),
+                    parts_dir,
+                    options.sample_rate,
+                    options.audio_format,
+                    start,
+                    end,
+                    expected_s,
                 )
-            )  # fmt: skip
+            )
         yield jobs, recording.path if recording.temporary else None
 
 

@@ -19,9 +19,9 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
+from deepspeech_training.audio.synthetic_speech import SMOKE_SENTENCE
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, UserError
-from deepspeech_training.synthetic_speech import SMOKE_SENTENCE
 
 TRANSCRIPT = SMOKE_SENTENCE
 URL = "https://catalog.ldc.upenn.edu/desc/addenda/LDC93S1.wav"

@@ -122,9 +122,16 @@ def _row(name: str, number: int, fields: dict, columns: Columns, folder: str, se
         audio = inside  # what leads out of the corpus is left as it is, and refused by the engine
     speaker = fields.get(columns.speaker, "") if columns.speaker else ""
     return CorpusRow(
-        name, number, audio, fields[columns.text], set_name, speaker, start, end,
+        name,
+        number,
+        audio,
+        fields[columns.text],
+        set_name,
+        speaker,
+        start,
+        end,
         fault=fault or ("" if fields[columns.audio] else f"the column {columns.audio} is empty"),
-    )  # fmt: skip
+    )
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -10,9 +10,15 @@ from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, read_lines
 
 LANGUAGES = {
-    "english": "en", "german": "de", "dutch": "nl", "french": "fr", "spanish": "es", "italian": "it",
-    "portuguese": "pt", "polish": "pl",
-}  # fmt: skip
+    "english": "en",
+    "german": "de",
+    "dutch": "nl",
+    "french": "fr",
+    "spanish": "es",
+    "italian": "it",
+    "portuguese": "pt",
+    "polish": "pl",
+}
 
 
 def rows(source) -> Iterator[CorpusRow]:

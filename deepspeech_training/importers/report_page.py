@@ -130,10 +130,15 @@ def _sets(sets: Mapping, split: Mapping) -> str:
 def _rejections(report: Mapping) -> str:
     """Where rows went: a table that adds up, bars for the reasons, examples of each."""
     sources = [
-        (escape(name), f"{s['rows']:,}", f"{s['kept']:,}", f"{s['rows'] - s['kept']:,}",
-         escape(", ".join(f"{count:,} {code}" for code, count in s["rejected"].items())))
+        (
+            escape(name),
+            f"{s['rows']:,}",
+            f"{s['kept']:,}",
+            f"{s['rows'] - s['kept']:,}",
+            escape(", ".join(f"{count:,} {code}" for code, count in s["rejected"].items())),
+        )
         for name, s in list(report["sources"].items())[:40]
-    ]  # fmt: skip
+    ]
     content = [_table(("file of the corpus", "rows", "kept", "left out", "reasons"), sources, (1, 2, 3))]
     hidden = len(report["sources"]) - len(sources)
     if hidden > 0:
@@ -161,10 +166,14 @@ def _lengths(lengths: Mapping, cuts: Sequence[Mapping], total: Mapping) -> str:
     width = lengths["bin_seconds"]
     labels = [f"{place * width:g}" for place in range(len(lengths["histogram"]))]
     rows = [
-        (f"<code>--max_seconds {c['max_seconds']}</code>", f"{c['clips']:,}", _hours(c["hours"]),
-         f"{100 * c['hours'] / total['hours'] if total['hours'] else 0:.1f} %")
+        (
+            f"<code>--max_seconds {c['max_seconds']}</code>",
+            f"{c['clips']:,}",
+            _hours(c["hours"]),
+            f"{100 * c['hours'] / total['hours'] if total['hours'] else 0:.1f} %",
+        )
         for c in cuts
-    ]  # fmt: skip
+    ]
     return _section(
         "Length of the clips",
         f"{quantiles}.",
@@ -246,11 +255,14 @@ def _clips(kinds: Mapping[str, Sequence[Mapping]]) -> str:
         rows = [
             (
                 f'<audio controls preload="none" src="{escape(quote(c["wav_filename"]))}"></audio>',
-                escape(c["transcript"]), f"{c['seconds']:g}", f"{c['characters_per_second']:g}", f"{c['rms_db']:g}",
+                escape(c["transcript"]),
+                f"{c['seconds']:g}",
+                f"{c['characters_per_second']:g}",
+                f"{c['rms_db']:g}",
                 escape(c["row"]),
             )
             for c in clips
-        ]  # fmt: skip
+        ]
         table = _table(("", "transcript", "seconds", "characters a second", "dB", "row"), rows, (2, 3, 4), 1)
         is_open = " open" if not content else ""
         content.append(f"<details{is_open}><summary>{escape(title)}</summary>{table}</details>")

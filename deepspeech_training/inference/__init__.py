@@ -1,37 +1,4 @@
-"""Exported models at work: DeepSpeech's Python API on LiteRT, without TensorFlow.
+"""The name under which scripts written for version 0.1 import the runtime; it is `deepspeech_training.runtime`."""
 
->>> from deepspeech_training.inference import version
->>> version() == __import__("deepspeech_training").__version__
-True
-"""
-
-from deepspeech_training.decoding.language_model import ScorerError
-from deepspeech_training.inference.model import (
-    CandidateTranscript,
-    Metadata,
-    Model,
-    ScorerNotEnabled,
-    Stream,
-    StreamError,
-    TokenMetadata,
-)
-from deepspeech_training.inference.model_file import ModelError
-from deepspeech_training.version import VERSION
-
-__all__ = [
-    "CandidateTranscript",
-    "Metadata",
-    "Model",
-    "ModelError",
-    "ScorerError",
-    "ScorerNotEnabled",
-    "Stream",
-    "StreamError",
-    "TokenMetadata",
-    "version",
-]
-
-
-def version() -> str:
-    """The version of this package."""
-    return VERSION
+from deepspeech_training.runtime import *  # noqa: F403
+from deepspeech_training.runtime import __all__  # noqa: F401

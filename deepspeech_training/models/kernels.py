@@ -55,6 +55,4 @@ class PlainKernels:
             float32 [batch]: one loss per clip, so that a bad one can be named.
         """
         blank = logits.shape[-1] - 1
-        return keras.ops.ctc_loss(
-            labels, ops.transpose(logits, [1, 0, 2]), num_labels, num_frames, mask_index=blank
-        )  # fmt: skip
+        return keras.ops.ctc_loss(labels, ops.transpose(logits, [1, 0, 2]), num_labels, num_frames, mask_index=blank)

@@ -36,8 +36,10 @@ def _chunks(model: LanguageModel) -> Iterator[bytes]:
 
 
 def _numbers(values: np.ndarray) -> list[str]:
-    return [text.removesuffix(".0").replace("-0", "0") if text == "-0.0" else text.removesuffix(".0")
-            for text in values.astype(str).tolist()]  # fmt: skip
+    return [
+        text.removesuffix(".0").replace("-0", "0") if text == "-0.0" else text.removesuffix(".0")
+        for text in values.astype(str).tolist()
+    ]
 
 
 def read_arpa(path: Path) -> LanguageModel:

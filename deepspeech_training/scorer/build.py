@@ -10,10 +10,10 @@ from pathlib import Path
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.checkpoint_file import read_state
+from deepspeech_training.checkpoints.file import read_state
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
-from deepspeech_training.inference.model_file import ModelFile
+from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.scorer import kenlm_programs, kneser_ney
 from deepspeech_training.scorer.arpa import write_arpa
 from deepspeech_training.scorer.kenlm_trie import MAX_QUANTISED_BITS, TrieBits, trie_chunks, trie_size
@@ -38,10 +38,11 @@ def build_scorer(argv: Sequence[str], console: Console) -> None:
 
 def build_scorer_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="build_scorer", description="Build an external scorer from text: language model, dictionary, package.",
-        allow_abbrev=False, epilog="Example: bin/build_scorer --input_txt corpus.txt --alphabet alphabet.txt "
-        "--package my.scorer",
-    )  # fmt: skip
+        prog="build_scorer",
+        description="Build an external scorer from text: language model, dictionary, package.",
+        allow_abbrev=False,
+        epilog="Example: bin/build_scorer --input_txt corpus.txt --alphabet alphabet.txt --package my.scorer",
+    )
     parser.add_argument("--input_txt", metavar="FILES", help="text files, a sentence on each line; .gz is unpacked")
     parser.add_argument("--input_csv", metavar="FILES", help="CSV files whose column transcript is taken as well")
     parser.add_argument("--package", required=True, metavar="FILE", help="the scorer to write")
@@ -84,9 +85,10 @@ def generate_lm_main(argv: Sequence[str] | None = None) -> int:
 
 def generate_lm_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="generate_lm.py", allow_abbrev=False,
+        prog="generate_lm.py",
+        allow_abbrev=False,
         description="Make a language model (lm.binary) and its vocabulary (vocab-N.txt) from text.",
-    )  # fmt: skip
+    )
     parser.add_argument("--input_txt", required=True, metavar="FILE", help="a sentence on each line; .gz is unpacked")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="where the two files go")
     parser.add_argument("--top_k", type=int, required=True, metavar="N", help="words to keep, the most frequent ones")
@@ -101,9 +103,10 @@ def generate_scorer_package_main(argv: Sequence[str] | None = None) -> int:
 
 def generate_scorer_package_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="generate_scorer_package", allow_abbrev=False,
+        prog="generate_scorer_package",
+        allow_abbrev=False,
         description="Make a scorer of a language model and a vocabulary.",
-    )  # fmt: skip
+    )
     _add_alphabet_options(parser, "--force_bytes_output_mode")
     parser.add_argument("--lm", required=True, metavar="FILE", help="the language model: a KenLM trie, made with -v")
     parser.add_argument("--vocab", required=True, metavar="FILE", help="words separated by white space")
@@ -126,9 +129,14 @@ def _boolean(text: str) -> bool:
 def _add_alphabet_options(parser: argparse.ArgumentParser, bytes_option: str) -> None:
     parser.add_argument("--alphabet", metavar="FILE", help="the alphabet.txt of the acoustic model")
     parser.add_argument(
-        bytes_option, type=_boolean, nargs="?", const=True, metavar="BOOL", dest="bytes_output_mode",
+        bytes_option,
+        type=_boolean,
+        nargs="?",
+        const=True,
+        metavar="BOOL",
+        dest="bytes_output_mode",
         help="make a scorer for models with bytes as labels, without an alphabet; each character is a word",
-    )  # fmt: skip
+    )
 
 
 def _add_estimation_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
@@ -141,26 +149,33 @@ def _add_estimation_options(parser: argparse.ArgumentParser, *, required: bool) 
             parser.add_argument(name, type=kind, default=default, metavar=metavar, help=_with_default(text))
 
     parser.add_argument(
-        "--kenlm_bins", metavar="DIR", default="",
+        "--kenlm_bins",
+        metavar="DIR",
+        default="",
         help="folder of an installed KenLM (lmplz, filter, build_binary) to work with, for very large texts",
-    )  # fmt: skip
+    )
     add("--arpa_order", 5, int, "N", "words of the longest n-grams, 1 to 6")
     parser.add_argument(
-        "--max_arpa_memory", default="85%", metavar="SIZE",
+        "--max_arpa_memory",
+        default="85%",
+        metavar="SIZE",
         help="memory that lmplz may take, as in 85%% or 8G; only with --kenlm_bins (default: 85%%)",
-    )  # fmt: skip
+    )
     parser.add_argument(
-        "--arpa_prune", required=required, metavar="N|N|N",
+        "--arpa_prune",
+        required=required,
+        metavar="N|N|N",
         help="leave out n-grams that occur at most so often, for order 1, 2, 3 and higher"
         + ("" if required else f" (default: {DEFAULT_PRUNE})"),
-    )  # fmt: skip
+    )
     add("--binary_a_bits", 255, int, "N", "bits of the indexes that are compressed at most; 255: as pays off, 0: none")
     add("--binary_q_bits", 8, int, "N", "bits of a quantised weight; 0: not quantised")
     add("--binary_type", "trie", str, "trie", "the kind of KenLM file: trie is what the clients read")
     parser.add_argument(
-        "--discount_fallback", action="store_true",
+        "--discount_fallback",
+        action="store_true",
         help="expect that a small text has too few counts for the discounts: no notice when fixed ones are taken",
-    )  # fmt: skip
+    )
 
 
 def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None, work: Callable) -> int:
@@ -368,9 +383,13 @@ def _build_model(
     kept = choose(corpus.word_counts())
     _check_memory(len(corpus.tokens), estimation.order, console)
     model = kneser_ney.estimate(
-        corpus.tokens, corpus.vocabulary, order=estimation.order, prune=estimation.prune, console=console,
+        corpus.tokens,
+        corpus.vocabulary,
+        order=estimation.order,
+        prune=estimation.prune,
+        console=console,
         announce_fallback=not estimation.discount_fallback,
-    )  # fmt: skip
+    )
     del corpus
     model = model.limited_to(kept)
     console.info("n-grams of order 1, 2, ...: " + ", ".join(f"{count:,}" for count in model.counts))
@@ -393,10 +412,16 @@ def _build_with_kenlm(
         counts = kenlm_programs.write_sentences(folder / "text.txt", source.sentences(console))
         kept = choose(dict(counts.most_common()))
         arpa, binary = kenlm_programs.estimate_and_build(
-            estimation.kenlm_bins, folder, folder / "text.txt", list(kept) if len(kept) < len(counts) else None,
-            order=estimation.order, prune=estimation.prune, memory=estimation.memory,
-            bits=estimation.bits, console=console,
-        )  # fmt: skip
+            estimation.kenlm_bins,
+            folder,
+            folder / "text.txt",
+            list(kept) if len(kept) < len(counts) else None,
+            order=estimation.order,
+            prune=estimation.prune,
+            memory=estimation.memory,
+            bits=estimation.bits,
+            console=console,
+        )
         if arpa_path:
             write_atomically(Path(arpa_path), [arpa.read_bytes()])
         return _BuiltModel(binary.read_bytes(), kept)

@@ -26,14 +26,22 @@ PROPERTIES = sum(
     1 << bit
     for bit in (
         0,  # expanded
-        16, 18, 20,  # acceptor, deterministic by input and by output
-        23, 25, 27,  # no epsilons, none in input or output
-        28, 30,  # arcs sorted by input and by output
-        33, 35, 37,  # unweighted, acyclic, acyclic at the start
-        40, 42,  # every state can be reached, and leads to a final one
+        16,
+        18,
+        20,  # acceptor, deterministic by input and by output
+        23,
+        25,
+        27,  # no epsilons, none in input or output
+        28,
+        30,  # arcs sorted by input and by output
+        33,
+        35,
+        37,  # unweighted, acyclic, acyclic at the start
+        40,
+        42,  # every state can be reached, and leads to a final one
         47,  # no weighted cycles
     )
-)  # fmt: skip
+)
 TOP_SORTED, NOT_TOP_SORTED = 1 << 38, 1 << 39
 STRING, NOT_STRING = 1 << 44, 1 << 45  # a single word
 

@@ -24,10 +24,10 @@ from deepspeech_training.console import Console
 from deepspeech_training.decoding.beam import LARGEST_BEAM, BeamDecoder
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
-from deepspeech_training.inference.cli import without_delegate_notice
-from deepspeech_training.inference.posteriors import Posteriors
-from deepspeech_training.metrics import Result, SetReport
-from deepspeech_training.resources import usable_cores
+from deepspeech_training.machine.resources import usable_cores
+from deepspeech_training.reporting.metrics import Result, SetReport
+from deepspeech_training.runtime.cli import without_delegate_notice
+from deepspeech_training.runtime.posteriors import Posteriors
 from deepspeech_training.scorer.kenlm_trie import trie_size
 from deepspeech_training.scorer.optimize_clips import Clips, key_of, network_of_checkpoint, read_clips
 from deepspeech_training.scorer.optimize_plot import Trial, plot_html, table
@@ -57,11 +57,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="lm_optimizer.py", allow_abbrev=False,
+        prog="lm_optimizer.py",
+        allow_abbrev=False,
         description="Find the best --lm_alpha, --lm_beta and --beam_width for a model and a scorer.",
         epilog="Example: python bin/lm_optimizer.py --model model.tflite --scorer my.scorer --dev_files dev.csv "
         "--beam_width 50,100,200,500 --write",
-    )  # fmt: skip
+    )
     source = parser.add_mutually_exclusive_group(required=True)
     source.add_argument("--model", metavar="FILE", help="the exported model, a .tflite")
     source.add_argument(
@@ -86,10 +87,13 @@ def parser() -> argparse.ArgumentParser:
     for name, kind, default, text in numbers:
         parser.add_argument(name, type=kind, default=default, metavar="N", help=f"{text} (default: {default})")
     parser.add_argument(
-        "--beam_width", type=_widths, default=(DEFAULT_WIDTH,), metavar="N,N,...",
+        "--beam_width",
+        type=_widths,
+        default=(DEFAULT_WIDTH,),
+        metavar="N,N,...",
         help=f"prefixes that the decoder keeps (default: {DEFAULT_WIDTH}); with several, as in 50,100,200,500, the "
         "narrowest one is named that is as good as the best",
-    )  # fmt: skip
+    )
     parser.add_argument(
         "--metric", choices=("wer", "cer"), help="what to make small (default: wer, for scorers in bytes mode cer)"
     )
@@ -233,9 +237,16 @@ def _study(optuna: Any, folder: Path, key: str) -> Any:
 
 
 def _search(
-    optuna: Any, study: Any, decoding: Decoding, scorer: Scorer, width: int, start: tuple[float, float],
-    flags: argparse.Namespace, metric: str, console: Console,
-) -> list[Trial]:  # fmt: skip
+    optuna: Any,
+    study: Any,
+    decoding: Decoding,
+    scorer: Scorer,
+    width: int,
+    start: tuple[float, float],
+    flags: argparse.Namespace,
+    metric: str,
+    console: Console,
+) -> list[Trial]:
     """Do the trials of a beam width that are left, and return all; the first has the scorer's own weights.
 
     Args:
@@ -259,9 +270,10 @@ def _search(
     what = f"searching alpha and beta, beam width {width}"
     with console.progress(what, total=flags.n_trials, unit="trials", start=done) as progress:
         study.optimize(
-            objective, n_trials=max(0, flags.n_trials - done),
+            objective,
+            n_trials=max(0, flags.n_trials - done),
             callbacks=[lambda study, _: progress.update(note=f"best {metric.upper()} {study.best_value:.4f}")],
-        )  # fmt: skip
+        )
     return [Trial(*trial.user_attrs["found"]) for trial in study.get_trials(deepcopy=False, states=complete)]
 
 

@@ -12,16 +12,16 @@ from typing import Any
 import numpy as np
 
 from deepspeech_training.alphabet import alphabet_of
-from deepspeech_training.audio import AudioError, read_audio
-from deepspeech_training.checkpoint_file import DamagedCheckpoint, read_arrays, read_state, write_arrays, write_state
+from deepspeech_training.audio.files import AudioError, read_audio
+from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_arrays, read_state, write_arrays, write_state
 from deepspeech_training.console import Console
+from deepspeech_training.data.samples import read_rows
 from deepspeech_training.errors import UserError
-from deepspeech_training.export.writer import ExportSettings, write_tflite
-from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.inference.posteriors import Posteriors
-from deepspeech_training.network_geometry import NetworkGeometry
-from deepspeech_training.resources import usable_cores
-from deepspeech_training.samples import read_rows
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.machine.resources import usable_cores
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.tflite import ExportSettings, write_tflite
+from deepspeech_training.runtime.posteriors import Posteriors
 
 LISTED_FAULTS = 20
 

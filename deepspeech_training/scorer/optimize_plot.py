@@ -56,8 +56,10 @@ def plot_html(trials: Sequence[Trial], ladder: Sequence[Trial], chosen: Trial, m
     figure.colorbar(shades, ax=over_weights)
     over_trials.plot(np.arange(1, len(values) + 1), np.minimum.accumulate(values))
     over_trials.set(xlabel="trials", ylabel=f"best {metric.upper()}", title=f"best: {min(values):.4f}")
-    words = [f"lm_alpha {chosen.alpha:.6g}, lm_beta {chosen.beta:.6g}, beam_width {chosen.width}: "
-             f"{metric.upper()} {getattr(chosen, metric):.6f}"]  # fmt: skip
+    words = [
+        f"lm_alpha {chosen.alpha:.6g}, lm_beta {chosen.beta:.6g}, beam_width {chosen.width}: "
+        f"{metric.upper()} {getattr(chosen, metric):.6f}"
+    ]
     if over_widths:
         _plot_widths(over_widths[0], ladder, chosen, metric)
         words += table(ladder)

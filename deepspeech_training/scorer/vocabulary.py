@@ -12,8 +12,8 @@ import numpy as np
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.console import Console, Progress
+from deepspeech_training.data.samples import read_rows
 from deepspeech_training.errors import UserError
-from deepspeech_training.samples import read_rows
 from deepspeech_training.scorer.language_model import SENTENCE_END, SENTENCE_START, SPECIAL_WORDS
 
 LINES_PER_UPDATE = 10_000
@@ -72,9 +72,10 @@ class TextSource:
 def _lines(path: str, console: Console) -> Iterator[tuple[int, str]]:
     """(number, text) of each line of a text file, which may be gzipped."""
     try:
-        with open(path, "rb") as file, console.progress(
-            f"reading {Path(path).name}", total=Path(path).stat().st_size, unit="bytes"
-        ) as progress:  # fmt: skip
+        with (
+            open(path, "rb") as file,
+            console.progress(f"reading {Path(path).name}", total=Path(path).stat().st_size, unit="bytes") as progress,
+        ):
             stream: Iterable[bytes] = gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file
             read = 0
             for number, line in enumerate(stream, 1):

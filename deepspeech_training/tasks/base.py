@@ -4,11 +4,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from deepspeech_training.data.augmenter import Augmenter
+from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.data.loader import Clip
-from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.normalisation import Normalisation
-from deepspeech_training.samples import Sample
+from deepspeech_training.data.samples import Sample
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.deepspeech.normalisation import Normalisation
 
 
 class Task(Protocol):

@@ -6,19 +6,19 @@ from typing import Any
 import numpy as np
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.audio import AudioError, read_audio
-from deepspeech_training.data.audio_cache import AudioCache
-from deepspeech_training.data.augmenter import Augmenter
+from deepspeech_training.audio.cache import AudioCache
+from deepspeech_training.audio.files import AudioError, read_audio
+from deepspeech_training.augment.augmenter import Augmenter
+from deepspeech_training.augment.spectrogram import StepAugmenter
 from deepspeech_training.data.loader import Clip, ClipFault
+from deepspeech_training.data.samples import Sample, labels_with_repeats
 from deepspeech_training.decoding import DECODERS
-from deepspeech_training.features import mfcc
-from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech import DeepSpeech, initial_weights
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.features.mfcc_keras import mfcc
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.network import DeepSpeech, initial_weights
+from deepspeech_training.models.deepspeech.normalisation import Normalisation
 from deepspeech_training.models.leading_blanks import leading_blanks
-from deepspeech_training.network_geometry import NetworkGeometry
-from deepspeech_training.normalisation import Normalisation
-from deepspeech_training.samples import Sample, labels_with_repeats
-from deepspeech_training.spectrogram_augment import StepAugmenter
 
 
 class SpeechToText:
@@ -37,9 +37,16 @@ class SpeechToText:
     name = "speech_to_text"
 
     def __init__(
-        self, alphabet: Alphabet, features: FeatureGeometry, network: NetworkGeometry, *, decoder: str = "greedy",
-        augmenter: Augmenter | None = None, cache: AudioCache | None = None, leading_blanks: int = 0,
-    ):  # fmt: skip
+        self,
+        alphabet: Alphabet,
+        features: FeatureGeometry,
+        network: NetworkGeometry,
+        *,
+        decoder: str = "greedy",
+        augmenter: Augmenter | None = None,
+        cache: AudioCache | None = None,
+        leading_blanks: int = 0,
+    ):
         self.alphabet = alphabet
         self.feature_geometry = features
         self.network = network

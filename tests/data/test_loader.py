@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from deepspeech_training.data.loader import BATCHES_AHEAD, Batch, Clip, ClipFault, Loader, make_batch
-from deepspeech_training.samples import Sample
+from deepspeech_training.data.samples import Sample
 
 
 def sample(number: int) -> Sample:

@@ -7,14 +7,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspeech_training.data.plan import BatchRules, Plan, clip_keys, padded_length
-from deepspeech_training.samples import Sample
+from deepspeech_training.data.samples import Sample
 
 
 def sample(number: int, num_samples: int, size: int | None = None) -> Sample:
     return Sample(
-        f"train.csv:{number + 2}", f"/{number}.wav", num_samples if size is None else size, "a", (0,), num_samples,
-        None, number + 2, "train.csv",
-    )  # fmt: skip
+        f"train.csv:{number + 2}",
+        f"/{number}.wav",
+        num_samples if size is None else size,
+        "a",
+        (0,),
+        num_samples,
+        None,
+        number + 2,
+        "train.csv",
+    )
 
 
 def samples_of(lengths) -> list[Sample]:

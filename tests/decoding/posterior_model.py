@@ -4,8 +4,8 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.export.writer import GRAPH_VERSION, _add_features, _add_metadata, _Graph
-from deepspeech_training.features_geometry import FeatureGeometry
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.deepspeech.tflite import GRAPH_VERSION, _add_features, _add_metadata, _Graph
 
 N_STEPS = 16
 _Op = schema.BuiltinOperator
@@ -41,9 +41,12 @@ def posterior_model(probs: np.ndarray, alphabet: bytes | Alphabet) -> bytes:
     graph.output(graph.elementwise(_Op.ADD, "new_state_c", [c, one], [1, 1]))
     graph.output(graph.elementwise(_Op.ADD, "new_state_h", [h, one], [1, 1]))
     for name, number in (
-        ("version", GRAPH_VERSION), ("sample_rate", features.sample_rate), ("feature_win_len", features.win_len_ms),
-        ("feature_win_step", features.win_step_ms), ("beam_width", 500),
-    ):  # fmt: skip
+        ("version", GRAPH_VERSION),
+        ("sample_rate", features.sample_rate),
+        ("feature_win_len", features.win_len_ms),
+        ("feature_win_step", features.win_step_ms),
+        ("beam_width", 500),
+    ):
         _add_metadata(graph, f"metadata_{name}", np.array([number], np.int32))
     _add_metadata(graph, "metadata_alphabet", alphabet if isinstance(alphabet, bytes) else alphabet.serialize())
     _add_metadata(graph, "metadata_language", b"en")

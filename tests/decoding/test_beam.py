@@ -21,7 +21,7 @@ from deepspeech_training.decoding import beam
 from deepspeech_training.decoding.beam import BeamDecoder
 from deepspeech_training.decoding.language_model import ScorerError
 from deepspeech_training.decoding.scorer import Scorer
-from deepspeech_training.inference.model_file import BYTE_LABELS, read_labels
+from deepspeech_training.runtime.model_file import BYTE_LABELS, read_labels
 
 ENGLISH = Alphabet.english()
 GOLDEN = Path(__file__).with_name("golden_beams.json")
@@ -137,10 +137,14 @@ def test_probabilities_that_are_none_do_no_harm(scorer, value):
 @pytest.mark.parametrize(
     "wrong",
     [
-        {"width": 0}, {"width": 10**7}, {"cutoff_prob": 0.0}, {"cutoff_prob": 1.5}, {"cutoff_top_n": 0},
+        {"width": 0},
+        {"width": 10**7},
+        {"cutoff_prob": 0.0},
+        {"cutoff_prob": 1.5},
+        {"cutoff_top_n": 0},
         {"hot_words": {"a": 1.0}},
     ],
-)  # fmt: skip
+)
 def test_wrong_settings_are_refused(wrong):
     with pytest.raises(ValueError):
         BeamDecoder("ab", **{"width": 10, **wrong})

@@ -31,9 +31,12 @@ def make_cases(test_data, folder):
     for number in range(NUM_CASES):
         sentence = [str(word) for word in rng.choice(words, int(rng.integers(2, 8)))]
         clip = sentence_posteriors(
-            ENGLISH.encode(" ".join(sentence)), ENGLISH.num_classes, rng,
-            confusion=float(rng.uniform(0.05, 0.3)), sharpness=float(rng.uniform(2, 6)),
-        )  # fmt: skip
+            ENGLISH.encode(" ".join(sentence)),
+            ENGLISH.num_classes,
+            rng,
+            confusion=float(rng.uniform(0.05, 0.3)),
+            sharpness=float(rng.uniform(2, 6)),
+        )
         model = folder / f"{number}.tflite"
         model.write_bytes(posterior_model(clip, ENGLISH))
         pieces, left = [], num_samples(len(clip))
@@ -43,12 +46,17 @@ def make_cases(test_data, folder):
         boosts = {word: float(rng.uniform(-5, 8)) for word in sentence[:2]}
         cases.append(
             {
-                "model": str(model), "num_samples": num_samples(len(clip)), "scorer": scorer if number % 4 else "",
-                "beam_width": int(rng.choice([1, 3, 10, 50, 200, 500])), "alpha": float(rng.uniform(0, 2)),
-                "beta": float(rng.uniform(-1, 3)), "hot_words": boosts if number % 4 == 3 else {},
-                "num_results": int(rng.integers(1, 8)), "pieces": pieces,
+                "model": str(model),
+                "num_samples": num_samples(len(clip)),
+                "scorer": scorer if number % 4 else "",
+                "beam_width": int(rng.choice([1, 3, 10, 50, 200, 500])),
+                "alpha": float(rng.uniform(0, 2)),
+                "beta": float(rng.uniform(-1, 3)),
+                "hot_words": boosts if number % 4 == 3 else {},
+                "num_results": int(rng.integers(1, 8)),
+                "pieces": pieces,
             }
-        )  # fmt: skip
+        )
         probs.append(clip)
     return cases, probs
 
@@ -82,9 +90,12 @@ def decoded(test_data, tmp_path_factory):
 def test_the_clients_find_the_same_candidates(request, decoded, name):
     listed, ours = decoded
     command = [
-        sys.executable, str(CLIENT_PROCESS), str(client_library(request.config, name)), WHEELS[name].prefix,
+        sys.executable,
+        str(CLIENT_PROCESS),
+        str(client_library(request.config, name)),
+        WHEELS[name].prefix,
         json.dumps({"cases": str(listed)}),
-    ]  # fmt: skip
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
     assert done.returncode == 0, done.stderr[-2000:]
     said = json.loads(done.stdout.splitlines()[-1])

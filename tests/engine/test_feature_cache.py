@@ -4,7 +4,7 @@ import re
 import signal
 
 import pytest
-from engine.processes import assert_same_end, kill_in, make_corpus, run, run_all, transcripts
+from training.processes import assert_same_end, kill_in, make_corpus, run, run_all, transcripts
 
 
 @pytest.mark.slow
@@ -14,10 +14,27 @@ def test_runs_that_share_a_cache_end_as_one_without_it(tmp_path):
 
     def flags(name: str, *more) -> list:
         return [
-            "--train_files", train, "--dev_files", dev, "--n_hidden", 16, "--train_batch_size", 2, "--epochs", 5,
-            "--intra_op_parallelism_threads", 2, "--augment", "noise", "vtlp[p=0.5]", "--checkpoint_secs", 1,
-            "--checkpoint_dir", tmp_path / name, *more,
-        ]  # fmt: skip
+            "--train_files",
+            train,
+            "--dev_files",
+            dev,
+            "--n_hidden",
+            16,
+            "--train_batch_size",
+            2,
+            "--epochs",
+            5,
+            "--intra_op_parallelism_threads",
+            2,
+            "--augment",
+            "noise",
+            "vtlp[p=0.5]",
+            "--checkpoint_secs",
+            1,
+            "--checkpoint_dir",
+            tmp_path / name,
+            *more,
+        ]
 
     cached = ("--feature_cache", tmp_path / "cache")
     plain, first, second = run_all(

@@ -116,8 +116,11 @@ class Client:
         self._call("FreeMetadata", found, returns=None)
         self._call("FreeModel", self._model, returns=None)
         return {
-            "candidates": candidates, "interim": interim, "load_s": loaded - started, "decode_s": decoded - loaded,
-        }  # fmt: skip
+            "candidates": candidates,
+            "interim": interim,
+            "load_s": loaded - started,
+            "decode_s": decoded - loaded,
+        }
 
     def _raw_text(self, name: str, *arguments) -> str:
         pointer = self._call(name, *arguments, returns=ctypes.c_void_p)

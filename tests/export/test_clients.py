@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import soundfile
-from export.models import SENTENCE, golden_weights, random_model
-from export.test_writer import written
+from models.small_models import SENTENCE, golden_weights, random_model
+from models.test_tflite import written
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 
 pytestmark = pytest.mark.slow
 
@@ -51,10 +51,24 @@ def client_library(config, name: str) -> Path:
     library = folder / wheel.library
     if not library.exists():
         command = [
-            sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps",
-            "--only-binary=:all:", "--python-version", wheel.python, "--implementation", "cp", "--platform",
-            wheel.platform, "--dest", str(folder), wheel.requirement,
-        ]  # fmt: skip
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--only-binary=:all:",
+            "--python-version",
+            wheel.python,
+            "--implementation",
+            "cp",
+            "--platform",
+            wheel.platform,
+            "--dest",
+            str(folder),
+            wheel.requirement,
+        ]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]

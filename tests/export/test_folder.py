@@ -9,16 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export.models import SENTENCE, golden_weights, random_weights, save_checkpoint
+from models.small_models import SENTENCE, golden_weights, random_weights, save_checkpoint
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.audio import AudioError
-from deepspeech_training.checkpoint_file import write_atomically
-from deepspeech_training.cli import export_main, main
+from deepspeech_training.audio.files import AudioError
+from deepspeech_training.checkpoints.file import write_atomically
+from deepspeech_training.commands.train import export_main, main
 from deepspeech_training.export import folder as folder_module
 from deepspeech_training.export import parity
-from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["author_model_0.0.1.md", "output_graph.tflite", "parity.json"]
@@ -29,9 +29,12 @@ def checkpoint(tmp_path) -> Path:
     """A folder with a checkpoint of a tiny network with random weights."""
     network = NetworkGeometry(29, 8)
     save_checkpoint(
-        tmp_path / "checkpoint", random_weights(network), alphabet=Alphabet.english(), features=FeatureGeometry(),
+        tmp_path / "checkpoint",
+        random_weights(network),
+        alphabet=Alphabet.english(),
+        features=FeatureGeometry(),
         network=network,
-    )  # fmt: skip
+    )
     return tmp_path / "checkpoint"
 
 
@@ -67,7 +70,7 @@ def test_the_model_the_report_and_the_card_are_written(export, tmp_path):
 def test_the_program_that_trains_exports_alone_too_without_tensorflow(checkpoint, tmp_path):
     script = (
         "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
-        "from deepspeech_training.cli import main; sys.exit(main())"
+        "from deepspeech_training.commands.train import main; sys.exit(main())"
     )
     command = [sys.executable, "-c", script, "--checkpoint_dir", checkpoint, "--export_dir", tmp_path / "deep/er/out"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
@@ -83,13 +86,22 @@ def test_the_program_that_trains_exports_alone_too_without_tensorflow(checkpoint
 def test_a_trained_model_is_compared_on_the_test_set(test_data, tmp_path, capsys):
     weights = golden_weights(test_data / "golden")
     save_checkpoint(
-        tmp_path / "checkpoint", weights, alphabet=Alphabet.english(), features=FeatureGeometry(),
+        tmp_path / "checkpoint",
+        weights,
+        alphabet=Alphabet.english(),
+        features=FeatureGeometry(),
         network=NetworkGeometry(29, 100),
-    )  # fmt: skip
+    )
     flags = [
-        "--checkpoint_dir", tmp_path / "checkpoint", "--test_files", test_data / "ldc93s1/ldc93s1.csv", "--export_dir",
-        tmp_path / "out", "--export_max_wer_increase", 0,
-    ]  # fmt: skip
+        "--checkpoint_dir",
+        tmp_path / "checkpoint",
+        "--test_files",
+        test_data / "ldc93s1/ldc93s1.csv",
+        "--export_dir",
+        tmp_path / "out",
+        "--export_max_wer_increase",
+        0,
+    ]
     assert export_main(list(map(str, flags))) == 0, capsys.readouterr().err
     report = json.loads((tmp_path / "out/parity.json").read_text())
     assert report["clips"] == ["ldc93s1.csv:2"] and report["checkpoint"]["wer"] == 0
@@ -121,10 +133,23 @@ def test_a_clip_that_cannot_be_read_any_more_is_named_and_left_out(export, corpu
 
 def test_the_card_has_the_fields_of_deepspeech(export, tmp_path):
     code, _ = export(
-        "--export_author_id", "me", "--export_model_name", "small", "--export_model_version", "1.2",
-        "--export_language", "ru-Cyrl-RU", "--export_license", "MPL-2.0", "--export_min_ds_version", "0.9.3",
-        "--export_description", "Learned from: one clip.", "--export_contact_info", "me@example.org # work",
-    )  # fmt: skip
+        "--export_author_id",
+        "me",
+        "--export_model_name",
+        "small",
+        "--export_model_version",
+        "1.2",
+        "--export_language",
+        "ru-Cyrl-RU",
+        "--export_license",
+        "MPL-2.0",
+        "--export_min_ds_version",
+        "0.9.3",
+        "--export_description",
+        "Learned from: one clip.",
+        "--export_contact_info",
+        "me@example.org # work",
+    )
     assert code == 0
     lines = (tmp_path / "out/me_small_1.2.md").read_text().splitlines()
     assert lines[0] == lines[-2] == "---" and lines[-1] == "Learned from: one clip."
@@ -172,9 +197,7 @@ def test_other_files_stay_and_a_folder_that_is_no_export_is_never_emptied(export
 
 @pytest.mark.parametrize("exchange", [True, False], ids=["in one step", "where folders cannot be exchanged"])
 @pytest.mark.parametrize("fails_at", [0, 1, 2])
-def test_a_failure_while_writing_leaves_the_old_model_or_the_new_one(
-    export, tmp_path, monkeypatch, exchange, fails_at
-):  # fmt: skip
+def test_a_failure_while_writing_leaves_the_old_model_or_the_new_one(export, tmp_path, monkeypatch, exchange, fails_at):
     assert export()[0] == 0
     before = (tmp_path / "out/output_graph.tflite").read_bytes()
     if not exchange:
@@ -208,21 +231,32 @@ def test_a_model_that_differs_from_its_checkpoint_is_not_exported(export, tmp_pa
 def test_the_bound_of_the_wer_holds_for_the_model_with_8_bits(test_data, tmp_path):
     weights, network = golden_weights(test_data / "golden"), NetworkGeometry(29, 100)
     good = folder_module.write_tflite(
-        weights, alphabet=Alphabet.english(), features=FeatureGeometry(), network=network,
+        weights,
+        alphabet=Alphabet.english(),
+        features=FeatureGeometry(),
+        network=network,
         settings=folder_module.ExportSettings(),
-    )  # fmt: skip
+    )
     deaf = folder_module.write_tflite(
-        weights | {"layer_6/bias": np.eye(29, dtype=np.float32)[28] * 100}, alphabet=Alphabet.english(),
-        features=FeatureGeometry(), network=network, settings=folder_module.ExportSettings(),
-    )  # fmt: skip
+        weights | {"layer_6/bias": np.eye(29, dtype=np.float32)[28] * 100},
+        alphabet=Alphabet.english(),
+        features=FeatureGeometry(),
+        network=network,
+        settings=folder_module.ExportSettings(),
+    )
     audio = folder_module.read_audio(str(test_data / "ldc93s1/LDC93S1.wav"), sample_rate=16000)
 
     def faults(model, **changed):
         arguments = {"exported": "int8", "max_wer_increase": 0.05, "wer_is_judged": True} | changed
         return parity.compare(
-            {"int8": model}, [parity.Clip("clip", audio, SENTENCE)], weights=weights, alphabet=Alphabet.english(),
-            features=FeatureGeometry(), network=network, **arguments,
-        ).faults  # fmt: skip
+            {"int8": model},
+            [parity.Clip("clip", audio, SENTENCE)],
+            weights=weights,
+            alphabet=Alphabet.english(),
+            features=FeatureGeometry(),
+            network=network,
+            **arguments,
+        ).faults
 
     assert faults(good) == [] and faults(good, max_wer_increase=0.0) == []
     (fault,) = faults(deaf)

@@ -16,9 +16,7 @@ TIMEOUT_S = 600  # of a busy machine
 def docker(*words, timeout_s: float = TIMEOUT_S, **more) -> subprocess.CompletedProcess:
     """Run the client; stdin is empty."""
     command = [DOCKER, *map(str, words)]
-    return subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, **more
-    )  # fmt: skip
+    return subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=timeout_s, **more)
 
 
 def run(*words, timeout_s: float = TIMEOUT_S) -> subprocess.CompletedProcess:

@@ -10,8 +10,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from engine.processes import make_corpus, transcripts
 from images.containers import DOCKER, docker
+from training.processes import make_corpus, transcripts
 
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).resolve().parents[2]
@@ -60,9 +60,19 @@ def test_compose_understands_every_service(compose):
 
 def test_a_training_of_compose_has_its_limits_restarts_and_stops_with_143(compose, tmp_path):
     make_corpus(tmp_path, transcripts(8))
-    fill = docker("run", "--rm", "--mount", f"type=volume,source={compose.volume},target={INSIDE}", "--mount",
-                  f"type=bind,source={tmp_path},target=/in,readonly", "deepspeech:cpu", "cp", "-r", "/in",
-                  "persistent-data/corpora/tiny")  # fmt: skip
+    fill = docker(
+        "run",
+        "--rm",
+        "--mount",
+        f"type=volume,source={compose.volume},target={INSIDE}",
+        "--mount",
+        f"type=bind,source={tmp_path},target=/in,readonly",
+        "deepspeech:cpu",
+        "cp",
+        "-r",
+        "/in",
+        "persistent-data/corpora/tiny",
+    )
     assert fill.returncode == 0, fill.stderr
     ended = compose("--profile", "cpu", "up", "-d", "train-cpu", TRAIN_FLAGS=FLAGS, MEMORY="4g", CPUS="1.0")
     assert ended.returncode == 0, ended.stderr

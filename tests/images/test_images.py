@@ -8,8 +8,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from engine.processes import assert_log_is_whole, assert_same_end, log_size, make_corpus, new_events, transcripts
 from images.containers import DOCKER, INSIDE, TIMEOUT_S, Container, bind, docker, named, run, run_on_terminal
+from training.processes import assert_log_is_whole, assert_same_end, log_size, make_corpus, new_events, transcripts
 
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,9 +18,19 @@ EPOCHS = 6
 CORPUS = f"{INSIDE}/corpora/tiny"
 CHECKPOINTS = f"{INSIDE}/checkpoints/tiny"
 FLAGS = (
-    "--train_files", f"{CORPUS}/clips.csv", "--dev_files", f"{CORPUS}/dev.csv", "--checkpoint_dir", CHECKPOINTS,
-    "--n_hidden", "128", "--epochs", EPOCHS, "--checkpoint_secs", "2",
-)  # fmt: skip
+    "--train_files",
+    f"{CORPUS}/clips.csv",
+    "--dev_files",
+    f"{CORPUS}/dev.csv",
+    "--checkpoint_dir",
+    CHECKPOINTS,
+    "--n_hidden",
+    "128",
+    "--epochs",
+    EPOCHS,
+    "--checkpoint_secs",
+    "2",
+)
 ONE_EPOCH = ("--n_hidden", "8", "--epochs", "1", "--limit_train", "4", "--limit_dev", "2")
 
 
@@ -357,7 +367,7 @@ def docker_sh(*words, volume: str, first: tuple[str, ...] = ("--cpu",)) -> subpr
     command = [ROOT / "bin" / "docker.sh", *first, "--volume", volume, *words]
     return subprocess.run(
         command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=TIMEOUT_S, env=ENVIRONMENT
-    )  # fmt: skip
+    )
 
 
 def test_gpus_that_the_engine_cannot_give_are_explained(named_volume):
@@ -396,8 +406,19 @@ def test_a_volume_is_inspected_backed_up_restored_and_fetched_from(named_volume,
         ended = run(*named(other), CPU, "stat", "-c", "%u", "persistent-data/checkpoints/a/x")
         assert ended.stdout == "77\n"
         assert docker_sh("volume", "own", "55:56", volume=other).returncode == 0
-        ended = run(*named(other), "-u", "0:0", "-e", "DEEPSPEECH_USER=0:0", CPU, "stat", "-c", "%u:%g",
-                    "persistent-data", "persistent-data/checkpoints/a/x")  # fmt: skip
+        ended = run(
+            *named(other),
+            "-u",
+            "0:0",
+            "-e",
+            "DEEPSPEECH_USER=0:0",
+            CPU,
+            "stat",
+            "-c",
+            "%u:%g",
+            "persistent-data",
+            "persistent-data/checkpoints/a/x",
+        )
         assert ended.stdout == "55:56\n55:56\n"
     finally:
         docker("volume", "rm", "--force", other)
@@ -410,9 +431,13 @@ def test_run_and_stop(volume):
     command = [ROOT / "bin" / "docker.sh", "--cpu", "--volume", str(volume), "run", "train", *map(str, FLAGS)]
     moment = in_epoch(volume, 1)
     process = subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env=ENVIRONMENT, text=True,
-    )  # fmt: skip
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=ENVIRONMENT,
+        text=True,
+    )
     while not moment():
         assert process.poll() is None, process.communicate()
         time.sleep(0.05)

@@ -8,8 +8,8 @@ import uuid
 from pathlib import Path
 
 import pytest
-from engine.processes import make_corpus, transcripts
 from images.containers import DOCKER, docker
+from training.processes import make_corpus, transcripts
 
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).resolve().parents[2]
@@ -57,9 +57,14 @@ def test_the_commands_of_a_page_do_what_it_says(place, page, heading):
     script = commands(page, heading)
     assert "docker run" in script
     ended = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script], cwd=project, env=environment, stdin=subprocess.DEVNULL,
-        capture_output=True, text=True, timeout=1200,
-    )  # fmt: skip
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=project,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
     told = ended.stdout + ended.stderr
     assert ended.returncode == 0, told
     assert "the clip was learned: WER 0" in told

@@ -52,9 +52,13 @@ def test_a_part_of_a_recording(make_wav, tmp_path, job):
 def wav_header(rate=16000, data_bytes=0, fmt=1, bits=16) -> bytes:
     size = bits // 8
     return (
-        b"RIFF" + struct.pack("<I", 36 + data_bytes) + b"WAVEfmt "
-        + struct.pack("<IHHIIHH", 16, fmt, 1, rate, rate * size, size, bits) + b"data" + struct.pack("<I", data_bytes)
-    )  # fmt: skip
+        b"RIFF"
+        + struct.pack("<I", 36 + data_bytes)
+        + b"WAVEfmt "
+        + struct.pack("<IHHIIHH", 16, fmt, 1, rate, rate * size, size, bits)
+        + b"data"
+        + struct.pack("<I", data_bytes)
+    )
 
 
 BROKEN = {

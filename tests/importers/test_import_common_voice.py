@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from test_import_corpus import files, read
 
+from deepspeech_training.data.samples import read_rows
 from deepspeech_training.importers.common_voice import main
-from deepspeech_training.samples import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 # github.com/common-voice/cv-dataset: the columns of train, dev, test, validated and other by release.

@@ -142,8 +142,10 @@ def test_voxforge(tmp_path, make_wav):
         make_wav(tmp_path / "vf" / name / end / f"a0019.{end}", 1)
     assert run("voxforge", tmp_path / "vf", out=tmp_path / "out") == 0
     assert kept(tmp_path / "out", *EVERYWHERE) == [
-        ("Aaron", "he said philip"), ("Aaron", "he said philip"), ("anonymous-20080101-x", "he said philip"),
-    ]  # fmt: skip
+        ("Aaron", "he said philip"),
+        ("Aaron", "he said philip"),
+        ("anonymous-20080101-x", "he said philip"),
+    ]
     assert (
         sorted(row["reason_code"] for row in read(tmp_path / "out" / "rejected.csv"))
         == ["bad_row"] * 3 + ["missing_file"] * 3

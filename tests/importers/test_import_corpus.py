@@ -69,9 +69,14 @@ def test_every_row_is_in_a_csv_or_among_the_rejected(imported):
     out, report, _ = imported(rows)
     rejected = read(out / "rejected.csv")
     assert [(row["row"], row["reason_code"]) for row in rejected] == [
-        ("12", "duplicate"), ("13", "missing_file"), ("14", "unsafe_name"), ("15", "unsafe_name"),
-        ("16", "label_refused"), ("17", "too_short"), ("18", "empty_transcript"),
-    ]  # fmt: skip
+        ("12", "duplicate"),
+        ("13", "missing_file"),
+        ("14", "unsafe_name"),
+        ("15", "unsafe_name"),
+        ("16", "label_refused"),
+        ("17", "too_short"),
+        ("18", "empty_transcript"),
+    ]
     assert all(row["source"] == "all.tsv" and row["reason"] for row in rejected)
     counts = {name: len(read(out / f"{name}.csv")) for name in ("train", "dev", "test")}
     assert counts == {"train": 6, "dev": 2, "test": 2}
@@ -169,8 +174,10 @@ def test_a_corpus_without_speakers_is_split_by_clip_and_says_so(imported):
     out, _, log = imported([(f"{n}.wav", "hello", "", "") for n in range(40)], seconds=0.3)
     assert "by clip, for the corpus names no speakers" in log
     assert {part: len(read(out / f"{part}.csv")) for part in ("train", "dev", "test")} == {
-        "train": 32, "dev": 4, "test": 4,
-    }  # fmt: skip
+        "train": 32,
+        "dev": 4,
+        "test": 4,
+    }
     _, _, log = imported([(f"{n}.wav", "hello", "", "one") for n in range(40)], seconds=0.3)
     assert "one speaker" in log
 

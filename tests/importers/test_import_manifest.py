@@ -33,8 +33,10 @@ def kept(tmp_path) -> list[tuple[str, str, str]]:
 
 
 def test_a_nemo_manifest_with_parts_of_recordings(clips, tmp_path):
-    rows = [{"audio_filepath": "audio/a.wav", "text": f"part {w}", "offset": n / 4, "end": n / 4 + 0.25}
-            for n, w in enumerate(["one", "two", "three"])]  # fmt: skip
+    rows = [
+        {"audio_filepath": "audio/a.wav", "text": f"part {w}", "offset": n / 4, "end": n / 4 + 0.25}
+        for n, w in enumerate(["one", "two", "three"])
+    ]
     (clips / "m.jsonl").write_text("\n".join(map(json.dumps, rows)) + '\nnot json\n{"text": 1}\n')
     assert run(tmp_path, "m.jsonl", "--start_column", "offset", "--end_column", "end") == 0
     assert {text for _, text, _ in kept(tmp_path)} == {"part one", "part two", "part three"} - {

@@ -176,9 +176,12 @@ def test_no_bytes_crash_the_reader_of_archives(tmp_path_factory, data):
         ledger = Ledger(folder / f"{name}.sqlite")
         try:
             open_source(
-                [folder / name], work_dir=folder, ledger=ledger, is_text=ends_with("*.tsv"),
+                [folder / name],
+                work_dir=folder,
+                ledger=ledger,
+                is_text=ends_with("*.tsv"),
                 console=Console(stream=io.StringIO()),
-            )  # fmt: skip
+            )
         except UserError:
             pass
         finally:

@@ -3,10 +3,10 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from deepspeech_training.engine.tensorflow_backend import TensorFlowKernels
-from deepspeech_training.models.deepspeech import BLANK_BIAS, DeepSpeech, dropout_mask, initial_weights
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.network import BLANK_BIAS, DeepSpeech, dropout_mask, initial_weights
 from deepspeech_training.models.kernels import PlainKernels
-from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.training.backends.tensorflow.step import TensorFlowKernels
 
 KERNELS = {"plain Keras": PlainKernels(), "TensorFlow": TensorFlowKernels()}
 RATES = (0.3, 0.2, 0.1, 0.4)
@@ -53,9 +53,11 @@ def logits_and_gradients(model, clips, row, *, dropout):
     variables = {name: variable.value for name, variable in model.by_name.items()}
     with tf.GradientTape() as tape:
         logits = model(
-            tf.constant(features), tf.constant(num_frames), clip_keys=tf.constant(keys) if dropout else None,
+            tf.constant(features),
+            tf.constant(num_frames),
+            clip_keys=tf.constant(keys) if dropout else None,
             dropout_rates=RATES,
-        )  # fmt: skip
+        )
         arguments = [tf.constant(a) for a in (num_frames, labels, num_labels)]
         loss = model.kernels.ctc_loss(logits, *arguments)[row]
     gradients = tape.gradient(loss, list(variables.values()))

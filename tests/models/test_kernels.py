@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from deepspeech_training.engine.tensorflow_backend import TensorFlowKernels, kernel_difference
 from deepspeech_training.models.kernels import PlainKernels
+from deepspeech_training.training.backends.tensorflow.step import TensorFlowKernels, kernel_difference
 
 ALL = {"plain Keras": PlainKernels(), "TensorFlow": TensorFlowKernels()}
 

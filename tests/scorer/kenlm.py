@@ -27,9 +27,22 @@ def built_kenlm(cache: Path) -> Path:
         pytest.skip(f"KenLM cannot be built here, there is no cmake: {MENDING}")
     # Only KenLM itself from source: with :all: pip would compile cmake as well.
     _do(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps",
-         "--no-binary", "kenlm", "--dest", str(cache), f"kenlm=={VERSION}"], cache,
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "download",
+            "--quiet",
+            "--no-deps",
+            "--no-binary",
+            "kenlm",
+            "--dest",
+            str(cache),
+            f"kenlm=={VERSION}",
+        ],
+        cache,
+    )
     with tarfile.open(cache / f"kenlm-{VERSION}.tar.gz") as archive:
         archive.extractall(cache, filter="data")
     build = bins.parent

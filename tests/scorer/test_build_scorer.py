@@ -8,11 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from export.models import random_model
+from models.small_models import random_model
 from test_docs import commands
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.checkpoint_file import write_state
+from deepspeech_training.checkpoints.file import write_state
 from deepspeech_training.scorer import build, optimize
 from deepspeech_training.scorer.build import build_scorer_main, generate_lm_main, generate_scorer_package_main
 from deepspeech_training.scorer.dictionary import ARC, HEADER, STATE
@@ -82,9 +82,16 @@ def test_one_command_makes_a_scorer_of_texts_and_transcripts(run, text, corpus, 
     csv = corpus(["all year long"])
     package = tmp_path / "new" / "my.scorer"
     code, said = run(
-        build_scorer_main, input_txt=f"{first},{tmp_path / 'more.txt.gz'}", input_csv=csv, alphabet=english,
-        package=package, default_alpha=0.5, default_beta=2, arpa=tmp_path / "lm.arpa", output_dir=tmp_path / "out",
-    )  # fmt: skip
+        build_scorer_main,
+        input_txt=f"{first},{tmp_path / 'more.txt.gz'}",
+        input_csv=csv,
+        alphabet=english,
+        package=package,
+        default_alpha=0.5,
+        default_beta=2,
+        arpa=tmp_path / "lm.arpa",
+        output_dir=tmp_path / "out",
+    )
     assert code == 0 and words_in(package) == 12
     data = package.read_bytes()
     size = trie_size(data, "it")
@@ -97,21 +104,38 @@ def test_one_command_makes_a_scorer_of_texts_and_transcripts(run, text, corpus, 
 
 
 def test_the_two_programs_of_the_ancestor_make_the_same_scorer(run, golden, english, tmp_path):
-    options = {"arpa_order": 3, "max_arpa_memory": "85%", "arpa_prune": "0|0|1", "binary_a_bits": 255,
-               "binary_q_bits": 8, "binary_type": "trie"}  # fmt: skip
+    options = {
+        "arpa_order": 3,
+        "max_arpa_memory": "85%",
+        "arpa_prune": "0|0|1",
+        "binary_a_bits": 255,
+        "binary_q_bits": 8,
+        "binary_type": "trie",
+    }
     code, _ = run(
         generate_lm_main, "--discount_fallback", input_txt=golden / "text.txt", output_dir=tmp_path, top_k=20, **options
     )
     assert code == 0 and len(read_vocabulary(tmp_path / "vocab-20.txt")) == 20
     code, said = run(
-        generate_scorer_package_main, alphabet=english, lm=tmp_path / "lm.binary", vocab=tmp_path / "vocab-20.txt",
-        package=tmp_path / "a.scorer", default_alpha=0.9, default_beta=1.1,
-    )  # fmt: skip
+        generate_scorer_package_main,
+        alphabet=english,
+        lm=tmp_path / "lm.binary",
+        vocab=tmp_path / "vocab-20.txt",
+        package=tmp_path / "a.scorer",
+        default_alpha=0.9,
+        default_beta=1.1,
+    )
     assert code == 0 and "20 unique words" in said
     code, _ = run(
-        build_scorer_main, input_txt=golden / "text.txt", alphabet=english, package=tmp_path / "b.scorer", top_k=20,
-        default_alpha=0.9, default_beta=1.1, **options,
-    )  # fmt: skip
+        build_scorer_main,
+        input_txt=golden / "text.txt",
+        alphabet=english,
+        package=tmp_path / "b.scorer",
+        top_k=20,
+        default_alpha=0.9,
+        default_beta=1.1,
+        **options,
+    )
     assert code == 0 and (tmp_path / "a.scorer").read_bytes() == (tmp_path / "b.scorer").read_bytes()
 
 
@@ -121,9 +145,14 @@ def test_the_package_of_the_ancestor_in_bytes_is_made_by_its_command(run, test_d
     theirs = (folder / "pruned_lm.bytes.scorer").read_bytes()
     (tmp_path / "lm.binary").write_bytes(theirs[: trie_size(theirs, "it")])
     code, said = run(
-        generate_scorer_package_main, *flag, lm=tmp_path / "lm.binary", vocab=folder / "vocab.pruned.bytes.txt",
-        package=tmp_path / "my.scorer", default_alpha=0.931289039105002, default_beta=1.1834137581510284,
-    )  # fmt: skip
+        generate_scorer_package_main,
+        *flag,
+        lm=tmp_path / "lm.binary",
+        vocab=folder / "vocab.pruned.bytes.txt",
+        package=tmp_path / "my.scorer",
+        default_alpha=0.931289039105002,
+        default_beta=1.1834137581510284,
+    )
     assert code == 0 and (tmp_path / "my.scorer").read_bytes() == theirs
     assert ("bytes mode" in said) == (not flag)
 
@@ -214,12 +243,20 @@ def test_a_file_that_is_not_there_or_cut_is_named(run, text, english, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"arpa_order": 7}, {"arpa_order": 0}, {"arpa_prune": "0|1|0"}, {"arpa_prune": "x"}, {"binary_q_bits": 26},
-        {"binary_a_bits": 256}, {"binary_type": "probing"}, {"top_k": 0}, {"default_alpha": "nan"},
-        {"kenlm_bins": "/nonexistent"}, {"arpa_order": 2, "arpa_prune": "0|0|1"},
+        {"arpa_order": 7},
+        {"arpa_order": 0},
+        {"arpa_prune": "0|1|0"},
+        {"arpa_prune": "x"},
+        {"binary_q_bits": 26},
+        {"binary_a_bits": 256},
+        {"binary_type": "probing"},
+        {"top_k": 0},
+        {"default_alpha": "nan"},
+        {"kenlm_bins": "/nonexistent"},
+        {"arpa_order": 2, "arpa_prune": "0|0|1"},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_wrong_options_are_found_before_the_work(run, english, tmp_path, options):
     code, said = run(
         build_scorer_main, input_txt=tmp_path / "none.txt", alphabet=english, package=tmp_path / "s", **options
@@ -238,9 +275,14 @@ def test_a_language_model_of_another_kind_is_refused(run, test_data, english, tm
     folder = test_data / "ldc93s1"
     for lm, fault in ((folder / "pruned_lm.scorer", "is it a scorer already"), (english, "not a KenLM binary file")):
         code, said = run(
-            generate_scorer_package_main, alphabet=english, lm=lm, vocab=folder / "vocab.pruned.txt",
-            package=tmp_path / "s", default_alpha=1, default_beta=1,
-        )  # fmt: skip
+            generate_scorer_package_main,
+            alphabet=english,
+            lm=lm,
+            vocab=folder / "vocab.pruned.txt",
+            package=tmp_path / "s",
+            default_alpha=1,
+            default_beta=1,
+        )
         assert code == 1 and fault in said.lower() + said
 
 
@@ -251,9 +293,12 @@ def test_a_text_that_needs_more_memory_than_there_is_leads_to_kenlm(run, golden,
 
 
 def test_the_commands_of_the_page_have_options_that_are_read():
-    parsers = {"build_scorer": build.build_scorer_parser, "generate_lm.py": build.generate_lm_parser,
-               "generate_scorer_package": build.generate_scorer_package_parser,
-               "lm_optimizer.py": optimize.parser}  # fmt: skip
+    parsers = {
+        "build_scorer": build.build_scorer_parser,
+        "generate_lm.py": build.generate_lm_parser,
+        "generate_scorer_package": build.generate_scorer_package_parser,
+        "lm_optimizer.py": optimize.parser,
+    }
     seen = set()
     for words in commands(BIN.parent / "docs" / "scorer.md"):
         place = next((place for place, word in enumerate(words) if Path(word).name in parsers), None)

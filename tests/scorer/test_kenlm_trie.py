@@ -67,8 +67,22 @@ def test_the_trie_of_a_golden_arpa_file_is_that_of_build_binary(golden, name, bi
 @pytest.mark.parametrize(("order", "prune"), [(2, ()), (3, ()), (5, ()), (5, (0, 0, 1)), (6, (0, 0, 1))], ids=str)
 def test_the_trie_of_a_corpus_is_that_of_build_binary(kenlm_bins, test_data, tmp_path, order, prune):
     text, arpa = test_data / "text" / "commonvoice-sentences.id.txt", tmp_path / "lm.arpa"
-    command = [kenlm_bins / "lmplz", "--order", str(order), "--memory", "500M", "--temp_prefix", tmp_path, "--text",
-               text, "--arpa", arpa, "--discount_fallback", "--prune", *map(str, prune[:order] or (0,))]  # fmt: skip
+    command = [
+        kenlm_bins / "lmplz",
+        "--order",
+        str(order),
+        "--memory",
+        "500M",
+        "--temp_prefix",
+        tmp_path,
+        "--text",
+        text,
+        "--arpa",
+        arpa,
+        "--discount_fallback",
+        "--prune",
+        *map(str, prune[:order] or (0,)),
+    ]
     subprocess.run(command, capture_output=True, check=True)
     model = read_arpa(arpa)
     for flags, bits in SETTINGS.items():

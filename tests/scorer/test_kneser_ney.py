@@ -36,14 +36,27 @@ def test_the_model_of_the_golden_text_is_that_of_lmplz(golden, name, order, prun
     ("name", "order", "prune"),
     [
         *(("lm-corpus.en.txt", order, prune) for order in (2, 3, 4, 5) for prune in ((), (0, 0, 1)[:order])),
-        ("pride-and-prejudice.txt", 6, (0, 1, 1, 2)), ("commonvoice-sentences.id.txt", 4, (2, 3)),
+        ("pride-and-prejudice.txt", 6, (0, 1, 1, 2)),
+        ("commonvoice-sentences.id.txt", 4, (2, 3)),
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_the_model_of_a_corpus_is_that_of_lmplz(kenlm_bins, test_data, tmp_path, name, order, prune):
     text = test_data / "text" / name
-    command = [kenlm_bins / "lmplz", "--order", str(order), "--memory", "500M", "--temp_prefix", tmp_path, "--text",
-               text, "--arpa", tmp_path / "lm.arpa", "--discount_fallback"]  # fmt: skip
+    command = [
+        kenlm_bins / "lmplz",
+        "--order",
+        str(order),
+        "--memory",
+        "500M",
+        "--temp_prefix",
+        tmp_path,
+        "--text",
+        text,
+        "--arpa",
+        tmp_path / "lm.arpa",
+        "--discount_fallback",
+    ]
     subprocess.run([*command, *(["--prune", *map(str, prune)] if prune else [])], capture_output=True, check=True)
     assert_same_model(estimated(text, order, prune), read_arpa(tmp_path / "lm.arpa"))
 

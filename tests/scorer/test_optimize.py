@@ -5,15 +5,15 @@ import json
 import numpy as np
 import pytest
 import soundfile
-from export.models import golden_weights, save_checkpoint
-from export.test_writer import written
+from models.small_models import golden_weights, save_checkpoint
+from models.test_tflite import written
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.decoding.greedy import greedy_labels
-from deepspeech_training.features_geometry import FeatureGeometry
-from deepspeech_training.inference.model import Model
-from deepspeech_training.inference.posteriors import Posteriors
-from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.posteriors import Posteriors
 from deepspeech_training.scorer import optimize, optimize_clips
 from deepspeech_training.scorer.build import build_scorer_main
 from deepspeech_training.scorer.kenlm_trie import trie_size
@@ -32,12 +32,32 @@ def model(test_data, tmp_path):
 def search(model, test_data, tmp_path, capsys):
     """A function that makes a command line, for a scorer of the words of the clip."""
     folder, package = test_data / "ldc93s1", tmp_path / "my.scorer"
-    made = ["--input_txt", folder / "vocab.txt", "--alphabet", folder / "alphabet.txt", "--package", package,
-            "--default_alpha", 4.9, "--default_beta", 0]  # fmt: skip
+    made = [
+        "--input_txt",
+        folder / "vocab.txt",
+        "--alphabet",
+        folder / "alphabet.txt",
+        "--package",
+        package,
+        "--default_alpha",
+        4.9,
+        "--default_beta",
+        0,
+    ]
     assert build_scorer_main(list(map(str, made))) == 0
     capsys.readouterr()
-    argv = ["--model", model, "--scorer", package, "--dev_files", folder / "ldc93s1.csv", "--folder", tmp_path / "kept",
-            "--beam_width", 50]  # fmt: skip
+    argv = [
+        "--model",
+        model,
+        "--scorer",
+        package,
+        "--dev_files",
+        folder / "ldc93s1.csv",
+        "--folder",
+        tmp_path / "kept",
+        "--beam_width",
+        50,
+    ]
     return lambda *options: list(map(str, [*argv, *options]))
 
 
@@ -58,11 +78,12 @@ def wrong(*argv) -> int:
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ([], "--dev_files"), (["--dev_files", "x.csv", "--n_trials", 0], "--n_trials 0"),
+        ([], "--dev_files"),
+        (["--dev_files", "x.csv", "--n_trials", 0], "--n_trials 0"),
         (["--dev_files", "x.csv", "--lm_alpha_max", "nan"], "--lm_alpha_max nan"),
         (["--dev_files", "x.csv", "--beam_tolerance", -0.1], "--beam_tolerance -0.1"),
     ],
-)  # fmt: skip
+)
 def test_wrong_options_are_found_before_the_work(options, said, capsys):
     assert wrong("--model", "none.tflite", "--scorer", "none.scorer", *options) == 2
     assert said in capsys.readouterr().err

@@ -5,11 +5,11 @@ import struct
 import numpy as np
 import pytest
 from decoding.posterior_model import num_samples, posterior_model
-from export.models import SENTENCE, golden_weights
 from export.test_clients import client, recording  # noqa: F401 - fixtures
-from export.test_writer import written
+from models.small_models import SENTENCE, golden_weights
+from models.test_tflite import written
 
-from deepspeech_training.network_geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 from deepspeech_training.scorer.build import build_scorer_main
 
 pytestmark = pytest.mark.slow
@@ -25,11 +25,15 @@ def model(test_data, tmp_path):
 @pytest.mark.parametrize(
     "options",
     [
-        {"arpa_order": 2}, {"arpa_order": 4, "arpa_prune": 0}, {"arpa_order": 6},
-        {"binary_q_bits": 0, "binary_a_bits": 0}, {"binary_q_bits": 0}, {"binary_a_bits": 0, "top_k": 13_000},
+        {"arpa_order": 2},
+        {"arpa_order": 4, "arpa_prune": 0},
+        {"arpa_order": 6},
+        {"binary_q_bits": 0, "binary_a_bits": 0},
+        {"binary_q_bits": 0},
+        {"binary_a_bits": 0, "top_k": 13_000},
     ],
     ids=str,
-)  # fmt: skip
+)
 def test_a_client_decodes_with_a_scorer_that_is_built_here(client, model, recording, test_data, tmp_path, options):  # noqa: F811
     package = tmp_path / "my.scorer"
     texts = f"{test_data / 'text' / 'lm-corpus.en.txt'},{test_data / 'ldc93s1' / 'vocab.txt'}"
@@ -43,8 +47,13 @@ def test_a_client_decodes_with_a_scorer_that_is_built_here(client, model, record
 
 @pytest.mark.parametrize("order", [1, 5])
 def test_the_dictionary_of_a_tiny_scorer_decides_what_a_client_writes(
-    client, model, recording, test_data, tmp_path, order  # noqa: F811
-):  # fmt: skip
+    client,  # noqa: F811
+    model,
+    recording,  # noqa: F811
+    test_data,
+    tmp_path,
+    order,
+):
     text, package = tmp_path / "text.txt", tmp_path / "tiny.scorer"
     text.write_text(SENTENCE.replace("year", "ear").replace("suit", "suite") + "\n", encoding="utf-8")
     alphabet = test_data / "ldc93s1" / "alphabet.txt"

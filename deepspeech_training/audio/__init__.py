@@ -1,0 +1,1 @@
+"""Any audio file -> float32 samples, and a cache of them."""

@@ -1,0 +1,1 @@
+"""What --augment can say, and its effects on waveforms and spectrograms."""

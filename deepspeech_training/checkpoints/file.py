@@ -1,0 +1,133 @@
+"""A checkpoint on disk: arrays in a safetensors file, the state of the run in a JSON file. numpy alone reads it.
+
+    NAME.safetensors   weights by canonical name, Adam's moments under adam_m/ and adam_v/; float32, little endian
+    NAME.json          everything else, the name of the safetensors file and its SHA-256
+
+The JSON file is written last, so a checkpoint without it does not exist. Both are written beside, fsynced and renamed:
+a crash, a kill or a full disk leaves the checkpoint before it untouched. The format of the first is described at
+https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header, the arrays one after another).
+"""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from deepspeech_training.atomic_file import write_atomically
+from deepspeech_training.errors import UserError
+
+FORMAT = 1
+MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
+MAX_STATE_BYTES = 1 << 30
+_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I32": np.dtype("<i4"), "I64": np.dtype("<i8")}
+_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
+
+
+class DamagedCheckpoint(UserError):
+    """A checkpoint that cannot be used as it is; the message names the file and what is wrong with it."""
+
+
+def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> str:
+    """Write a safetensors file; returns its SHA-256.
+
+    Args:
+        path: ends in .safetensors.
+        arrays: float32, float64, int32 or int64, by name.
+    """
+    header: dict[str, Any] = {}
+    offset = 0
+    ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
+    for name, array in ordered.items():
+        dtype = array.dtype.newbyteorder("<")
+        header[name] = {
+            "dtype": _DTYPE_NAMES[dtype],
+            "shape": list(array.shape),
+            "data_offsets": [offset, offset + array.nbytes],
+        }
+        offset += array.nbytes
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+
+    def chunks():
+        yield len(text).to_bytes(8, "little") + text
+        for array in ordered.values():
+            yield array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
+
+    return write_atomically(path, chunks())
+
+
+def read_arrays(path: Path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
+    """Read a safetensors file, trusting nothing in it.
+
+    Args:
+        path: the file.
+        sha256: its checksum, checked when given.
+    Raises:
+        DamagedCheckpoint: it is missing, truncated, has offsets outside itself, or another checksum.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: {error.strerror}") from error
+    if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+        raise DamagedCheckpoint(f"{path}: its contents are not what was saved (SHA-256 differs)")
+    if len(data) < 8:
+        raise DamagedCheckpoint(f"{path}: {len(data)} bytes are too few for a safetensors file")
+    header_bytes = int.from_bytes(data[:8], "little")
+    if header_bytes > min(MAX_HEADER_BYTES, len(data) - 8):
+        raise DamagedCheckpoint(f"{path}: its header is said to have {header_bytes:,} bytes; the file is shorter")
+    body = memoryview(data)[8 + header_bytes :]
+    try:
+        header = json.loads(data[8 : 8 + header_bytes])
+        arrays = {}
+        for name, entry in header.items():
+            if name == "__metadata__":
+                continue
+            dtype, shape = _DTYPES[entry["dtype"]], tuple(int(n) for n in entry["shape"])
+            begin, end = (int(n) for n in entry["data_offsets"])
+            if min(shape, default=1) < 0 or not 0 <= begin <= end <= len(body):
+                raise ValueError(f"{name} lies outside the file")
+            if end - begin != math.prod(shape) * dtype.itemsize:
+                raise ValueError(f"{name} has {end - begin} bytes for shape {shape}")
+            arrays[name] = np.frombuffer(body[begin:end], dtype).reshape(shape)
+    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise DamagedCheckpoint(f"{path}: not a usable safetensors file ({error})") from error
+    return arrays
+
+
+def write_state(path: Path, state: dict[str, Any]) -> None:
+    """Write the JSON file of a checkpoint; it holds a checksum of itself."""
+    body = json.dumps(state, sort_keys=True, ensure_ascii=False)
+    text = json.dumps(
+        {"format": FORMAT, "sha256": hashlib.sha256(body.encode()).hexdigest(), "state": state},
+        sort_keys=True,
+        ensure_ascii=False,
+        indent=1,
+    )
+    write_atomically(path, [text.encode()])
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read the JSON file of a checkpoint.
+
+    Raises:
+        DamagedCheckpoint: it is missing, no JSON, of a later format, or has another checksum.
+    """
+    try:
+        if path.stat().st_size > MAX_STATE_BYTES:
+            raise DamagedCheckpoint(f"{path}: larger than any checkpoint's state")
+        outer = json.loads(path.read_bytes())
+        state = outer["state"]
+        if outer["format"] > FORMAT:
+            raise DamagedCheckpoint(f"{path}: written by a later version of this program (format {outer['format']})")
+        body = json.dumps(state, sort_keys=True, ensure_ascii=False)
+        if hashlib.sha256(body.encode()).hexdigest() != outer["sha256"]:
+            raise DamagedCheckpoint(f"{path}: its contents are not what was saved (SHA-256 differs)")
+    except OSError as error:
+        raise DamagedCheckpoint(f"{path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise DamagedCheckpoint(f"{path}: not the state of a checkpoint ({error})") from error
+    return state

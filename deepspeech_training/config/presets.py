@@ -1,0 +1,91 @@
+"""Values that suit an amount of data: `--preset small`. Every one of them gives way to a flag that is given.
+
+Rules of thumb: the less data, the smaller the network and the more epochs, as an epoch has fewer updates; the wider the
+network, the lower its learning rate; 2048 is DeepSpeech's own width. In all of them early stopping waits for
+`min_epochs` and takes any lower dev loss for better: a run that has only begun is not stopped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Values for flags, for so much training data.
+
+    Args:
+        hours: from and to.
+        expect: what to expect of it, for a person.
+        values: by the name of the flag.
+    """
+
+    hours: tuple[float, float]
+    expect: str
+    values: Mapping[str, int | float | bool]
+
+    @property
+    def amount(self) -> str:
+        """
+        >>> PRESETS["tiny"].amount, PRESETS["small"].amount, PRESETS["large"].amount
+        ('under 1 hour', '1 to 10 hours', '100 hours and more')
+        """
+        low, high = self.hours
+        if low == 0:
+            return f"under {high:g} hour"
+        return f"{low:g} hours and more" if high == float("inf") else f"{low:g} to {high:g} hours"
+
+
+def _values(n_hidden, batch_size, learning_rate, dropout_rate, epochs, min_epochs, es_epochs, plateau_epochs):
+    return MappingProxyType(
+        {
+            "n_hidden": n_hidden,
+            "train_batch_size": batch_size,
+            "dev_batch_size": batch_size,
+            "test_batch_size": batch_size,
+            "learning_rate": learning_rate,
+            "dropout_rate": dropout_rate,
+            "epochs": epochs,
+            "early_stop": True,
+            "min_epochs": min_epochs,
+            "es_epochs": es_epochs,
+            "es_min_delta": 0.0,
+            "reduce_lr_on_plateau": True,
+            "plateau_epochs": plateau_epochs,
+        }
+    )
+
+
+PRESETS: Mapping[str, Preset] = MappingProxyType(
+    {
+        "tiny": Preset(
+            (0, 1),
+            "a few words or commands, of few voices; free speech will not do",
+            _values(256, 16, 0.001, 0.3, 150, 40, 25, 10),
+        ),
+        "small": Preset(
+            (1, 10),
+            "one speaker, or a narrow subject; a scorer helps much",
+            _values(512, 16, 0.001, 0.3, 100, 25, 15, 6),
+        ),
+        "medium": Preset(
+            (10, 100),
+            "many speakers with an error rate to work with, given a scorer of the subject",
+            _values(1024, 32, 0.0005, 0.3, 75, 15, 10, 4),
+        ),
+        "large": Preset(
+            (100, float("inf")),
+            "general speech; days on a GPU",
+            _values(2048, 64, 0.0001, 0.3, 50, 10, 8, 3),
+        ),
+    }
+)
+
+
+def suited(hours: float) -> str:
+    """The preset for so many hours of training data.
+
+    >>> suited(0.3), suited(1.0), suited(2500)
+    ('tiny', 'small', 'large')
+    """
+    return next(name for name, preset in PRESETS.items() if hours < preset.hours[1])

@@ -1,0 +1,1 @@
+"""Waveforms -> MFCC: the geometry, the constants, and the same function in keras.ops and in numpy."""

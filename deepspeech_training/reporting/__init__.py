@@ -1,0 +1,1 @@
+"""What a run tells: events, messages, logs, metrics, diagnosis."""

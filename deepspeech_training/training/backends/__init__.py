@@ -1,0 +1,1 @@
+"""The one place that names a machine-learning framework."""

@@ -1,0 +1,1 @@
+"""TensorFlow 2: devices, kernels and the training step."""

@@ -1,0 +1,139 @@
+"""Whether a step fits into memory, found out before training instead of at the longest clips of an epoch."""
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from deepspeech_training.data.loader import Clip, Loader
+from deepspeech_training.data.plan import clip_keys
+from deepspeech_training.data.samples import Sample
+from deepspeech_training.errors import OutOfMemory, UserError
+from deepspeech_training.machine.resources import available_memory, memory_limit
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.tasks.base import Task
+from deepspeech_training.training.backends.tensorflow.devices import Machine
+
+if TYPE_CHECKING:
+    from deepspeech_training.training.backends.tensorflow.step import Backend
+
+
+PROCESS_BYTES = 600_000_000  # of Python, TensorFlow and its libraries, before there is a model
+
+
+def check_memory_to_begin(network: NetworkGeometry, *, longest_clip_s: float, trains: bool, on_gpu: bool) -> None:
+    """Refuse, before TensorFlow is loaded, what cannot fit: there the kernel would end the process without a word.
+
+    Raises:
+        UserError: not even one clip at a time would fit; says how much memory it takes.
+    """
+    available = available_memory()
+    if available is None:
+        return
+    parameters = sum(math.prod(shape) for shape in network.weight_shapes().values())
+    if trains and not on_gpu:
+        frames = int(longest_clip_s * 50)  # one each 20 ms
+        needed = training_memory(parameters=parameters, n_hidden=network.n_hidden, clips=1, frames=frames)
+    else:
+        needed = PROCESS_BYTES + 2 * 4 * parameters
+    if needed > available:
+        limit = memory_limit()
+        limited = "" if limit is None else f" (the limit of this container is {limit / 1e9:.2f} GB)"
+        raise UserError(
+            f"n_hidden {network.n_hidden:,} needs about {needed / 1e9:.2f} GB of memory, TensorFlow itself "
+            f"{PROCESS_BYTES / 1e9:.1f} GB of it, and {available / 1e9:.2f} GB are free{limited}\n"
+            "Give it more memory (docker run --memory, mem_limit in compose.yaml), end other programs, or lower "
+            "--n_hidden. --skip_batch_test tries it nevertheless."
+        )
+
+
+def training_memory(*, parameters: int, n_hidden: int, clips: int, frames: int) -> int:
+    """Bytes that a step on the CPU takes, to some 10 %: for clips of `frames` frames each, in either precision.
+
+    Fitted to peaks of resident memory that benchmarks/train_throughput.py printed at n_hidden 512 and 2048, batches of
+    2 to 64 clips of up to 438 frames (1.17 to 4.33 GB).
+    """
+    weights = 6 * 4 * parameters  # weights, gradient, two moments, copies in the layout of the kernels
+    activations = clips * frames * (84 * n_hidden + 15_000)
+    return PROCESS_BYTES + weights + activations
+
+
+def memory_for_audio() -> int:
+    """Bytes of decoded audio worth keeping from epoch to epoch: a tenth of what is free, at most 1 GB (4.3 hours)."""
+    return min((available_memory() or 0) // 10, 1_000_000_000)
+
+
+def try_heaviest_batches(
+    backend: "Backend",
+    task: Task,
+    machine: Machine,
+    loader: Loader,
+    samples: Sequence[Sample],
+    *,
+    dev_samples: Sequence[Sample],
+    dev_batch_size: int,
+    by_seconds: bool,
+) -> None:
+    """Run the steps on the longest clips together, changing nothing.
+
+    On the CPU an estimate comes first: there the kernel would end the process without a word.
+
+    Args:
+        samples: the heaviest training batch, `Plan.heaviest_batch`.
+        dev_samples, dev_batch_size: the longest of these are tried for validation.
+        by_seconds: whether batches are formed by --batch_seconds.
+    Raises:
+        UserError: it does not fit; says which value does.
+    """
+    num_devices = len(machine.devices)
+    n_hidden = task.describe()["network"]["n_hidden"]
+
+    def longest(num_samples: int) -> int:
+        return num_samples if task.augmenter is None else task.augmenter.longest(num_samples)
+
+    def lengthened(_: Sample, clip: Clip) -> Clip:
+        return task.augmenter.lengthened(clip)
+
+    available = available_memory()
+    if not machine.on_gpu and available is not None:
+        frames = max(task.feature_geometry.num_frames(longest(s.num_samples)) for s in samples)
+
+        def needed(clips: int) -> int:
+            return training_memory(
+                parameters=backend.model.count_params(), n_hidden=n_hidden, clips=clips * num_devices, frames=frames
+            )
+
+        per_device = -(-len(samples) // num_devices)
+        if needed(per_device) > available:
+            fitting = next((n for n in range(per_device - 1, 0, -1) if needed(n) <= available), 0)
+            figures = f": it needs about {needed(per_device) / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
+            raise UserError(_message(task, samples, fitting, by_seconds=by_seconds, figures=figures))
+    batch = loader.load_now(samples, augment=lengthened if task.augmenter is not None else None)
+    tried = len(batch.samples)  # a clip that cannot be read any more is no question of memory
+    while batch.samples:
+        keys = clip_keys(batch.samples, seed=0, step=0)
+        try:
+            backend.train_step(batch, keys, learning_rate=0.0, updates=0, apply=False)
+        except OutOfMemory as error:
+            half = len(batch.samples) // 2
+            if half == 0:
+                raise UserError(_message(task, samples, 0, by_seconds=by_seconds)) from error
+            batch = batch.without([s.id for s in batch.samples[half:]])
+            continue
+        if len(batch.samples) < tried:
+            raise UserError(_message(task, samples, len(batch.samples) // num_devices, by_seconds=by_seconds))
+        break
+    longest_dev = sorted(dev_samples, key=lambda s: -s.num_samples)[:dev_batch_size]
+    batch = loader.load_now(longest_dev)
+    if batch.samples:
+        backend.evaluate_step(batch)
+
+
+def _message(task: Task, samples: Sequence[Sample], fitting: int, *, by_seconds: bool, figures: str = "") -> str:
+    longest_s = max(s.num_samples for s in samples) / task.feature_geometry.sample_rate
+    text = f"The batch of the {len(samples)} longest clips (up to {longest_s:.1f} s) does not fit into memory{figures}"
+    seconds = max(1, int(longest_s * fitting))
+    if fitting == 0:
+        return f"{text}\nEven one clip is too much: leave out the longest clips, or lower --n_hidden."
+    if by_seconds:
+        return f"{text}\nUse --batch_seconds {seconds}."
+    return f"{text}\nUse --train_batch_size {fitting} (or --batch_seconds {seconds})."

@@ -1,0 +1,68 @@
+"""Models to export in the tests: the ancestor's trained one, and ones with random weights."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+
+from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.checkpoints.folder import CheckpointFolder
+from deepspeech_training.console import Console
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.tflite import ExportSettings, write_tflite
+
+LSTM_SCOPE = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
+SENTENCE = "she had your dark suit in greasy wash water all year"
+
+
+def golden_weights(golden: Path) -> dict[str, np.ndarray]:
+    """The weights that DeepSpeech 0.9.3's trainer learned LDC93S1 with, n_hidden 100."""
+    arrays = np.load(golden / "vars_nodrop.npz")
+    return {name.replace(LSTM_SCOPE, "lstm"): arrays[name] for name in arrays.files}
+
+
+def random_weights(network: NetworkGeometry, *, seed: int = 0) -> dict[str, np.ndarray]:
+    generator = np.random.default_rng(seed)
+    weights = {}
+    for name, shape in network.weight_shapes().items():
+        limit = np.sqrt(6.0 / sum(shape)) if len(shape) == 2 else 0.1
+        weights[name] = generator.uniform(-limit, limit, shape).astype(np.float32)
+    return weights
+
+
+def random_model(
+    *,
+    alphabet: Alphabet | None = None,
+    n_hidden: int = 16,
+    sample_rate: int = 16000,
+    relu_clip: float = 20.0,
+    layer_norm: bool = False,
+    **settings,
+) -> bytes:
+    """The bytes of a .tflite with random weights; `settings` are those of ExportSettings."""
+    alphabet = alphabet or Alphabet.english()
+    network = NetworkGeometry(alphabet.num_classes, n_hidden, relu_clip=relu_clip, layer_norm=layer_norm)
+    return write_tflite(
+        random_weights(network),
+        alphabet=alphabet,
+        features=FeatureGeometry(sample_rate=sample_rate),
+        network=network,
+        settings=ExportSettings(**settings),
+    )
+
+
+def save_checkpoint(
+    folder: Path, weights, *, alphabet: Alphabet, features: FeatureGeometry, network: NetworkGeometry
+) -> Path:
+    """Write a best checkpoint as a training leaves it, as far as an export reads it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    state = {
+        "task": "speech_to_text",
+        "alphabet": list(alphabet.characters),
+        "features": asdict(features),
+        "network": asdict(network),
+        "run": {"epoch": 1, "step": 1},
+    }
+    arrays = {name: weights[name] for name in network.weight_shapes()}
+    return CheckpointFolder(folder, Console()).save_best(1, state, lambda: arrays)

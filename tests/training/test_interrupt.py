@@ -1,0 +1,68 @@
+"""Signals that come outside of training, and what foreign code may make of them."""
+
+import json
+import os
+import signal
+
+import pytest
+
+from deepspeech_training.commands import train as cli
+from deepspeech_training.training.interrupt import Interrupted, interrupts
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Gives the signals back to the tests' own process."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    interrupts.install()  # forgets what has come
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_that_compiled_code_turns_into_an_error_still_ends_the_program_as_a_signal(
+    number, code, corpus, tmp_path, monkeypatch, capfd
+):
+    def stopped_while_it_traces(session):
+        session._begin_log(tmp_path / "logs")
+        try:
+            os.kill(os.getpid(), number)
+        except Interrupted:
+            raise ValueError("Could not pack sequence") from None
+
+    monkeypatch.setattr(cli.Session, "_run", stopped_while_it_traces)
+    flags = ["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")]
+    assert cli.main(flags) == code
+    assert "Traceback" not in capfd.readouterr().err
+    (log,) = (tmp_path / "logs").glob("*.json")
+    assert json.loads(log.read_text())["status"] == "interrupted"
+
+
+def test_an_error_without_a_signal_stays_an_error(corpus, tmp_path, monkeypatch):
+    def fails(session):
+        raise ValueError("a mistake")
+
+    monkeypatch.setattr(cli.Session, "_run", fails)
+    with pytest.raises(ValueError, match="a mistake"):
+        cli.main(["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")])
+
+
+def test_a_signal_that_was_lost_before_training_ends_the_loop():
+    interrupts.install()
+    with pytest.raises(Interrupted):
+        os.kill(os.getpid(), signal.SIGTERM)
+    interrupts.begin_training()
+    assert interrupts.requested() == 143
+    with pytest.raises(Interrupted):
+        interrupts.end_training()
+
+
+def test_in_training_the_first_signal_is_remembered_and_the_second_ends_all(capfd):
+    interrupts.install()
+    interrupts.begin_training()
+    assert interrupts.requested() is None
+    os.kill(os.getpid(), signal.SIGINT)
+    assert interrupts.requested() == 130 and "the step in hand is finished and saved" in capfd.readouterr().err
+    with pytest.raises(Interrupted):
+        os.kill(os.getpid(), signal.SIGTERM)
