@@ -1,0 +1,49 @@
+"""A figure by which a model is judged, described: tasks declare theirs, all that reports figures knows nothing more."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a set of samples, such as the loss or the word error rate.
+
+    Args:
+        name: its key in events, checkpoints and flags, such as "wer".
+        label: what a person reads, such as "WER".
+        better: which of two values is the better one.
+        percent: written as a percentage.
+        digits: decimal places, where it is not a percentage.
+
+    >>> accuracy = Figure("accuracy", "accuracy", "higher", percent=True)
+    >>> accuracy.is_better(0.9, 0.8), accuracy.is_better(None, 0.8), accuracy.is_better(0.1, None)
+    (True, False, True)
+    >>> accuracy.text(0.8514), LOSS.text(3.25), LOSS.text(None)
+    ('85.1%', '3.2500', '-')
+    """
+
+    name: str
+    label: str
+    better: Literal["lower", "higher"]
+    percent: bool = False
+    digits: int = 3
+
+    def rank(self, value: float | None) -> float:
+        """For sorting: the better, the smaller; what is not known comes last."""
+        if value is None:
+            return math.inf
+        return value if self.better == "lower" else -value
+
+    def is_better(self, value: float | None, than: float | None) -> bool:
+        """Whether `value` is strictly better; a value that is not known never is."""
+        return self.rank(value) < self.rank(than)
+
+    def text(self, value: float | None) -> str:
+        """A value as a person reads it."""
+        if value is None:
+            return "-"
+        return f"{value:.1%}" if self.percent else f"{value:.{self.digits}f}"
+
+
+LOSS = Figure("loss", "loss", "lower", digits=4)  # every task has it
