@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from deepspeech_training.audio.files import AudioError, read_audio, read_audio_info
+from deepspeech_training.audio.formats import EXAMPLES, is_audio_name
 from deepspeech_training.errors import UserError
 
-SUFFIXES = (".wav", ".flac", ".ogg", ".opus", ".mp3")
 FAULTS_TOLD = 10
 KEEP_BYTES = 256_000_000  # decoded: 67 minutes at 16 kHz
 
@@ -82,13 +82,13 @@ def _files_of(path: str) -> list[str]:
     if place.suffix.lower() == ".csv":
         files = _files_of_csv(place)
     elif place.is_dir():
-        files = sorted(str(file) for file in place.rglob("*") if file.suffix.lower() in SUFFIXES and file.is_file())
+        files = sorted(str(file) for file in place.rglob("*") if is_audio_name(file) and file.is_file())
     elif place.is_file():
         files = [str(place)]
     else:
         raise UserError(f"{path}: there is no such file or folder")
     if not files:
-        raise UserError(f"{path}: there is no recording in it\nAudio files end in {', '.join(SUFFIXES)}.")
+        raise UserError(f"{path}: there is no recording in it\nAudio files end in {EXAMPLES}.")
     return files
 
 

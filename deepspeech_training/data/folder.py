@@ -20,11 +20,11 @@ from pathlib import Path
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, AudioInfo, read_audio_info
+from deepspeech_training.audio.formats import EXAMPLES, is_audio_name
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import read_rows
 from deepspeech_training.errors import UserError
 
-AUDIO_SUFFIXES = (".wav", ".mp3", ".flac", ".ogg", ".opus", ".m4a")
 SETS = ("train", "dev", "test")
 SHARE = 0.1  # of the clips, for dev and for test
 FEWEST_TO_SPLIT = 20  # clips: with fewer all are trained on
@@ -70,7 +70,7 @@ class VoiceFolder:
 
 def has_audio(folder: Path) -> bool:
     """Whether there is any recording below a folder."""
-    return any(path.suffix.lower() in AUDIO_SUFFIXES for path in _files(folder))
+    return any(is_audio_name(path) for path in _files(folder))
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -88,7 +88,7 @@ def scan(folder: Path, console: Console) -> VoiceFolder:
         UserError: there is no such folder.
     """
     files = list(_files(folder))
-    audio = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
+    audio = [path for path in files if is_audio_name(path)]
     csvs, transcripts = _transcripts(files)
     clips = []
     with (
@@ -120,7 +120,7 @@ def _transcripts(files: Sequence[Path]) -> tuple[list[Path], dict[str, tuple[str
     """The CSVs of DeepSpeech's kind, and the transcript of each recording by its path, with the kind of its source."""
     csvs: list[Path] = []
     found: dict[str, tuple[str, str]] = {}
-    audio = [path for path in files if path.suffix.lower() in AUDIO_SUFFIXES]
+    audio = [path for path in files if is_audio_name(path)]
     by_stem: dict[tuple[Path, str], Path] = {(path.parent, path.stem): path for path in audio}
     below: dict[str, list[Path]] = {}
     for path in audio:
@@ -180,7 +180,7 @@ def _text(path: Path) -> str:
 def missing(found: VoiceFolder, alphabet: Alphabet) -> list[str]:
     """What is missing to train; empty where nothing is."""
     if not found.clips:
-        return [f"there are no recordings ({' '.join(AUDIO_SUFFIXES)}) below {found.folder}"]
+        return [f"there are no recordings ({EXAMPLES}) below {found.folder}"]
     if not any(clip.info for clip in found.clips):
         return ["not one of the recordings can be read"]
     if not found.usable:
@@ -199,13 +199,14 @@ def report(found: VoiceFolder, alphabet: Alphabet) -> Iterator[str]:
     """What --check_voice_data prints."""
     hours, size = sum(c.duration_s for c in found.clips) / 3600, sum(clip.size for clip in found.clips)
     yield f"{found.folder}: {len(found.clips):,} recordings, {hours:.3f} h, {size / 1e6:,.1f} MB"
-    for suffix in AUDIO_SUFFIXES:
-        of_kind = [clip for clip in found.clips if clip.path.suffix.lower() == suffix]
-        if of_kind:
-            rates = Counter(clip.info.sample_rate for clip in of_kind if clip.info)
-            known = ", ".join(f"{count:,} of {rate:,} Hz" for rate, count in rates.most_common(4))
-            hours = sum(clip.duration_s for clip in of_kind) / 3600
-            yield f"  {suffix[1:]:<5}{len(of_kind):>8,} files {hours:10.3f} h  {known or 'none can be read'}"
+    kinds: dict[str, list[VoiceClip]] = {}
+    for clip in found.clips:
+        kinds.setdefault(clip.path.suffix.lower(), []).append(clip)
+    for suffix, of_kind in sorted(kinds.items(), key=lambda kind: -len(kind[1])):
+        rates = Counter(clip.info.sample_rate for clip in of_kind if clip.info)
+        known = ", ".join(f"{count:,} of {rate:,} Hz" for rate, count in rates.most_common(4))
+        hours = sum(clip.duration_s for clip in of_kind) / 3600
+        yield f"  {suffix[1:]:<5}{len(of_kind):>8,} files {hours:10.3f} h  {known or 'none can be read'}"
     broken = [clip for clip in found.clips if clip.info is None]
     yield f"Broken    {len(broken):,}"
     yield from (f"  {clip.path}: {clip.fault}" for clip in broken[:FAULTS_SHOWN])

@@ -26,26 +26,10 @@ from deepspeech_training.audio.files import (
     read_audio,
     read_audio_info,
 )
+from deepspeech_training.audio.formats import SOX_TYPES
 from deepspeech_training.importers.clip_jobs import ClipJob, ClipResult
 
 MAX_CLIP_S = 3600  # of one clip: nobody trains on an hour in one piece, and a header that says so is damaged
-# What sox can read, built with the usual libraries, and libsndfile cannot; by the end of the file name.
-SOX_TYPES = {
-    ".8svx": "8svx",
-    ".amr": "amr-nb",
-    ".awb": "amr-wb",
-    ".cvs": "cvsd",
-    ".gsm": "gsm",
-    ".hcom": "hcom",
-    ".mp2": "mp2",
-    ".sox": "sox",
-    ".sph": "sph",
-    ".voc": "voc",
-    ".vox": "vox",
-    ".wv": "wv",
-    ".wve": "wve",
-    ".xa": "xa",
-}
 MAX_DECODED_BYTES = 2 << 30  # of one clip as float32: an hour of stereo at 48 kHz is 1.4 GB
 NOT_AUDIO = "not audio that libsndfile can read"
 

@@ -3,12 +3,12 @@
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from deepspeech_training.audio.formats import is_audio_name
 from deepspeech_training.errors import FlagError
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, read_lines
 
-AUDIO_ENDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".oga", ".aif", ".aiff", ".sph", ".amr", ".au", ".m4a", ".wv")
 MAX_LINES = 100
 
 
@@ -21,7 +21,7 @@ def text_folder(speaker_level: int = 0, text_end: str = ".txt", name: str = "fol
     def rows(source) -> Iterator[CorpusRow]:
         for audio in source.glob("**/*"):
             path = PurePosixPath(audio)
-            if path.suffix.lower() not in AUDIO_ENDS:
+            if not is_audio_name(path):
                 continue
             folders = path.parts[:-1]
             speaker = folders[speaker_level - 1] if 0 < speaker_level <= len(folders) else ""

@@ -11,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepspeech_training.audio.formats import EXAMPLES, is_audio_name
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError, UserError
 from deepspeech_training.machine.resources import usable_cores
@@ -26,7 +27,6 @@ from deepspeech_training.runtime.model import CandidateTranscript, Model
 from deepspeech_training.runtime.segments import split_at_silence
 from deepspeech_training.runtime.subtitles import cues_of, to_srt, to_vtt
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"}
 SUFFIXES = {"text": ".txt", "json": ".json", "srt": ".srt", "vtt": ".vtt"}
 LONGEST_S = 20.0  # of a piece, unless --split tells; about the longest sentences that corpora are made of
 
@@ -144,7 +144,7 @@ def find_jobs(paths: Sequence[str], *, list_path: str | None, output_dir: str | 
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES and p.is_file())
+            found = sorted(p for p in path.rglob("*") if is_audio_name(p) and p.is_file())
             named = [(p, p.relative_to(path)) for p in found]
         elif path.exists():
             named = [(path, Path(path.name))]
@@ -161,7 +161,7 @@ def find_jobs(paths: Sequence[str], *, list_path: str | None, output_dir: str | 
                 )
             jobs[key] = Job(str(audio_path), str(audio_path), output)
     if not jobs:
-        raise UserError(f"no audio files to transcribe (looked for {', '.join(sorted(AUDIO_SUFFIXES))})")
+        raise UserError(f"no audio files to transcribe (looked for {EXAMPLES})")
     return list(jobs.values())
 
 
