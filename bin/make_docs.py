@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deepspeech_training.augment.catalogue import AUGMENTATIONS, augmentations_markdown
-from deepspeech_training.config import flags_markdown
+from deepspeech_training.config.help import flags_markdown
 
 PAGES: dict[str, Callable[[], str]] = {"flags.md": flags_markdown, "augmentations.md": augmentations_markdown}
 PICTURES = {"clip": "", **{name: f"{name}[{kind.shown}]" for name, kind in AUGMENTATIONS.items()}}

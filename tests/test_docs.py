@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from deepspeech_training.checkpoints.folder import CheckpointFolder
-from deepspeech_training.config import FLAGS, OBSOLETE, TO_COME, parse_flags
+from deepspeech_training.config import FLAGS, parse_flags
+from deepspeech_training.config.obsolete import OBSOLETE, TO_COME
 from deepspeech_training.config.presets import PRESETS
 from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry

@@ -22,6 +22,7 @@ from deepspeech_training.checkpoints.tf1 import (
     geometry_of,
     read_ancestor_weights,
 )
+from deepspeech_training.config import FLAGS
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech.geometry import LAYERS, layer_of
 
@@ -169,7 +170,7 @@ class AncestorFolder:
             "features": asdict(features),
             "network": asdict(network),
             "run": {"step": step},
-            "unsaid": [name for name in _FEATURE_FLAGS.values() if name not in said],
+            "unsaid": sorted(name for name in _FEATURE_FLAGS.values() if name not in said),
         }
 
     def load(self, kind: str) -> Checkpoint | None:
@@ -191,10 +192,11 @@ def folder_to_load(ours: CheckpointFolder, features: FeatureGeometry, relu_clip:
     return ours
 
 
+# Key of the features -> the flag that fixes it.
 _FEATURE_FLAGS = {
-    "sample_rate": "audio_sample_rate",
-    "win_len_ms": "feature_win_len",
-    "win_step_ms": "feature_win_step",
+    flag.fixed_by_weights[1]: name
+    for name, flag in FLAGS.items()
+    if flag.fixed_by_weights and flag.fixed_by_weights[0] == "features"
 }
 
 

@@ -24,7 +24,7 @@ from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_arrays,
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.tf1 import AncestorCheckpoint, find_ancestor_checkpoint, read_ancestor_weights
 from deepspeech_training.checkpoints.transfer import Transfer
-from deepspeech_training.config import Config, as_dict
+from deepspeech_training.config import FLAGS, Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.decoding.greedy import greedy_labels
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
@@ -38,27 +38,6 @@ from deepspeech_training.runtime.model_file import ModelFile
 NAME = re.compile(r"(?P<stem>(?P<kind>train|best)-\d{1,15})(-\d+)?\.(json|safetensors)")
 STUCK_GATE = 1e-3  # a gate nearer than this to 0 or 1 passes nothing on to the weights
 EPOCHS_SHOWN = 12
-# Flags that say how the weights were trained; the report names those that are not at their defaults.
-OF_THE_TRAINING = (
-    "freeze_layers",
-    "source_learning_rate_factor",
-    "learning_rate",
-    "lr_schedule",
-    "warmup_epochs",
-    "reduce_lr_on_plateau",
-    "weight_decay",
-    "ema",
-    "normalise_features",
-    "dropout_rate",
-    "dropout_rate2",
-    "dropout_rate3",
-    "dropout_rate6",
-    "max_grad_norm",
-    "leading_blanks",
-    "train_batch_size",
-    "batch_seconds",
-    "augment",
-)
 
 
 @dataclass(frozen=True)
@@ -270,7 +249,7 @@ def _facts(path: Path, state: Mapping[str, Any], network: NetworkGeometry, alpha
             "precision": state["precision"],
             "clips_left_out": len(run["quarantine"]),
             "transfer": state.get("transfer"),
-            "flags": {name: flags[name] for name in OF_THE_TRAINING if name in flags},
+            "flags": {name: flags[name] for name, flag in FLAGS.items() if flag.describes_training and name in flags},
         },
         "data": state.get("data", []),
         **_model_facts(network, alphabet),

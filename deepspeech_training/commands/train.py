@@ -13,7 +13,7 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +25,9 @@ from deepspeech_training.augment.catalogue import parse_augmentations
 from deepspeech_training.checkpoints.folder import Checkpoint, CheckpointFolder
 from deepspeech_training.checkpoints.tf1 import find_ancestor_checkpoint
 from deepspeech_training.checkpoints.transfer import AncestorFolder, Transfer, folder_to_load
-from deepspeech_training.config import (
-    FLAGS,
-    CardFlags,
-    Config,
-    ExportFlags,
-    ParsedFlags,
-    as_dict,
-    format_help,
-    parse_flags,
-    to_flag_lines,
-    value_text,
-)
+from deepspeech_training.config import FLAGS, Config, ParsedFlags, as_dict, parse_flags, to_flag_lines
+from deepspeech_training.config.flag import value_text
+from deepspeech_training.config.help import format_help
 from deepspeech_training.config.presets import PRESETS, suited
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import has_audio, missing, report, scan, write_csvs
@@ -65,63 +56,9 @@ if TYPE_CHECKING:
     from deepspeech_training.training.backends.tensorflow.step import Backend
     from deepspeech_training.training.loop import RunState
 
-# Flags that fix the shapes or the meaning of the weights: (group, name, where a checkpoint has it).
-FIXED_BY_THE_WEIGHTS = (
-    ("geometry", "n_hidden", ("network", "n_hidden")),
-    ("geometry", "layer_norm", ("network", "layer_norm")),
-    ("training", "relu_clip", ("network", "relu_clip")),
-    ("data", "audio_sample_rate", ("features", "sample_rate")),
-    ("data", "feature_win_len", ("features", "win_len_ms")),
-    ("data", "feature_win_step", ("features", "win_step_ms")),
-)
 DEFAULT_EXPORT_DIR = Path("persistent-data/exports")
 MAX_CLIPS_TO_COMPARE = 20  # of --test_files, after an export
 MAX_CLIPS_TO_MEASURE = 5000  # of --train_files, for --normalise_features
-# Flags whose change on resume is nobody's surprise.
-QUIET_FLAGS = {
-    "checkpoint_dir",
-    "load_checkpoint_dir",
-    "save_checkpoint_dir",
-    "load_train",
-    "load_evaluate",
-    "test_files",
-    "test_output_file",
-    "one_shot_infer",
-    "log_level",
-    "show_progressbar",
-    "report_count",
-    "alphabet_config_path",
-    "summary_dir",
-    "feature_cache",
-    "feature_cache_gb",
-    "cache_for_epochs",
-    "mode",
-    "device",
-    "min_gpu_memory",
-    "voice_mode",
-    "check_voice_data",
-    "text_data",
-    "show_resources",
-    "log_steps",
-    "output_dir",
-    "scorer",
-    "scorer_path",
-    "train_scorer",
-    "beam_width",
-    "lm_alpha",
-    "lm_beta",
-    "cutoff_prob",
-    "cutoff_top_n",
-    "limit_test",
-    "reverse_test",
-    "test_batch_size",
-    "log_placement",
-    "skip_batch_test",
-    "ephemeral",
-    "drop_source_layers",
-    "reuse_characters",
-    *(entry.name for group in (ExportFlags, CardFlags) for entry in fields(group)),
-}
 
 
 def export_main(argv: Sequence[str] | None = None) -> int:
@@ -562,20 +499,23 @@ class Session:
         if source.description is None:
             return config
         refused = []
-        fixed = [(group, name, source.description[part][key]) for group, name, (part, key) in FIXED_BY_THE_WEIGHTS]
-        if self._trains and source.kind == "resume":  # a new run begins with the weights of either kind
-            normalised = source.description.get("flags", {}).get("normalise_features", False)
-            fixed.append(("geometry", "normalise_features", normalised))
-        for group_name, name, theirs in fixed:
-            group = getattr(config, group_name)
-            ours = getattr(group, name)
-            if ours == theirs:
+        values, resumes = as_dict(config), self._trains and source.kind == "resume"
+        for name, flag in FLAGS.items():
+            if flag.fixed_by_weights:
+                section, key = flag.fixed_by_weights
+                theirs = source.description[section][key]
+            elif flag.fixed_in_a_run and resumes:
+                theirs = source.description.get("flags", {}).get(name, flag.default)
+            else:
+                continue
+            if values[name] == theirs:
                 continue
             if name in self._given:
-                refused.append(f"--{name} {value_text(ours)}: the checkpoint was trained with {value_text(theirs)}")
+                found = value_text(values[name])
+                refused.append(f"--{name} {found}: the checkpoint was trained with {value_text(theirs)}")
             else:
                 self._console.info(f"--{name} {value_text(theirs)}, as in the checkpoint")
-                config = replace(config, **{group_name: replace(group, **{name: theirs})})
+                config = config.replace(**{name: theirs})
         if refused:
             raise FlagError(
                 "\n".join(refused) + f"\nThe checkpoint is in {source.folder.folder}. Leave the flag out, or name "
@@ -1070,7 +1010,7 @@ class Session:
             changed = [
                 f"--{name} {before[name]} -> {now[name]}"
                 for name in now
-                if name in before and before[name] != now[name] and name not in QUIET_FLAGS
+                if name in before and before[name] != now[name] and not FLAGS[name].quiet
             ]
             if changed:
                 events.emit("note", message="Changed since the checkpoint: " + ", ".join(changed))

@@ -25,7 +25,7 @@ import numpy as np
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, read_audio
-from deepspeech_training.config import FLAGS, CardFlags, ExportFlags
+from deepspeech_training.config.groups import FLAGS, CardFlags, ExportFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import Sample
 from deepspeech_training.errors import FlagError, UserError

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator, MutableMapping, Sequence
 from dataclasses import dataclass
 
-from deepspeech_training.config import MODES, ComputeFlags
+from deepspeech_training.config.groups import MODES, ComputeFlags
 from deepspeech_training.console import INFO, WARN
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.machine.resources import Gpu, Resources, select_gpus

@@ -12,7 +12,7 @@ import numpy as np
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.config import DEEPSPEECH_WEIGHTS
+from deepspeech_training.config.groups import DEEPSPEECH_WEIGHTS
 from deepspeech_training.errors import UserError
 from deepspeech_training.scorer.dictionary import automaton_bytes, build_automaton
 from deepspeech_training.scorer.kenlm_trie import trie_size

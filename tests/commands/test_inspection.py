@@ -11,9 +11,9 @@ from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.checkpoints.average import main as average_main
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.transfer import Transfer
-from deepspeech_training.commands.inspect_checkpoint import OF_THE_TRAINING, main
+from deepspeech_training.commands.inspect_checkpoint import main
 from deepspeech_training.commands.train import export_main
-from deepspeech_training.config import Config, as_dict
+from deepspeech_training.config import FLAGS, Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
@@ -202,12 +202,12 @@ def test_how_the_weights_were_trained_is_told(tmp_path, capsys):
     save(tmp_path / "run", transfer=transfer, flags=flags)
     assert main([str(tmp_path / "run")]) == 0
     assert (
-        "Trained   with --freeze_layers layer_1 --source_learning_rate_factor 0.1 --lr_schedule cosine "
-        "--weight_decay 0.01 --ema 0.99 --leading_blanks 9\n"
+        "Trained   with --leading_blanks 9 --lr_schedule cosine --weight_decay 0.01 --ema 0.99 "
+        "--freeze_layers layer_1 --source_learning_rate_factor 0.1\n"
     ) in capsys.readouterr().out
     _, found = inspected(capsys, tmp_path / "run")
     assert {name: found["training"]["flags"][name] for name in flags} == flags
-    assert found["training"]["flags"].keys() == set(OF_THE_TRAINING)
+    assert found["training"]["flags"].keys() == {name for name, flag in FLAGS.items() if flag.describes_training}
     save(tmp_path / "plain")
     assert main([str(tmp_path / "plain")]) == 0 and "Trained" not in capsys.readouterr().out
 

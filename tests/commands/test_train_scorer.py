@@ -10,7 +10,7 @@ import soundfile
 from training.processes import run, write_csv
 
 from deepspeech_training.audio.synthetic_speech import synthesize
-from deepspeech_training.config import DEEPSPEECH_WEIGHTS
+from deepspeech_training.config.groups import DEEPSPEECH_WEIGHTS
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.runtime import Model
 from deepspeech_training.scorer.package import set_alpha_beta

@@ -13,28 +13,22 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspeech_training import config as config_module
-from deepspeech_training.config import (
-    EXAMPLE,
-    FLAGS,
-    LARGEST_INT,
-    OBSOLETE,
-    TO_COME,
+from deepspeech_training.config import FLAGS, Config, as_dict, from_dict, parse_flags, to_flag_lines
+from deepspeech_training.config.flag import LARGEST_INT
+from deepspeech_training.config.groups import (
+    DEEPSPEECH_WEIGHTS,
     CheckpointFlags,
-    Config,
+    DecoderFlags,
+    ExportFlags,
+    GeometryFlags,
     TrainingFlags,
-    as_dict,
-    flags_markdown,
-    format_help,
-    from_dict,
-    parse_flags,
-    to_flag_lines,
 )
+from deepspeech_training.config.help import EXAMPLE, flags_markdown, format_help
+from deepspeech_training.config.obsolete import OBSOLETE, REFUSED
 from deepspeech_training.config.presets import PRESETS
 from deepspeech_training.errors import EXIT_FLAGS, FlagError
 
 ROOT = Path(__file__).resolve().parents[2]
-REFUSED = {name: refused for family in TO_COME.values() for name, refused in family.items()}
 
 # DeepSpeech 0.9.3, training/deepspeech_training/util/flags.py; lists are empty where DeepSpeech has "".
 DEEPSPEECH_DEFAULTS = {
@@ -222,7 +216,7 @@ def test_a_default_has_the_type_that_deepspeech_gives_it():
 
 def test_no_two_groups_and_tables_share_a_name():
     names = [entry.name for part in fields(Config) for entry in fields(part.type)]
-    names += [*OBSOLETE, *(name for family in TO_COME.values() for name in family)]
+    names += [*OBSOLETE, *REFUSED]
     assert len(names) == len(set(names))
 
 
@@ -512,9 +506,9 @@ def test_the_flags_txt_that_deepspeech_writes_is_read_without_a_word(flagfile):
     assert parsed.notices == ()
     assert parsed.config == dataclasses.replace(
         Config(),
-        geometry=config_module.GeometryFlags(n_hidden=100),
-        export=config_module.ExportFlags(export_tflite=False),  # refused only where something is exported
-        decoder=config_module.DecoderFlags(lm_alpha=0.931289039105002, lm_beta=1.1834137581510284),  # as there
+        geometry=GeometryFlags(n_hidden=100),
+        export=ExportFlags(export_tflite=False),  # refused only where something is exported
+        decoder=DecoderFlags(lm_alpha=0.931289039105002, lm_beta=1.1834137581510284),  # as there
     )
     assert "unknown flag --verbosity" in error_of("--verbosity=1")
 
@@ -524,7 +518,7 @@ def test_alpha_and_beta_are_the_scorers_unless_they_are_given_with_whatever_valu
         decoder = config_of(*argv).decoder
         return decoder.lm_alpha, decoder.lm_beta
 
-    alpha, beta = (str(value) for value in config_module.DEEPSPEECH_WEIGHTS.values())
+    alpha, beta = (str(value) for value in DEEPSPEECH_WEIGHTS.values())
     assert given() == (None, None) == given("--lm_alpha=", "--lm_beta=")
     assert given("--lm_alpha", "0") == (0.0, None)
     assert given("--lm_alpha", alpha) == (float(alpha), None)  # DeepSpeech's default is a value like any other

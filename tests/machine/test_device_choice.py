@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from deepspeech_training.config import ComputeFlags
+from deepspeech_training.config.groups import ComputeFlags
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.machine.device_choice import choose, resource_lines
 from deepspeech_training.machine.resources import Gpu, Resources

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from deepspeech_training.config import DEEPSPEECH_WEIGHTS
+from deepspeech_training.config.groups import DEEPSPEECH_WEIGHTS
 from deepspeech_training.runtime import CandidateTranscript, TokenMetadata, cli, evaluate
 from deepspeech_training.scorer.package import set_alpha_beta
 

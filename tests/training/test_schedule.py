@@ -4,9 +4,9 @@ from dataclasses import asdict
 from hypothesis import given
 from hypothesis import strategies as st
 
-from deepspeech_training.config import (
+from deepspeech_training.config import Config
+from deepspeech_training.config.groups import (
     CheckpointFlags,
-    Config,
     EarlyStopFlags,
     OptimizerFlags,
     PlateauFlags,

@@ -4,7 +4,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_training.config import PerformanceFlags
+from deepspeech_training.config.groups import PerformanceFlags
 from deepspeech_training.console import stderr_without
 from deepspeech_training.machine.resources import usable_cores
 

@@ -7,7 +7,7 @@ what may go wrong here.
 import json
 import sys
 
-from deepspeech_training.config import PerformanceFlags
+from deepspeech_training.config.groups import PerformanceFlags
 from deepspeech_training.training.backends.tensorflow import devices
 
 

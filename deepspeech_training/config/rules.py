@@ -1,0 +1,121 @@
+"""What a single flag cannot know: whether its file is there, and whether it goes with the others."""
+
+import math
+from pathlib import Path
+
+from deepspeech_training.augment.catalogue import parse_augmentations
+from deepspeech_training.config.groups import DEEPSPEECH_WEIGHTS, FLAGS, Config, as_dict
+from deepspeech_training.errors import FlagError
+from deepspeech_training.models.deepspeech.geometry import LAYERS
+
+
+def check_files(config: Config) -> None:
+    """Raise FlagError where a file that a flag names is missing."""
+    values = as_dict(config)
+    for name, flag in FLAGS.items():
+        if flag.is_file and values[name] and not Path(values[name]).is_file():
+            found = "this is a folder, not a file" if Path(values[name]).is_dir() else "no such file"
+            raise FlagError(f"--{name} {values[name]}: {found}")
+
+
+def check_together(config: Config) -> None:
+    """Check what a single flag cannot know: the features need windows of whole samples, the export a name."""
+    parse_augmentations(config.augmentation.augment)
+    if config.export.export_dir:
+        _check_export(config)
+    decoder = config.decoder
+    if decoder.scorer and decoder.scorer_path and decoder.scorer != decoder.scorer_path:
+        raise FlagError(
+            f"--scorer {decoder.scorer} and --scorer_path {decoder.scorer_path} are two names of one flag: give one"
+        )
+    if decoder.train_scorer and decoder.scorer_file:
+        raise FlagError(f"--scorer {decoder.scorer_file} and --train_scorer: leave one out (--notrain_scorer)")
+    if decoder.train_scorer and not decoder.beam_width:
+        raise FlagError("--beam_width 0 decodes greedily, which has no use for --train_scorer: leave one of them out")
+    if decoder.bytes_output_mode and decoder.alphabet_config_path:
+        raise FlagError(
+            f"--alphabet_config_path {decoder.alphabet_config_path}: --bytes_output_mode has no alphabet; leave one out"
+        )
+    if decoder.scorer_file and not decoder.beam_width:
+        raise FlagError("--beam_width 0 decodes greedily, which has no use for --scorer: leave one of them out")
+    _check_transfer(config)
+    rate = config.data.audio_sample_rate
+    for name in ("feature_win_len", "feature_win_step"):
+        window_ms = getattr(config.data, name)
+        if window_ms * rate % 1000:
+            whole_ms = 1000 // math.gcd(1000, rate)
+            near = max(round(window_ms / whole_ms), 1) * whole_ms
+            raise FlagError(
+                f"--{name} {window_ms}: {window_ms} ms at --audio_sample_rate {rate} are {window_ms * rate / 1000:g} "
+                f"samples, and must be a whole number of them; the nearest is {near} ms"
+            )
+
+
+def _check_transfer(config: Config) -> None:
+    transfer = config.transfer
+    if set(transfer.freeze_layers) == set(LAYERS):
+        raise FlagError("--freeze_layers has all layers: there is nothing left to train")
+    if "layer_1" in transfer.freeze_layers and config.geometry.normalise_features:
+        raise FlagError(
+            "--normalise_features changes what layer_1 is fed with, --freeze_layers keeps it as it is: leave one out"
+        )
+    if transfer.reuse_characters and config.decoder.bytes_output_mode:
+        raise FlagError(
+            "--reuse_characters with --bytes_output_mode: bytes are no characters; leave one of the two out"
+        )
+    if transfer.reuse_characters and transfer.drop_source_layers > 1:
+        raise FlagError(
+            f"--reuse_characters with --drop_source_layers {transfer.drop_source_layers}: the weights of a character "
+            "mean nothing above a layer that is new\nLeave one of the two out."
+        )
+
+
+def _check_export(config: Config) -> None:
+    export = config.export
+    if not export.export_tflite:
+        raise FlagError(
+            "--noexport_tflite: models are exported as .tflite only; DeepSpeech's .pb and .pbmm need TensorFlow 1\n"
+            "Both packages of DeepSpeech's and Coqui STT's clients for .tflite load it (docs/export.md)."
+        )
+    if export.export_batch_size != 1:
+        raise FlagError(f"--export_batch_size {export.export_batch_size}: the clients feed one stream, so it must be 1")
+    for name in ("export_file_name", "export_author_id", "export_model_name", "export_model_version"):
+        text = getattr(export, name, None) or getattr(config.card, name, "")
+        if not text or "/" in text or "\0" in text or text.startswith("."):
+            raise FlagError(f"--{name} {text!r}: it is part of a file name, so it cannot be empty, hidden or have a /")
+
+
+def notices_on(config: Config) -> list[str]:
+    """Lines on flags that have no effect beside the others."""
+    notices = []
+    if config.data.train_files and not config.data.dev_files:
+        for name, is_given in (
+            ("early_stop", config.early_stop.early_stop),
+            (
+                "lr_schedule plateau" if config.optimizer.lr_schedule == "plateau" else "reduce_lr_on_plateau",
+                config.reduces_rate_on_plateau,
+            ),
+        ):
+            if is_given:
+                notices.append(f"--{name} has no effect without --dev_files: it watches the validation loss")
+    trains_on_folder = config.voice.voice_data_dir and config.voice.voice_mode != "text"
+    if config.augmentation.augment and not (config.data.train_files or trains_on_folder):
+        notices.append("--augment has no effect without --train_files: only training clips are augmented")
+    for name in ("feature_cache_gb", "cache_for_epochs"):
+        if getattr(config.augmentation, name) != FLAGS[name].default and not config.augmentation.feature_cache:
+            notices.append(f"--{name} has no effect without --feature_cache")
+    warmup, epochs = config.optimizer.warmup_epochs, config.training.epochs
+    if config.data.train_files and warmup > epochs:
+        notices.append(f"--warmup_epochs {warmup:g} is more than --epochs {epochs}: --learning_rate is never reached")
+    if config.transfer.reuse_characters and config.transfer.drop_source_layers:
+        notices.append("--drop_source_layers 1 has no effect beside --reuse_characters, which replaces that layer")
+    if config.export.export_zip and not config.export.export_dir:
+        notices.append("--export_zip has no effect without --export_dir")
+    for name, unasked in DEEPSPEECH_WEIGHTS.items():
+        if getattr(config.decoder, name) not in (None, unasked) and not (
+            config.decoder.scorer_file or config.decoder.train_scorer
+        ):
+            notices.append(f"--{name} has no effect without --scorer")
+    if config.batches.batch_seconds and config.batches.train_batch_size != 1:
+        notices.append("--train_batch_size has no effect beside --batch_seconds, which sizes the training batches")
+    return notices
