@@ -1,11 +1,13 @@
 # make smoke    make .venv, install the package, learn one clip by heart on the CPU
 # make test     the default tests
 # make check    ruff, generated docs, shellcheck, hadolint, slow tests
+# make test-gpu the tests that need an NVIDIA GPU, and nothing else
 # make format   what ruff can mend by itself
 # make clean    remove .venv and caches; persistent-data/ stays
 #
 # PYTHON=python3.12 chooses the interpreter that .venv is made with; else bin/find_python.sh finds one.
-# PYTEST_FLAGS="-k alphabet" is passed on to pytest.
+# PYTEST_FLAGS="-k alphabet" is passed on to pytest. The tests run in a process for each core: PYTEST_WORKERS=0 runs them
+# in one.
 
 SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
@@ -14,13 +16,16 @@ SHELL := bash
 
 PYTHON ?=
 PYTEST_FLAGS ?=
+PYTEST_WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 # Versions are pinned in constraints.txt, the build backend's too (hence no isolated build): no release of others breaks us.
+# A file stays in one process, since its tests share what is dear to make; the slowest tests are shown.
+PYTEST := $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --maxprocesses 8 --dist loadfile --durations 10
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL_SCRIPTS := $(wildcard bin/*.sh data_formatting/*.sh docker/*.sh) docker/bashrc .ci/run .ci/docker
 
-.PHONY: help smoke test check format constraints clean venv-matches
+.PHONY: help smoke test test-gpu check format constraints clean venv-matches
 
 help:
 	@sed -n 's/^# \?//; 1,/^$$/p' Makefile
@@ -29,7 +34,11 @@ smoke: $(VENV)/installed-cpu | venv-matches
 	PYTHON=$(BIN)/python bin/run-ldc93s1.sh
 
 test: $(VENV)/installed-test | venv-matches
-	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+	$(PYTEST) $(PYTEST_FLAGS)
+
+# One process: the tests measure and fill the memory of the GPU.
+test-gpu: $(VENV)/installed-test | venv-matches
+	$(BIN)/python -m pytest -m gpu -rs $(PYTEST_FLAGS)
 
 check: $(VENV)/installed-test | venv-matches
 	$(BIN)/ruff check .
@@ -37,7 +46,7 @@ check: $(VENV)/installed-test | venv-matches
 	$(BIN)/python bin/make_docs.py --check
 	$(BIN)/shellcheck --external-sources --source-path SCRIPTDIR $(SHELL_SCRIPTS)
 	$(BIN)/hadolint docker/Dockerfile
-	$(BIN)/python -m pytest -m slow $(PYTEST_FLAGS)
+	$(PYTEST) -m slow $(PYTEST_FLAGS)
 
 format: $(VENV)/installed-test | venv-matches
 	$(BIN)/ruff check --fix .

@@ -1,5 +1,6 @@
 """The deployed clients themselves, from PyPI, load our models; in processes of their own, for they may crash."""
 
+import fcntl
 import json
 import platform
 import signal
@@ -46,29 +47,19 @@ def client_library(config, name: str) -> Path:
     """The C library of a client, from PyPI or pytest's cache."""
     if sys.platform != "linux" or platform.machine() != "x86_64":
         pytest.skip(f"the clients' wheels are for Linux on x86-64, and this is {sys.platform} on {platform.machine()}")
-    wheel = WHEELS[name]
-    folder = Path(config.cache.mkdir("clients")) / wheel.requirement
+    cache = Path(config.cache.mkdir("clients"))
+    with open(cache / "lock", "w", encoding="utf-8") as lock:  # tests run in several processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _downloaded(WHEELS[name], cache)
+
+
+def _downloaded(wheel: Wheel, cache: Path) -> Path:
+    folder = cache / wheel.requirement
     library = folder / wheel.library
     if not library.exists():
-        command = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--disable-pip-version-check",
-            "download",
-            "--quiet",
-            "--no-deps",
-            "--only-binary=:all:",
-            "--python-version",
-            wheel.python,
-            "--implementation",
-            "cp",
-            "--platform",
-            wheel.platform,
-            "--dest",
-            str(folder),
-            wheel.requirement,
-        ]
+        command = [sys.executable, "-m", "pip", "--disable-pip-version-check", "download", "--quiet", "--no-deps"]
+        command += ["--only-binary=:all:", "--python-version", wheel.python, "--implementation", "cp"]
+        command += ["--platform", wheel.platform, "--dest", str(folder), wheel.requirement]
         done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
         if done.returncode != 0:
             last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]

@@ -1,5 +1,6 @@
 """KenLM's own programs, built from its source distribution, for the tests that compare with them."""
 
+import fcntl
 import os
 import shutil
 import subprocess
@@ -20,6 +21,12 @@ def built_kenlm(cache: Path) -> Path:
     """The folder of the programs: $KENLM_BINS, or built once into the cache; the test is skipped where that fails."""
     if os.environ.get("KENLM_BINS"):
         return Path(os.environ["KENLM_BINS"])
+    with open(cache / "lock", "w", encoding="utf-8") as lock:  # tests run in several processes
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        return _build(cache)
+
+
+def _build(cache: Path) -> Path:
     bins = cache / f"kenlm-{VERSION}" / "build" / "bin"
     if all((bins / name).is_file() for name in PROGRAMS):
         return bins
