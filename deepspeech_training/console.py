@@ -8,11 +8,30 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TextIO
+from contextlib import contextmanager, suppress
+from typing import Any, TextIO
 
 DEBUG, INFO, WARN, ERROR = range(4)  # the values of --log_level, as in DeepSpeech
 PLAIN_LINE_EVERY_S = 30.0
+
+
+class _Lasting:
+    """A stream whose loss ends nothing: a closed terminal, a pipe without a reader, a full disk under a log."""
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # ValueError: it was closed
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 class Progress:
@@ -67,7 +86,7 @@ class Console:
 
     def __init__(self, *, level: int = INFO, show_progressbar: bool = True, stream: TextIO | None = None):
         self.level = level
-        self.stream = stream if stream is not None else sys.stderr
+        self.stream = _Lasting(stream if stream is not None else sys.stderr)
         self.shows_bar = show_progressbar and level <= INFO and self.stream.isatty()
         self.open_bars = 0
 
@@ -129,4 +148,30 @@ def stderr_without(*phrases: str) -> Iterator[None]:
             held_back.seek(0)
             for line in held_back:
                 if not any(phrase in line for phrase in unwanted):
-                    os.write(2, line)
+                    with suppress(OSError):
+                        os.write(2, line)
+
+
+def open_streams() -> None:
+    """At the start of a program: characters that stdout or stderr cannot encode are escaped, and end nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def settle_streams() -> None:
+    """At the end of a program: what stdout or stderr cannot take any more does not become another exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError), open(os.devnull, "w") as nowhere:
+                os.dup2(nowhere.fileno(), stream.fileno())
+
+
+def print_result(text: str, console: Console) -> None:
+    """Print a result to stdout, at once; where nobody reads it any more, that is said and the work continues."""
+    try:
+        print(text, flush=True)
+    except OSError as error:
+        console.warn(f"stdout cannot be written ({error.strerror}): a result of {len(text):,} characters is lost")

@@ -1,4 +1,8 @@
+import errno
 import io
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -79,3 +83,46 @@ def test_no_bar_where_it_is_not_wanted(options):
     with Console(stream=stream, **options).progress("Epoch 1", total=10, unit="batches") as progress:
         progress.update(3)
     assert stream.getvalue() == ""
+
+
+class Lost(io.StringIO):
+    """A terminal that was closed: each write fails."""
+
+    def write(self, *text):
+        raise OSError(errno.EIO, "Input/output error")
+
+    flush = write
+
+
+class LostTerminal(Lost):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Lost(), LostTerminal()])
+def test_a_stream_that_is_gone_ends_nothing(stream):
+    console = Console(stream=stream)
+    with console.progress("Epoch 1", total=10, unit="batches") as progress:
+        for _ in range(10):
+            progress.update(note="loss 1")
+            console.warn("careful")
+
+
+def run(program, **streams):
+    command = [sys.executable, "-c", f"from deepspeech_training import console as c\n{program}"]
+    return subprocess.run(command, check=False, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **streams})
+
+
+def test_what_an_encoding_lacks_is_escaped():
+    done = run("c.open_streams(); print('ünïcode ש')", env={**os.environ, "PYTHONIOENCODING": "latin-1"})
+    assert done.returncode == 0 and done.stdout == "ünïcode \\u05e9\n".encode("latin-1")
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_full_disk_under_an_output_changes_no_exit_code(number):
+    with open("/dev/full", "w") as full:
+        name = {1: "stdout", 2: "stderr"}[number]
+        done = run("c.Console().info('line'); c.print_result('text', c.Console()); c.settle_streams()", **{name: full})
+    assert done.returncode == 0
+    if number == 1:
+        assert b"stdout cannot be written (No space left on device)" in done.stderr

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C: ask the training loop to save and stop; end at once where there is nothing to save.
+"""SIGTERM, Ctrl-C and a lost terminal: ask the training loop to save and stop; end at once where there is nothing to save.
 
 Installed before TensorFlow is imported, which takes seconds in which a container may well be stopped.
 """
@@ -7,7 +7,11 @@ import contextlib
 import os
 import signal
 
-EXIT_CODES = {signal.SIGTERM: 143, signal.SIGINT: 130}  # 128 + the signal's number, as shells have it
+EXIT_CODES = {
+    signal.SIGTERM: 143,
+    signal.SIGINT: 130,
+    signal.SIGHUP: 129,
+}  # 128 + the signal's number, as shells have it
 
 
 class Interrupted(BaseException):
@@ -24,14 +28,17 @@ class _Interrupts:
         self._training = False
 
     def install(self) -> None:
-        """Take over both signals, none of which has come yet; call it in the main thread."""
+        """Take over the signals, none of which has come yet; call it in the main thread."""
         self._caught, self._training = None, False
         for number in EXIT_CODES:
-            signal.signal(number, self._handle)
+            # nohup: the program outlives its terminal
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._handle)
 
     def _handle(self, number: int, frame) -> None:
         first, self._caught = self._caught is None, number
-        if self._training and first:
+        # A lost terminal sends SIGHUP more than once (the kernel and the shell do), and no person is in a hurry.
+        if self._training and (first or number == signal.SIGHUP):
             # Not print: the signal may have come while Python itself writes to stderr, which is not reentrant.
             with contextlib.suppress(OSError):
                 os.write(2, b"I stopping: the step in hand is finished and saved (again: stop without saving)\n")

@@ -13,7 +13,7 @@ from deepspeech_training.training.interrupt import Interrupted, interrupts
 @pytest.fixture(autouse=True)
 def handlers():
     """Gives the signals back to the tests' own process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     yield
     interrupts.install()  # forgets what has come
     for number, handler in before.items():
@@ -66,3 +66,19 @@ def test_in_training_the_first_signal_is_remembered_and_the_second_ends_all(capf
     assert interrupts.requested() == 130 and "the step in hand is finished and saved" in capfd.readouterr().err
     with pytest.raises(Interrupted):
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_a_lost_terminal_saves_however_often_it_is_told(capfd):
+    interrupts.install()
+    interrupts.begin_training()
+    for _ in range(3):
+        os.kill(os.getpid(), signal.SIGHUP)
+    assert interrupts.requested() == 129
+
+
+def test_nohup_outlives_the_terminal():
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interrupts.install()
+    interrupts.begin_training()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert interrupts.requested() is None
