@@ -1,4 +1,4 @@
-"""SIGTERM, Ctrl-C and a lost terminal: ask the training loop to save and stop; end at once where there is nothing to save.
+"""SIGTERM, Ctrl-C, a lost terminal: ask the training loop to save and stop; end at once where nothing is to be saved.
 
 Installed before TensorFlow is imported, which takes seconds in which a container may well be stopped.
 """
