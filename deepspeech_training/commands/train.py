@@ -31,7 +31,7 @@ from deepspeech_training.config.help import format_help
 from deepspeech_training.config.presets import PRESETS, suited
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import has_audio, missing, report, scan, write_csvs
-from deepspeech_training.data.samples import CheckedData, Rejection, Sample, check_sets, limit_fairly, set_summary
+from deepspeech_training.data.samples import CheckedData, Rejection, Sample, check_sets, limit_fairly
 from deepspeech_training.data.samples import write_rejections as write_rejected_csv
 from deepspeech_training.decoding.beam import BeamDecoder
 from deepspeech_training.decoding.clips import ClipDecoder
@@ -42,9 +42,26 @@ from deepspeech_training.machine.device_choice import Choice, choose, resource_l
 from deepspeech_training.machine.resources import HOW_TO_MOUNT, read_resources, usable_cores, will_be_lost
 from deepspeech_training.models.deepspeech.geometry import LAYERS, NetworkGeometry, layer_of
 from deepspeech_training.models.deepspeech.normalisation import Normalisation
+from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.diagnosis import Epoch, Evidence, diagnose
-from deepspeech_training.reporting.events import ConsoleSink, EventConsole, Events, JsonLines, Sink, TensorBoard
+from deepspeech_training.reporting.events import (
+    DataChecked,
+    Ended,
+    Events,
+    Exported,
+    FrozenLayers,
+    Initialised,
+    Note,
+    Outcome,
+    Resumed,
+    SetSummary,
+    SetTested,
+    Sink,
+    Started,
+)
+from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.session_log import SessionLog, program
+from deepspeech_training.reporting.tensorboard import TensorBoard
 from deepspeech_training.training.interrupt import Interrupted, interrupts
 from deepspeech_training.training.schedule import wants_stop
 from deepspeech_training.version import VERSION
@@ -134,26 +151,26 @@ class Session:
 
     def run(self) -> None:
         """Do all that the flags ask for; how it ends is the last entry of the session log."""
-        ended = {"status": "crashed", "exit_code": EXIT_RUN, "message": ""}
+        ended = "crashed", EXIT_RUN, ""
         try:
             for notice in self._notices:
                 self._console.warn(notice)
             self._run()
-            ended = {"status": "done", "exit_code": EXIT_OK, "message": ""}
+            ended = "done", EXIT_OK, ""
         except UserError as error:
-            ended = {"status": "failed", "exit_code": error.exit_code, "message": str(error)}
+            ended = "failed", error.exit_code, str(error)
             raise
         except Interrupted as interrupted:
-            ended = {"status": "interrupted", "exit_code": interrupted.exit_code, "message": str(interrupted)}
+            ended = "interrupted", interrupted.exit_code, str(interrupted)
             raise
         except Exception as error:
             exit_code = interrupts.requested()
             if exit_code is None:
                 raise
-            ended = {"status": "interrupted", "exit_code": exit_code, "message": ""}
+            ended = "interrupted", exit_code, ""
             raise Interrupted(exit_code) from error  # what foreign code made of the signal
         finally:
-            self._events.emit("ended", **ended)
+            self._events.emit(Ended(*ended))
             self._events.close()
 
     def _begin_log(self, folder: Path) -> None:
@@ -254,8 +271,8 @@ class Session:
             folder = save_folder.folder if self._trains else load_folder.folder
             self._scorer_path = str(self._train_scorer(alphabet, checked, folder))
             self._scorer = self._read_scorer(alphabet)
-        sets = [set_summary(kind, s, features.sample_rate) for kind, s in checked.all_sets()]
-        self._events.emit("data", sets=sets)
+        sets = [SetSummary.of(kind, s, features.sample_rate) for kind, s in checked.all_sets()]
+        self._events.emit(DataChecked(sets))
         augmenter, cache = self._augmenter(features), self._cache(features)
         self._augment_sources = {} if augmenter is None else augmenter.source_fingerprints()
         network = NetworkGeometry(
@@ -284,7 +301,7 @@ class Session:
         )
         backend = None
         if self._trains:
-            self._say_preset(sum(found["hours"] for found in sets if found["set"] == "train"))
+            self._say_preset(sum(found.hours for found in sets if found.set == "train"))
             backend = self._train(task, machine, source, transfer, save_folder, checked)
             source = self._source_of_evaluation(save_folder)
         if data.test_files or config.inference.one_shot_infer:
@@ -341,7 +358,7 @@ class Session:
                 self._console.info("The scorer is for the English alphabet of the package")
                 argv += ["--alphabet", str(alphabet)]
             build_scorer(argv, self._console)
-        self._events.emit("exported", path=str(package), checkpoint="")
+        self._events.emit(Exported(str(package), checkpoint=""))
         self._console.info(f"The scorer is {package}")
 
     def _train_scorer(self, alphabet: Alphabet | ByteAlphabet, checked: CheckedData, folder: Path) -> Path:
@@ -862,7 +879,9 @@ class Session:
                     "devices": num_devices,
                     "sessions": sessions,
                     "augment_sources": self._augment_sources,
-                    "data": [set_summary(kind, s, plan.rules.sample_rate) for kind, s in checked.all_sets()],
+                    "data": [
+                        SetSummary.of(kind, s, plan.rules.sample_rate).as_json() for kind, s in checked.all_sets()
+                    ],
                 },
                 events=self._events,
                 log=log,
@@ -961,14 +980,13 @@ class Session:
         )
         if len(machine.devices) > 1:
             batches += f" and device ({len(machine.devices)} devices)"
-        events.emit(
-            "start",
+        started = Started(
             version=VERSION,
             **tensorflow_backend.versions(),
             devices=machine.description,
             precision=machine.precision,
             intra_op_threads=machine.intra_op,
-            sets=[set_summary(kind, s, plan.rules.sample_rate) for kind, s in checked.all_sets()],
+            sets=[SetSummary.of(kind, s, plan.rules.sample_rate) for kind, s in checked.all_sets()],
             batches_per_epoch=len(plan.batches(1)),
             batches=batches,
             padding_share=plan.padding_share(1),
@@ -986,26 +1004,21 @@ class Session:
             checkpoint_dir=str(folder.folder),
             flags=as_dict(config),
         )
+        events.emit(started)
 
     def _say_source(
         self, events, source: Source, transfer: Transfer | None, checkpoint: Checkpoint | None, state, plan, machine
     ) -> None:
         """Say where the run starts, what has changed since, and start an epoch again whose batches have changed."""
         if source.kind == "init":
-            events.emit("initialised", source="new weights", step=0)
+            events.emit(Initialised("new weights"))
         elif source.kind == "weights":
-            events.emit("initialised", source=transfer.description, step=0)
+            events.emit(Initialised(transfer.description))
         else:
             if state.stopped is None:
-                events.emit(
-                    "resumed",
-                    checkpoint=str(checkpoint.path),
-                    epoch=state.epoch,
-                    step_in_epoch=state.step_in_epoch,
-                    step=state.step,
-                )
+                events.emit(Resumed(str(checkpoint.path), state.epoch, state.step_in_epoch, state.step))
             else:
-                events.emit("note", message=f"{checkpoint.path} is of a finished run ({state.stopped})")
+                events.emit(Note(f"{checkpoint.path} is of a finished run ({state.stopped})"))
             before, now = checkpoint.state["flags"], as_dict(self._config)
             changed = [
                 f"--{name} {before[name]} -> {now[name]}"
@@ -1013,18 +1026,19 @@ class Session:
                 if name in before and before[name] != now[name] and not FLAGS[name].quiet
             ]
             if changed:
-                events.emit("note", message="Changed since the checkpoint: " + ", ".join(changed))
+                events.emit(Note("Changed since the checkpoint: " + ", ".join(changed)))
             if self._names_another_source(transfer):
                 began = "with new weights" if transfer is None else f"with {transfer.description}"
                 events.emit(
-                    "note",
-                    message=f"--load_checkpoint_dir {self._config.checkpoint.load_dir} has no effect: it "
-                    f"counts when a run begins, and this one began {began}",
+                    Note(
+                        f"--load_checkpoint_dir {self._config.checkpoint.load_dir} has no effect: it "
+                        f"counts when a run begins, and this one began {began}"
+                    )
                 )
             recordings = checkpoint.state.get("augment_sources", {})
             for path, fingerprint in self._augment_sources.items():
                 if recordings.get(path, fingerprint) != fingerprint:
-                    events.emit("note", message=f"The recordings of --augment in {path} are others than before")
+                    events.emit(Note(f"The recordings of --augment in {path} are others than before"))
             threads = {"intra_op": machine.intra_op, "inter_op": machine.inter_op}
             for what, then, here in (
                 ("threads", checkpoint.state["threads"], threads),
@@ -1032,13 +1046,14 @@ class Session:
                 ("devices", checkpoint.state["devices"], len(machine.devices)),
             ):
                 if then != here:
-                    events.emit("note", message=f"Other {what} than before ({then} -> {here}): last digits may differ")
+                    events.emit(Note(f"Other {what} than before ({then} -> {here}): last digits may differ"))
         fingerprint = plan.fingerprint()
         if state.plan and state.plan != fingerprint and state.step_in_epoch and state.validation is None:
             events.emit(
-                "note",
-                message=f"The training clips or their batches have changed: epoch {state.epoch + 1} starts "
-                "again from its first batch",
+                Note(
+                    f"The training clips or their batches have changed: epoch {state.epoch + 1} starts "
+                    "again from its first batch"
+                )
             )
             state.begin_epoch()
         state.plan = fingerprint
@@ -1064,12 +1079,13 @@ class Session:
             if state.forced_rate != flag:
                 state.forced_rate = flag
                 state.learning_rate = flag
-                events.emit("note", message=f"Learning rate set to {flag:g} (--force_initialize_learning_rate)")
+                events.emit(Note(f"Learning rate set to {flag:g} (--force_initialize_learning_rate)"))
         elif "learning_rate" in self._given and state.step and state.learning_rate != flag:
             events.emit(
-                "note",
-                message=f"The checkpoint's learning rate {state.learning_rate:g} is kept; "
-                f"--force_initialize_learning_rate takes {flag:g}",
+                Note(
+                    f"The checkpoint's learning rate {state.learning_rate:g} is kept; "
+                    f"--force_initialize_learning_rate takes {flag:g}"
+                )
             )
 
     def _say_outcome(self, folder: CheckpointFolder, state: "RunState", log: JsonLines) -> None:
@@ -1095,8 +1111,7 @@ class Session:
         else:
             exported = DEFAULT_EXPORT_DIR / folder.folder.name
             next_command = f"bin/export --checkpoint_dir {folder.folder} --export_dir {exported}"
-        self._events.emit(
-            "outcome",
+        outcome = Outcome(
             epoch=state.epoch,
             best_epoch=state.schedule.best_epoch,
             best_figures=state.schedule.best_figures,
@@ -1107,6 +1122,7 @@ class Session:
             diagnosis=found.lines(),
             next=next_command,
         )
+        self._events.emit(outcome)
 
     # --- export --------------------------------------------------------------------------------------------------
 
@@ -1143,7 +1159,7 @@ class Session:
             limit_fairly(samples, MAX_CLIPS_TO_COMPARE, self._config.training.random_seed),
             scorer_path=self._scorer_path,
         )
-        self._events.emit("exported", path=str(written), checkpoint=str(checkpoint.path))
+        self._events.emit(Exported(str(written), str(checkpoint.path)))
 
     def _warn_of_an_unfinished_model(self, source: Source, state: Mapping[str, Any]) -> None:
         """An export looks the same whether its model has learnt anything or not."""
@@ -1211,14 +1227,9 @@ class Session:
                     )
                 report = SetReport(found.csv_path, tuple(results), knows)
                 print(report.to_text(config.reporting.report_count), flush=True)
-                self._events.emit(
-                    "tested",
-                    csv=found.csv_path,
-                    clips=len(results),
-                    wer=report.wer,
-                    cer=report.cer,
-                    loss=report.loss if math.isfinite(report.loss) else None,
-                )
+                loss = report.loss if math.isfinite(report.loss) else None
+                rates = {"wer": report.wer, "cer": report.cer}
+                self._events.emit(SetTested(found.csv_path, len(results), loss, rates))
                 everything += results
         if config.reporting.test_output_file:
             text = json.dumps([r.as_dict() for r in everything], ensure_ascii=False, indent=1) + "\n"
@@ -1342,16 +1353,15 @@ def _with_export_dir(config: Config) -> Config:
     return replace(config, export=replace(config.export, export_dir=exports))
 
 
-def _frozen(config: Config, network: NetworkGeometry) -> dict[str, Any] | None:
+def _frozen(config: Config, network: NetworkGeometry) -> FrozenLayers | None:
     """The layers of --freeze_layers and how many weights they have; None without."""
     layers = [layer for layer in LAYERS if layer in config.transfer.freeze_layers]
     if not layers:
         return None
     shapes = network.weight_shapes()
-    return {
-        "layers": layers,
-        "parameters": sum(math.prod(shape) for name, shape in shapes.items() if layer_of(name) in layers),
-    }
+    return FrozenLayers(
+        layers, parameters=sum(math.prod(shape) for name, shape in shapes.items() if layer_of(name) in layers)
+    )
 
 
 def _training_plan(config: Config, batches_per_epoch: int, *, has_dev: bool, has_source: bool) -> str:

@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
@@ -315,26 +314,6 @@ def limit_fairly(samples: Sequence[Sample], limit: int, seed: int) -> list[Sampl
         return hashlib.blake2b(f"{seed}:{samples[index].id}".encode(), digest_size=16).digest()
 
     return [samples[index] for index in sorted(heapq.nsmallest(limit, range(len(samples)), key=rank))]
-
-
-def set_summary(kind: str, found: SampleSet, sample_rate: int) -> dict[str, Any]:
-    """What logs and checkpoints say of the clips of a CSV; the fingerprint tells whether they are the same as before.
-
-    Args:
-        kind: "train", "dev" ...
-        sample_rate: of the samples, in Hz.
-    """
-    digest = hashlib.sha256()
-    for sample in found.samples:
-        digest.update(f"{Path(sample.path).name}\0{sample.num_samples}\0{sample.transcript}\n".encode())
-    return {
-        "set": kind,
-        "csv": found.csv_path,
-        "clips": len(found.samples),
-        "hours": round(sum(s.num_samples for s in found.samples) / sample_rate / 3600, 6),
-        "characters": sum(len(s.transcript) for s in found.samples),
-        "fingerprint": digest.hexdigest()[:16],
-    }
 
 
 def _short_names(csv_paths: Iterable[str]) -> dict[str, str]:

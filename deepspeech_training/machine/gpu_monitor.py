@@ -2,10 +2,20 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from typing import Any
 
 from deepspeech_training.machine.resources import Gpu, visible_gpus
-from deepspeech_training.reporting.events import Events
+from deepspeech_training.reporting.events import (
+    EpochBegun,
+    EpochDone,
+    EpochFigures,
+    Event,
+    Events,
+    GpusRead,
+    GpuUse,
+    Note,
+    StepDone,
+    ValidationBegun,
+)
 
 EVENT_EVERY_S = 30.0
 LITTLE_TO_DO = 0.3  # share of an epoch's time under which a GPU earns advice
@@ -13,11 +23,9 @@ FEWEST_READINGS = 5  # fewer say nothing about an epoch
 
 
 class GpuMonitor:
-    """A sink of events that reads the GPUs in a thread of its own, and emits "gpu" events of what it has read.
+    """A sink of events that reads the GPUs in a thread of its own, and emits what it has read.
 
-    Each has "gpus", a list of {"index", "name", "busy" (share of the time, 0 to 1), "memory_used" (bytes, the most),
-    "memory_total", "temperature_c" (the highest)}, one each 30 s and one at the end of an epoch. The time of a
-    validation does not count.
+    One each 30 s and one at the end of an epoch. The time of a validation does not count.
 
     Args:
         events: where to emit them; add the monitor to it as its last sink.
@@ -49,74 +57,75 @@ class GpuMonitor:
                 self._recent.append(gpus)
                 self._epoch.append(gpus)
 
-    def take(self, event: dict[str, Any]) -> None:
-        kind = event["event"]
-        if kind == "epoch_begin":
-            with self._lock:
-                self._recent, self._epoch = [], []
-            self._training, self._last_event = True, event["time"]
-        elif kind == "validation_begin":
-            self._training = False
-        elif kind == "step" and event["time"] - self._last_event >= EVENT_EVERY_S:
-            self._last_event = event["time"]
-            with self._lock:
-                readings, self._recent = self._recent, []
-            self._emit(readings, event)
-        elif kind == "epoch":
-            self._training = False
-            with self._lock:
-                readings, self._epoch, self._recent = self._epoch, [], []
-            self._emit(readings, event)
-            self._advise(summary(readings), len(readings), event)
+    def take(self, event: Event) -> None:
+        match event:
+            case EpochBegun():
+                with self._lock:
+                    self._recent, self._epoch = [], []
+                self._training, self._last_event = True, event.time
+            case ValidationBegun():
+                self._training = False
+            case StepDone() if event.time - self._last_event >= EVENT_EVERY_S:
+                self._last_event = event.time
+                with self._lock:
+                    readings, self._recent = self._recent, []
+                self._emit(summary(readings), event.step)
+            case EpochDone():
+                self._training = False
+                with self._lock:
+                    readings, self._epoch, self._recent = self._epoch, [], []
+                gpus = summary(readings)
+                self._emit(gpus, event.figures.step)
+                if len(readings) >= FEWEST_READINGS:
+                    self._advise(gpus, event.figures)
 
     def close(self) -> None:
         self._ended.set()
         self._thread.join()
 
-    def _emit(self, readings: Sequence[Sequence[Gpu]], event: dict[str, Any]) -> None:
-        if readings:
-            self._events.emit("gpu", step=event["step"], gpus=summary(readings))
+    def _emit(self, gpus: Sequence[GpuUse], step: int) -> None:
+        if gpus:
+            self._events.emit(GpusRead(step, gpus))
 
-    def _advise(self, gpus: list[dict[str, Any]], readings: int, epoch: dict[str, Any]) -> None:
-        known = [gpu for gpu in gpus if gpu["busy"] is not None]
-        if self._advised or readings < FEWEST_READINGS or not known:
-            return
-        idlest = min(known, key=lambda gpu: gpu["busy"])
-        if idlest["busy"] < LITTLE_TO_DO:
+    def _advise(self, gpus: Sequence[GpuUse], epoch: EpochFigures) -> None:
+        """Once in a run, where a GPU had little to do."""
+        idle = [gpu for gpu in gpus if gpu.busy is not None and gpu.busy < LITTLE_TO_DO]
+        if idle and not self._advised:
             self._advised = True
-            self._events.emit("note", message=advice(idlest, epoch["waited_share"]), step=epoch["step"])
+            idlest = min(idle, key=lambda gpu: gpu.busy or 0.0)
+            self._events.emit(Note(advice(idlest, epoch.waited_share), epoch.step))
 
 
-def summary(readings: Sequence[Sequence[Gpu]]) -> list[dict[str, Any]]:
-    """Each GPU over several readings: mean share of the time in which it was busy, most memory, highest temperature."""
+def summary(readings: Sequence[Sequence[Gpu]]) -> list[GpuUse]:
+    """Each GPU over several readings."""
     found = []
     for gpu in readings[0] if readings else ():
         of_this = [g for reading in readings for g in reading if g.uuid == gpu.uuid]
         busy = [g.utilisation for g in of_this if g.utilisation is not None]
         warm = [g.temperature_c for g in of_this if g.temperature_c is not None]
         found.append(
-            {
-                "index": gpu.index,
-                "name": gpu.name,
-                "busy": round(sum(busy) / len(busy), 3) if busy else None,
-                "memory_used": max(g.memory_total - g.memory_free for g in of_this),
-                "memory_total": gpu.memory_total,
-                "temperature_c": max(warm, default=None),
-            }
+            GpuUse(
+                gpu.index,
+                gpu.name,
+                busy=round(sum(busy) / len(busy), 3) if busy else None,
+                memory_used=max(g.memory_total - g.memory_free for g in of_this),
+                memory_total=gpu.memory_total,
+                temperature_c=max(warm, default=None),
+            )
         )
     return found
 
 
-def advice(gpu: dict[str, Any], waited_share: float) -> str:
+def advice(gpu: GpuUse, waited_share: float) -> str:
     """One line on a GPU that had little to do, by whether training waited for audio (`waited_share` of the time).
 
-    >>> advice({"index": 0, "busy": 0.12, "memory_used": 2e9, "memory_total": 24e9}, waited_share=0.6)
+    >>> advice(GpuUse(0, "H200", busy=0.12, memory_used=2, memory_total=24, temperature_c=50), waited_share=0.6)
     'GPU 0 was busy for 12% of the epoch, as training waited for audio: more --loader_threads, or a faster disk, help'
     """
-    start = f"GPU {gpu['index']} was busy for {gpu['busy']:.0%} of the epoch"
+    start = f"GPU {gpu.index} was busy for {gpu.busy:.0%} of the epoch"
     if waited_share > 0.2:
         return f"{start}, as training waited for audio: more --loader_threads, or a faster disk, help"
     return (
-        f"{start}, with {gpu['memory_used'] / 1e9:.1f} of {gpu['memory_total'] / 1e9:.1f} GB in use: a larger "
+        f"{start}, with {gpu.memory_used / 1e9:.1f} of {gpu.memory_total / 1e9:.1f} GB in use: a larger "
         "--train_batch_size (or --batch_seconds) trains faster"
     )

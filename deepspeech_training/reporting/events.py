@@ -1,26 +1,454 @@
 """One stream of events feeds all that a person or a program sees of a run.
 
-An event is a dict with "event" (its kind), "time" (seconds since 1970) and fields of its own. Sinks take every event
-and show or keep what concerns them: the console, the JSON-lines log beside the checkpoints, TensorBoard's summaries.
+Each kind of event is a dataclass. Sinks take every event and show or keep what concerns them: the console, the log of
+JSON lines beside the checkpoints, TensorBoard's summaries, the session log.
 """
 
 import contextlib
-import json
-import os
+import hashlib
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar, Protocol, Self
 
-from deepspeech_training.console import DEBUG, ERROR, INFO, WARN, Console, Progress
-from deepspeech_training.errors import UserError
-from deepspeech_training.reporting.messages import words
+from deepspeech_training.console import ERROR, INFO, WARN
+from deepspeech_training.data.samples import SampleSet
+from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure
+from deepspeech_training.reporting.records import UNWRITTEN, Record, of
 
-STEP_LINES_EVERY_S = 2.0  # a line for every step would make the log larger than the checkpoints
+
+@dataclass(frozen=True)
+class Event(Record):
+    """Something that happened, at `time` (seconds since 1970). As JSON it has `kind` as "event", and its fields.
+
+    "step" is how many steps the run has done, "epoch" counts from 0.
+    """
+
+    kind: ClassVar[str]
+
+    time: float = field(default_factory=lambda: round(time.time(), 3), kw_only=True)
+
+    def as_json(self) -> dict[str, Any]:
+        return {"event": self.kind, **super().as_json()}
+
+
+# --- lines for a person --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Message(Event):
+    """A line that a person reads; each level is a kind of its own."""
+
+    level: ClassVar[int]
+
+    message: str
+    step: int | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        values = super().as_json()
+        if self.step is None:
+            del values["step"]
+        return values
+
+
+class Note(Message):
+    kind, level = "note", INFO
+
+
+class WarningNote(Message):
+    kind, level = "warning", WARN
+
+
+class ErrorNote(Message):
+    kind, level = "error", ERROR
+
+
+# --- the call of the program ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SetSummary(Record):
+    """The clips of a CSV; the fingerprint tells whether they are the same as before.
+
+    Args:
+        set: "train", "dev", "metrics" or "test".
+    """
+
+    set: str
+    csv: str
+    clips: int
+    hours: float
+    characters: int
+    fingerprint: str
+
+    @classmethod
+    def of(cls, kind: str, found: SampleSet, sample_rate: int) -> Self:
+        digest = hashlib.sha256()
+        for sample in found.samples:
+            digest.update(f"{Path(sample.path).name}\0{sample.num_samples}\0{sample.transcript}\n".encode())
+        return cls(
+            kind,
+            found.csv_path,
+            len(found.samples),
+            hours=round(sum(s.num_samples for s in found.samples) / sample_rate / 3600, 6),
+            characters=sum(len(s.transcript) for s in found.samples),
+            fingerprint=digest.hexdigest()[:16],
+        )
+
+
+@dataclass(frozen=True)
+class DataChecked(Event):
+    kind = "data"
+
+    sets: Sequence[SetSummary] = field(metadata=of(SetSummary))
+
+
+@dataclass(frozen=True)
+class SetTested(Event):
+    """A test set is done with; `values` are those of the figures of the task."""
+
+    kind = "tested"
+
+    csv: str
+    clips: int
+    loss: float | None
+    values: Mapping[str, float]
+    judged_by: Sequence[Figure] = field(default=SPEECH_TO_TEXT, metadata=UNWRITTEN)
+
+    def as_json(self) -> dict[str, Any]:
+        written = super().as_json()
+        return others(written, "values") | written["values"]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        return super().from_json({**values, "values": others(values, "event", "time", "csv", "clips", "loss")})
+
+
+@dataclass(frozen=True)
+class Exported(Event):
+    kind = "exported"
+
+    path: str
+    checkpoint: str
+
+
+@dataclass(frozen=True)
+class Ended(Event):
+    """How the call ended: "done", "failed", "interrupted" or "crashed"."""
+
+    kind = "ended"
+
+    status: str
+    exit_code: int
+    message: str
+
+
+# --- a training ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class FrozenLayers(Record):
+    layers: Sequence[str]
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Started(Event):
+    """What is trained, on what, and how."""
+
+    kind = "start"
+
+    version: str
+    tensorflow: str
+    keras: str
+    devices: str
+    precision: str
+    intra_op_threads: int
+    sets: Sequence[SetSummary] = field(metadata=of(SetSummary))
+    batches_per_epoch: int
+    batches: str
+    padding_share: float
+    parameters: int
+    n_hidden: int
+    checkpoint_bytes: int
+    export_bytes: Mapping[str, int]
+    plan: str
+    checkpoint_dir: str
+    flags: Mapping[str, Any]
+    frozen: FrozenLayers | None = field(default=None, metadata=of(FrozenLayers))
+    judged_by: Sequence[Figure] = field(default=SPEECH_TO_TEXT, metadata=of(Figure))
+
+
+@dataclass(frozen=True)
+class Initialised(Event):
+    """A new run begins, with the weights of `source`."""
+
+    kind = "initialised"
+
+    source: str
+    step: int = 0
+
+
+@dataclass(frozen=True)
+class Resumed(Event):
+    kind = "resumed"
+
+    checkpoint: str
+    epoch: int
+    step_in_epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class EpochBegun(Event):
+    kind = "epoch_begin"
+
+    epoch: int
+    epochs: int
+    batches: int
+    step_in_epoch: int
+    step: int
+
+
+@dataclass(frozen=True)
+class StepDone(Event):
+    kind = "step"
+
+    step: int
+    epoch: int
+    loss: float
+    grad_norm: float
+    audio_seconds_per_second: float
+
+
+@dataclass(frozen=True)
+class Estimated(Event):
+    """How long the run will take."""
+
+    kind = "estimate"
+
+    audio_seconds_per_second: float
+    epoch_seconds: float
+    epochs_left: int
+    left_seconds: float
+    with_validation: bool
+
+
+@dataclass(frozen=True)
+class BadClip(Event):
+    """A clip that made a step impossible; `quarantined` ones are left out for the rest of the run."""
+
+    kind = "bad_clip"
+
+    sample: str
+    path: str
+    reason: str
+    step: int
+    quarantined: bool
+
+
+@dataclass(frozen=True)
+class ValidationBegun(Event):
+    """Of one set, of whose `batches` some are `done` already where a run resumes."""
+
+    kind = "validation_begin"
+
+    what: str
+    batches: int
+    done: int
+    step: int
+
+
+@dataclass(frozen=True)
+class ValidationStepDone(Event):
+    kind = "validation_step"
+
+    step: int
+
+
+@dataclass(frozen=True)
+class SetFigures(Record):
+    """What an epoch reached on one set: the mean loss and `values` of the task's figures, over `clips`."""
+
+    name: str
+    loss: float | None
+    values: Mapping[str, float]
+    clips: int
+
+    def as_json(self) -> dict[str, Any]:
+        return {"name": self.name, "loss": self.loss, **self.values, "clips": self.clips}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        return cls(values["name"], values["loss"], others(values, "name", "loss", "clips"), values["clips"])
+
+
+@dataclass(frozen=True)
+class EpochFigures(Record):
+    """What a finished epoch came to: an entry of a run's history, and most of the event.
+
+    Args:
+        dev, metrics: one each for the sets.
+        best_loss: the lowest dev loss so far.
+        best_epoch, best_figures: of the best checkpoint, which is the best by the figure `best_by`.
+        patience: --es_epochs; None without --early_stop.
+        seconds: of training, in which it waited for data for `waited_share` of the time.
+    """
+
+    epoch: int
+    step: int
+    train_loss: float | None
+    dev: Sequence[SetFigures] = field(metadata=of(SetFigures))
+    metrics: Sequence[SetFigures] = field(metadata=of(SetFigures))
+    best_loss: float | None
+    best_epoch: int | None
+    best_by: str
+    best_figures: Mapping[str, float] | None
+    epochs_without_improvement: int
+    patience: int | None
+    learning_rate: float
+    seconds: float
+    audio_seconds_per_second: float
+    waited_share: float
+
+    def losses(self) -> dict[str, float | None]:
+        """By the name of the set."""
+        return {"train": self.train_loss} | {found.name: found.loss for found in (*self.dev, *self.metrics)}
+
+
+@dataclass(frozen=True)
+class EpochDone(Event):
+    """The end of an epoch.
+
+    Args:
+        figures: what it came to.
+        epochs: --epochs.
+        saved: the name of its checkpoint, if it is the best.
+        previous: the losses of the epoch before, by the name of the set.
+        judged_by: the figures of the task.
+    """
+
+    kind = "epoch"
+
+    figures: EpochFigures
+    epochs: int
+    saved: str
+    previous: Mapping[str, float | None] | None = None
+    judged_by: Sequence[Figure] = field(default=SPEECH_TO_TEXT, metadata=UNWRITTEN)
+
+    def as_json(self) -> dict[str, Any]:
+        written = super().as_json()
+        return others(written, "figures") | written["figures"]
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        figures = EpochFigures.from_json(values)
+        return cls(figures, values["epochs"], values["saved"], values.get("previous"), time=values["time"])
+
+
+@dataclass(frozen=True)
+class RateReduced(Event):
+    """A plateau: back to the best weights, with a lower rate."""
+
+    kind = "rate_reduced"
+
+    learning_rate: float
+    best_epoch: int
+    step: int
+    epochs_without_improvement: int
+
+
+@dataclass(frozen=True)
+class GpuUse(Record):
+    """A GPU over some time.
+
+    Args:
+        busy: share of the time, 0 to 1; None where the driver does not tell.
+        memory_used: bytes, the most.
+        temperature_c: the highest.
+    """
+
+    index: int
+    name: str
+    busy: float | None
+    memory_used: int
+    memory_total: int
+    temperature_c: float | None
+
+
+@dataclass(frozen=True)
+class GpusRead(Event):
+    kind = "gpu"
+
+    step: int
+    gpus: Sequence[GpuUse] = field(metadata=of(GpuUse))
+
+
+@dataclass(frozen=True)
+class Finished(Event):
+    """The training has ended by itself."""
+
+    kind = "finished"
+
+    reason: str
+    step: int
+
+
+@dataclass(frozen=True)
+class Outcome(Event):
+    """What is best, where everything is, what to make of it, and what to do next."""
+
+    kind = "outcome"
+
+    epoch: int
+    best_epoch: int | None
+    best_figures: Mapping[str, float] | None
+    best_file: str
+    last_file: str
+    log: str
+    events_log: str
+    diagnosis: Sequence[str]
+    next: str
+    judged_by: Sequence[Figure] = field(default=SPEECH_TO_TEXT, metadata=UNWRITTEN)
+
+
+@dataclass(frozen=True)
+class TrainingOver(Event):
+    """The sinks of the training are closed."""
+
+    kind = "training_over"
+
+
+KINDS: dict[str, type[Event]] = {
+    event.kind: event
+    for event in (
+        *(Note, WarningNote, ErrorNote, DataChecked, SetTested, Exported, Ended),
+        *(Started, Initialised, Resumed, EpochBegun, StepDone, Estimated, BadClip, ValidationBegun, ValidationStepDone),
+        *(EpochDone, RateReduced, GpusRead, Finished, Outcome, TrainingOver),
+    )
+}
+
+
+def others(values: Mapping[str, Any], *names: str) -> dict[str, Any]:
+    """The values under other names."""
+    return {name: value for name, value in values.items() if name not in names}
+
+
+def read_event(values: Mapping[str, Any]) -> Event:
+    """The event that a line of events.jsonl holds, of this version or of an earlier one.
+
+    Raises:
+        KeyError, TypeError: it holds none.
+    """
+    return KINDS[values["event"]].from_json(values)
+
+
+# --- from those who emit to those who take --------------------------------------------------------------------------
 
 
 class Sink(Protocol):
-    def take(self, event: dict[str, Any]) -> None: ...
+    def take(self, event: Event) -> None: ...
 
     def close(self) -> None: ...
 
@@ -35,8 +463,7 @@ class Events:
         """One more sink, after the others; it may emit events of its own while it takes one."""
         self._sinks.append(sink)
 
-    def emit(self, kind: str, **fields: Any) -> None:
-        event = {"event": kind, "time": round(time.time(), 3), **fields}
+    def emit(self, event: Event) -> None:
         for sink in self._sinks:
             sink.take(event)
 
@@ -51,182 +478,9 @@ class Events:
             self._sinks = before
             for sink in sinks:
                 sink.close()
-            self.emit("training_over")
+            self.emit(TrainingOver())
 
     def close(self) -> None:
         """Close every sink; nothing may be emitted after it."""
         while self._sinks:
             self._sinks.pop().close()
-
-
-class EventConsole(Console):
-    """A console whose lines are events, so that every sink has them; progress is shown on a real console."""
-
-    def __init__(self, console: Console, events: Events):
-        super().__init__(level=console.level, stream=console.stream)
-        self.shows_bar = console.shows_bar
-        self._events, self._console = events, console
-
-    def say(self, level: int, message: str) -> None:
-        if level == DEBUG:
-            self._console.debug(message)
-        else:
-            self._events.emit({INFO: "note", WARN: "warning", ERROR: "error"}[level], message=message)
-
-    def progress(self, what: str, *, total: int, unit: str, start: int = 0):
-        return self._console.progress(what, total=total, unit=unit, start=start)
-
-
-class JsonLines:
-    """The log beside the checkpoints, one JSON object a line; of steps, one each two seconds."""
-
-    def __init__(self, path: Path):
-        self.path = path
-        with _user_errors(path):
-            self._file = open(path, "a", encoding="utf-8")  # noqa: SIM115 - open for as long as the run
-        self._last_step_line = 0.0
-
-    def take(self, event: dict[str, Any]) -> None:
-        if event["event"] == "step":
-            if 0 <= event["time"] - self._last_step_line < STEP_LINES_EVERY_S:  # a clock may be set back
-                return
-            self._last_step_line = event["time"]
-        with _user_errors(self.path):
-            self._file.write(json.dumps(event, ensure_ascii=False) + "\n")
-            self._file.flush()
-
-    def length(self) -> int:
-        """Bytes written so far: a checkpoint remembers it."""
-        return os.path.getsize(self.path)
-
-    def cut_back(self, length: int) -> None:
-        """Forget what was logged after the checkpoint that a run goes on from."""
-        if 0 <= length < os.path.getsize(self.path):
-            self._file.truncate(length)
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):  # what a full disk did not take has been told by `take`
-            self._file.close()
-
-
-class TensorBoard:
-    """Scalars in `--summary_dir`, by the writer of the package tensorboard.
-
-    Args:
-        folder: `--summary_dir`.
-        resumed_step: summaries of later steps, of a run that was killed, are hidden.
-    Raises:
-        UserError: the package is not installed.
-    """
-
-    def __init__(self, folder: Path, *, resumed_step: int):
-        try:
-            from tensorboard.compat.proto import event_pb2, summary_pb2
-            from tensorboard.summary.writer.event_file_writer import EventFileWriter
-        except ImportError as error:
-            raise UserError(
-                "--summary_dir needs TensorBoard's writer, which is not installed\n"
-                "Install it (pip install tensorboard), or leave --summary_dir out: events.jsonl has the same figures."
-            ) from error
-        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
-        self._folder = folder
-        start = event_pb2.SessionLog(status=event_pb2.SessionLog.START)
-        with _user_errors(folder):
-            self._writer = EventFileWriter(str(folder))
-            self._writer.add_event(self._event(wall_time=time.time(), step=resumed_step + 1, session_log=start))
-
-    def take(self, event: dict[str, Any]) -> None:
-        scalars = {}
-        if event["event"] == "step":
-            scalars = {"step/loss": event["loss"], "step/grad_norm": event["grad_norm"]}
-        elif event["event"] == "epoch":
-            scalars = {
-                "epoch/train_loss": event["train_loss"],
-                "epoch/learning_rate": event["learning_rate"],
-                "epoch/audio_seconds_per_second": event["audio_seconds_per_second"],
-            }
-            for found in event["dev"] + event["metrics"]:
-                scalars |= {f"{found['name']}/{key}": found[key] for key in ("loss", "wer", "cer")}
-        elif event["event"] == "gpu":
-            for gpu in event["gpus"]:
-                scalars |= {f"gpu/{gpu['index']}/{key}": gpu[key] for key in ("busy", "memory_used", "temperature_c")}
-        values = [
-            self._summary.Value(tag=tag, simple_value=value) for tag, value in scalars.items() if value is not None
-        ]
-        if values:
-            summary = self._summary(value=values)
-            with _user_errors(self._folder):
-                self._writer.add_event(self._event(wall_time=event["time"], step=event["step"], summary=summary))
-
-    def close(self) -> None:
-        with contextlib.suppress(OSError):
-            self._writer.close()
-
-
-@contextlib.contextmanager
-def _user_errors(path: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-class ConsoleSink:
-    """Shows events as lines and bars.
-
-    Args:
-        console: where they go.
-        log_steps: where no bar is drawn, a line after each so many steps; 0 for none but the console's own.
-    """
-
-    def __init__(self, console: Console, *, log_steps: int = 0):
-        self._console, self._log_steps = console, log_steps
-        self._progress: Progress | None = None
-        self._context = None
-
-    def take(self, event: dict[str, Any]) -> None:
-        handler = getattr(self, f"_on_{event['event']}", None)
-        if handler is not None:
-            handler(event)
-        for level, message in words(event):
-            self._console.say(level, message)
-
-    def close(self) -> None:
-        self._end_progress()
-
-    def _begin_progress(self, what: str, total: int, start: int, unit: str) -> None:
-        self._end_progress()
-        self._context = self._console.progress(what, total=total, unit=unit, start=start)
-        self._progress = self._context.__enter__()
-
-    def _end_progress(self) -> None:
-        if self._context is not None:
-            self._context.__exit__(None, None, None)
-            self._context = self._progress = None
-
-    def _on_epoch_begin(self, event) -> None:
-        what = f"Epoch {event['epoch'] + 1} of {event['epochs']}"
-        self._begin_progress(what, event["batches"], event["step_in_epoch"], "batches")
-
-    def _on_step(self, event) -> None:
-        if self._progress is not None:
-            note = f"loss {event['loss']:.3f}, {event['audio_seconds_per_second']:,.0f} audio-s/s"
-            self._progress.update(note=note)
-            if self._log_steps and not self._console.shows_bar and event["step"] % self._log_steps == 0:
-                self._console.info(f"Step {event['step']:,}: {note}")
-
-    def _on_validation_begin(self, event) -> None:
-        self._begin_progress(event["what"], event["batches"], event["done"], "batches")
-
-    def _on_validation_step(self, event) -> None:
-        if self._progress is not None:
-            self._progress.update()
-
-    def _on_epoch(self, event) -> None:
-        self._end_progress()
-
-    def _on_training_over(self, event) -> None:
-        self._end_progress()
-
-    def _on_finished(self, event) -> None:
-        self._end_progress()

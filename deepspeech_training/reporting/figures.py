@@ -1,12 +1,14 @@
-"""A figure by which a model is judged, described: tasks declare theirs, all that reports figures knows nothing more."""
+"""The figures by which a model is judged, described: tasks declare theirs, and all that reports knows nothing more."""
 
 import math
 from dataclasses import dataclass
 from typing import Literal
 
+from deepspeech_training.reporting.records import Record
+
 
 @dataclass(frozen=True)
-class Figure:
+class Figure(Record):
     """One figure of a set of samples, such as the loss or the word error rate.
 
     Args:
@@ -47,3 +49,7 @@ class Figure:
 
 
 LOSS = Figure("loss", "loss", "lower", digits=4)  # every task has it
+WER = Figure("wer", "WER", "lower")
+CER = Figure("cer", "CER", "lower")
+# Of speech to text, and of the logs and checkpoints of versions that knew no other task and do not name its figures.
+SPEECH_TO_TEXT = (WER, CER)

@@ -16,6 +16,22 @@ import time
 from pathlib import Path
 from typing import Any
 
+from deepspeech_training.reporting.events import (
+    DataChecked,
+    Ended,
+    EpochDone,
+    ErrorNote,
+    Event,
+    Exported,
+    Finished,
+    GpusRead,
+    Outcome,
+    Resumed,
+    SetTested,
+    Started,
+    StepDone,
+    others,
+)
 from deepspeech_training.reporting.messages import words
 from deepspeech_training.version import VERSION
 
@@ -24,10 +40,10 @@ MOST_MESSAGES = 2000  # of them the first and the last are kept
 FIRST_MESSAGES = 500
 WRITE_EVERY_S = 1.0
 PROGRESS_EVERY_S = 10.0
-AT_ONCE = frozenset({"start", "data", "epoch", "finished", "tested", "exported", "ended", "error"})
+AT_ONCE = (Started, DataChecked, EpochDone, Finished, SetTested, Exported, Ended, ErrorNote)
 LEVEL_NAMES = ("debug", "info", "warning", "error")
 # What an epoch's entry does without: it is said elsewhere in the file, or of use to the console only.
-_NOT_OF_AN_EPOCH = {"event", "previous", "best_figures", "best_by", "epochs", "patience"}
+_NOT_OF_AN_EPOCH = ("previous", "best_figures", "best_by", "epochs", "patience")
 
 
 class SessionLog:
@@ -107,58 +123,57 @@ class SessionLog:
             self.update(run=sessions[0], continues=sessions[-1])
         return [*sessions, self.id]
 
-    def take(self, event: dict[str, Any]) -> None:
-        session, kind = self._session, event["event"]
+    def take(self, event: Event) -> None:
+        session = self._session
         for level, message in words(event):
             self._dirty = True
             session["messages"].append(
-                {"time": event["time"], "level": LEVEL_NAMES[level], "event": kind, "message": message}
+                {"time": event.time, "level": LEVEL_NAMES[level], "event": event.kind, "message": message}
             )
             if len(session["messages"]) > MOST_MESSAGES:
                 del session["messages"][FIRST_MESSAGES]
                 session["messages_left_out"] += 1
-        handler = getattr(self, f"_on_{kind}", None)
-        if handler is not None:
-            handler({key: value for key, value in event.items() if key not in ("event", "time")})
+        changes = self._changes(event)
+        if changes:
+            session |= changes
             self._dirty = True
-        self._write_if_due(at_once=kind in AT_ONCE, every_s=PROGRESS_EVERY_S if kind == "step" else WRITE_EVERY_S)
+        every_s = PROGRESS_EVERY_S if isinstance(event, StepDone) else WRITE_EVERY_S
+        self._write_if_due(at_once=isinstance(event, AT_ONCE), every_s=every_s)
 
-    def _on_start(self, event: dict[str, Any]) -> None:
-        session = self._session
-        session["versions"] |= {"tensorflow": event["tensorflow"], "keras": event["keras"]}
-        session |= {key: event[key] for key in ("precision", "parameters", "n_hidden", "checkpoint_dir", "flags")}
-        session |= {"device": event["devices"], "batches_per_epoch": event["batches_per_epoch"]}
-
-    def _on_data(self, event: dict[str, Any]) -> None:
-        self._session["data"] = event["sets"]
-
-    def _on_resumed(self, event: dict[str, Any]) -> None:
-        self._session["resumed"] = event
-
-    def _on_step(self, event: dict[str, Any]) -> None:
-        self._session["progress"] = event
-
-    def _on_epoch(self, event: dict[str, Any]) -> None:
-        self._session["epochs"].append({k: v for k, v in event.items() if k not in _NOT_OF_AN_EPOCH})
-        self._session |= {"best_by": event["best_by"], "best_figures": event["best_figures"]}
-
-    def _on_gpu(self, event: dict[str, Any]) -> None:
-        self._session["gpus_now"] = event["gpus"]
-
-    def _on_finished(self, event: dict[str, Any]) -> None:
-        self._session["finished"] = event["reason"]
-
-    def _on_outcome(self, event: dict[str, Any]) -> None:
-        self._session["diagnosis"] = event["diagnosis"]
-
-    def _on_tested(self, event: dict[str, Any]) -> None:
-        self._session["tests"].append(event)
-
-    def _on_exported(self, event: dict[str, Any]) -> None:
-        self._session["exports"].append(event)
-
-    def _on_ended(self, event: dict[str, Any]) -> None:
-        self._session |= {**event, "ended": round(time.time(), 3), "progress": None}
+    def _changes(self, event: Event) -> dict[str, Any]:
+        """The fields of the session that an event changes."""
+        session, fields = self._session, others(event.as_json(), "event", "time")
+        match event:
+            case Started():
+                versions = {"tensorflow": event.tensorflow, "keras": event.keras}
+                return {
+                    "versions": session["versions"] | versions,
+                    **{key: fields[key] for key in ("precision", "parameters", "n_hidden", "checkpoint_dir", "flags")},
+                    "device": event.devices,
+                    "batches_per_epoch": event.batches_per_epoch,
+                }
+            case DataChecked():
+                return {"data": fields["sets"]}
+            case Resumed():
+                return {"resumed": fields}
+            case StepDone():
+                return {"progress": fields}
+            case EpochDone():
+                best = {"best_by": fields["best_by"], "best_figures": fields["best_figures"]}
+                return {"epochs": [*session["epochs"], others(fields, *_NOT_OF_AN_EPOCH)], **best}
+            case GpusRead():
+                return {"gpus_now": fields["gpus"]}
+            case Finished():
+                return {"finished": event.reason}
+            case Outcome():
+                return {"diagnosis": fields["diagnosis"]}
+            case SetTested():
+                return {"tests": [*session["tests"], fields]}
+            case Exported():
+                return {"exports": [*session["exports"], fields]}
+            case Ended():
+                return {**fields, "ended": event.time, "progress": None}
+        return {}
 
     def close(self) -> None:
         self._write_if_due(at_once=True)

@@ -12,6 +12,7 @@ import numpy as np
 from deepspeech_training.data.loader import Batch, Loader
 from deepspeech_training.data.samples import Sample
 from deepspeech_training.decoding.clips import ClipDecoder, Heard
+from deepspeech_training.reporting.events import SetFigures
 from deepspeech_training.reporting.metrics import Result, edit_distance, error_rate
 from deepspeech_training.tasks.base import Task
 
@@ -82,14 +83,12 @@ class Sums:
         """The sums over several sets as one."""
         return cls(*(sum(values) for values in zip(*(astuple(part) for part in parts), strict=True)))
 
-    def figures(self, name: str) -> dict[str, Any]:
-        return {
-            "name": name,
-            "loss": self.loss / self.clips if self.clips else None,
+    def figures(self, name: str) -> SetFigures:
+        values = {
             "wer": error_rate(self.word_distance, self.words),
             "cer": error_rate(self.char_distance, self.characters),
-            "clips": self.clips,
         }
+        return SetFigures(name, self.loss / self.clips if self.clips else None, values, self.clips)
 
 
 @dataclass

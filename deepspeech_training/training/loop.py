@@ -17,7 +17,23 @@ from deepspeech_training.data.loader import Batch, Clip, Loader
 from deepspeech_training.data.plan import Plan, clip_keys
 from deepspeech_training.data.samples import Rejection, Sample, SampleSet
 from deepspeech_training.errors import UserError
-from deepspeech_training.reporting.events import Events, JsonLines
+from deepspeech_training.reporting.events import (
+    BadClip,
+    EpochBegun,
+    EpochDone,
+    EpochFigures,
+    Estimated,
+    Events,
+    Finished,
+    Note,
+    RateReduced,
+    SetFigures,
+    StepDone,
+    ValidationBegun,
+    ValidationStepDone,
+    WarningNote,
+)
+from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.tasks.base import Task
 from deepspeech_training.training.evaluate import (
     Sums,
@@ -129,11 +145,6 @@ class _Speed:
         return audio_seconds / seconds if seconds >= SECONDS_TO_TELL_THE_SPEED and audio_seconds > 0 else None
 
 
-def _losses(figures: dict[str, Any]) -> dict[str, float | None]:
-    """The losses of an epoch by the name of their set."""
-    return {"train": figures["train_loss"]} | {f["name"]: f["loss"] for f in figures["dev"] + figures["metrics"]}
-
-
 class Trainer:
     """Trains until the epochs are done, the schedule stops, or a signal comes.
 
@@ -205,7 +216,7 @@ class Trainer:
                 else f"all {self._config.training.epochs} epochs are done"
             )
             self._save()
-        self._events.emit("finished", reason=state.stopped, step=state.step)
+        self._events.emit(Finished(state.stopped, step=state.step))
         interrupts.end_training()
 
     def _stopped_early(self) -> bool:
@@ -218,14 +229,8 @@ class Trainer:
             self._loader.forget()
             self._task.read_anew()
         batches = self._plan.batches(state.epoch)
-        self._events.emit(
-            "epoch_begin",
-            epoch=state.epoch,
-            epochs=self._config.training.epochs,
-            batches=len(batches),
-            step_in_epoch=state.step_in_epoch,
-            step=state.step,
-        )
+        epochs = self._config.training.epochs
+        self._events.emit(EpochBegun(state.epoch, epochs, len(batches), state.step_in_epoch, state.step))
         self._speed.begin_epoch()
         started, seconds_before = time.perf_counter(), state.seconds
         waited_before, waited_at_start = state.seconds_waited, self._loader.seconds_waited
@@ -237,14 +242,8 @@ class Trainer:
             state.seconds = seconds_before + time.perf_counter() - started
             state.seconds_waited = waited_before + self._loader.seconds_waited - waited_at_start
             if loss is not None:
-                self._events.emit(
-                    "step",
-                    step=state.step,
-                    epoch=state.epoch,
-                    loss=loss,
-                    grad_norm=norm,
-                    audio_seconds_per_second=self._audio_seconds() / max(state.seconds, 1e-9),
-                )
+                speed = self._audio_seconds() / max(state.seconds, 1e-9)
+                self._events.emit(StepDone(state.step, state.epoch, loss, norm, audio_seconds_per_second=speed))
             self._speed.note_step(self._audio_seconds())
             self._estimate_after_steps()
             self._save_if_due()
@@ -281,29 +280,31 @@ class Trainer:
         left = (whole_epoch * epochs_left - self._audio_seconds()) / rate
         self._speed.estimated = True
         self._events.emit(
-            "estimate",
-            audio_seconds_per_second=rate,
-            epoch_seconds=whole_epoch / rate,
-            epochs_left=epochs_left,
-            left_seconds=max(left, 0.0),
-            with_validation=False,
+            Estimated(
+                audio_seconds_per_second=rate,
+                epoch_seconds=whole_epoch / rate,
+                epochs_left=epochs_left,
+                left_seconds=max(left, 0.0),
+                with_validation=False,
+            )
         )
 
-    def _estimate_after_epoch(self, figures: dict[str, Any]) -> None:
+    def _estimate_after_epoch(self, figures: EpochFigures) -> None:
         """Where an epoch is over before that: by what the second has taken, validation included."""
         epochs_left = self._config.training.epochs - self.state.epoch
         self._speed.epochs += 1
         if self._speed.estimated or self._speed.epochs < 2 or epochs_left < 1:
             return
         self._speed.estimated = True
-        seconds = figures["seconds"] + self._speed.validation_seconds
+        seconds = figures.seconds + self._speed.validation_seconds
         self._events.emit(
-            "estimate",
-            audio_seconds_per_second=figures["audio_seconds_per_second"],
-            epoch_seconds=seconds,
-            epochs_left=epochs_left,
-            left_seconds=seconds * epochs_left,
-            with_validation=True,
+            Estimated(
+                audio_seconds_per_second=figures.audio_seconds_per_second,
+                epoch_seconds=seconds,
+                epochs_left=epochs_left,
+                left_seconds=seconds * epochs_left,
+                with_validation=True,
+            )
         )
 
     def _audio_seconds(self) -> float:
@@ -337,11 +338,8 @@ class Trainer:
             if len(offenders) == len(batch.samples) or not offenders:
                 named = [f"{sample.id} {reason}" for sample, reason in offenders[:3]]
                 named += ["..."] if len(offenders) > 3 else []
-                self._events.emit(
-                    "warning",
-                    step=state.step,
-                    message=f"Step {state.step:,}: no usable clip, no update. {'; '.join(named)}".rstrip(),
-                )
+                message = f"Step {state.step:,}: no usable clip, no update. {'; '.join(named)}".rstrip()
+                self._events.emit(WarningNote(message, state.step))
                 state.suspects |= {sample.id: reason for sample, reason in offenders}
                 break
             for sample, reason in offenders:
@@ -390,9 +388,7 @@ class Trainer:
         if quarantined:
             state.quarantine[sample.id] = reason
             self._save_rejections(self.quarantined())
-        self._events.emit(
-            "bad_clip", sample=sample.id, path=sample.path, reason=reason, step=state.step, quarantined=quarantined
-        )
+        self._events.emit(BadClip(sample.id, sample.path, reason, state.step, quarantined=quarantined))
 
     def quarantined(self) -> list[Rejection]:
         """The quarantined clips as rows of rejected.csv."""
@@ -404,7 +400,7 @@ class Trainer:
 
     # --- validation --------------------------------------------------------------------------------------------
 
-    def _validate(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    def _validate(self) -> tuple[list[SetFigures], list[SetFigures]]:
         """Evaluate dev and metrics sets, going on in the middle where a checkpoint was; returns their figures."""
         state = self.state
         sets = self._dev_sets + self._metrics_sets
@@ -414,7 +410,7 @@ class Trainer:
         if state.validation.plan != fingerprint:
             if state.validation.plan:
                 self._events.emit(
-                    "note", message="The validation clips or their batches have changed: the validation starts again"
+                    Note("The validation clips or their batches have changed: the validation starts again")
                 )
             state.validation = ValidationState(plan=fingerprint)
         progress = state.validation
@@ -423,19 +419,14 @@ class Trainer:
             if len(progress.sums) == progress.set_index:
                 progress.sums.append(Sums())
             batches = planned[progress.set_index]
-            self._events.emit(
-                "validation_begin",
-                what=f"Validating on {current.name}",
-                batches=len(batches),
-                done=progress.batch_index,
-                step=state.step,
-            )
+            what = f"Validating on {current.name}"
+            self._events.emit(ValidationBegun(what, len(batches), done=progress.batch_index, step=state.step))
             remaining = batches[progress.batch_index :]
             for batch, losses, hypotheses in evaluate_batches(self._backend, self._task, self._loader, remaining):
                 for sample, reason in progress.sums[progress.set_index].add(batch, losses, hypotheses):
-                    self._events.emit("warning", message=f"{sample.id} ({sample.path}) {reason}", step=state.step)
+                    self._events.emit(WarningNote(f"{sample.id} ({sample.path}) {reason}", state.step))
                 progress.batch_index += 1
-                self._events.emit("validation_step", step=state.step)
+                self._events.emit(ValidationStepDone(state.step))
                 self._save_if_due()
             progress.set_index += 1
             progress.batch_index = 0
@@ -444,45 +435,38 @@ class Trainer:
 
     # --- the end of an epoch -----------------------------------------------------------------------------------
 
-    def _end_epoch(self, dev: list[dict[str, Any]], metrics: list[dict[str, Any]]) -> None:
+    def _end_epoch(self, dev: list[SetFigures], metrics: list[SetFigures]) -> None:
         """Take in the figures, save, and go on as the schedule says. One checkpoint holds all of it, or none."""
         state, epoch = self.state, self.state.epoch
         sums = state.validation.sums[: len(self._dev_sets)]
         together = Sums.together(sums).figures("dev")
         decision = None
-        if together["clips"]:
-            found = {key: together[key] for key in ("loss", "wer", "cer")}
-            decision = after_epoch(state.schedule, found, epoch, self._config)
+        if together.loss is not None:
+            decision = after_epoch(state.schedule, {"loss": together.loss, **together.values}, epoch, self._config)
         elif self._dev_sets:
-            self._events.emit("warning", message="No dev clip has a finite loss: not taken into account")
-        figures = {
-            "epoch": epoch,
-            "step": state.step,
-            "train_loss": state.loss_sum / state.clips if state.clips else None,
-            "dev": dev,
-            "metrics": metrics,
-            "best_loss": state.schedule.best_loss,
-            "best_epoch": state.schedule.best_epoch,
-            "best_by": self._config.checkpoint.best_by,
-            "best_figures": state.schedule.best_figures,
-            "epochs_without_improvement": state.schedule.epochs_without_improvement,
-            "patience": self._config.early_stop.es_epochs if self._config.early_stop.early_stop else None,
-            "learning_rate": self._rate(state.step_in_epoch - 1),
-            "seconds": state.seconds,
-            "audio_seconds_per_second": self._audio_seconds() / max(state.seconds, 1e-9),
-            "waited_share": state.seconds_waited / max(state.seconds, 1e-9),
-        }
-        previous = state.history[-1] if state.history else None
-        state.history.append(figures)
+            self._events.emit(WarningNote("No dev clip has a finite loss: not taken into account"))
+        figures = EpochFigures(
+            epoch=epoch,
+            step=state.step,
+            train_loss=state.loss_sum / state.clips if state.clips else None,
+            dev=dev,
+            metrics=metrics,
+            best_loss=state.schedule.best_loss,
+            best_epoch=state.schedule.best_epoch,
+            best_by=self._config.checkpoint.best_by,
+            best_figures=state.schedule.best_figures,
+            epochs_without_improvement=state.schedule.epochs_without_improvement,
+            patience=self._config.early_stop.es_epochs if self._config.early_stop.early_stop else None,
+            learning_rate=self._rate(state.step_in_epoch - 1),
+            seconds=state.seconds,
+            audio_seconds_per_second=self._audio_seconds() / max(state.seconds, 1e-9),
+            waited_share=state.seconds_waited / max(state.seconds, 1e-9),
+        )
+        previous = EpochFigures.from_json(state.history[-1]).losses() if state.history else None
+        state.history.append(figures.as_json())
         state.epoch += 1
         state.begin_epoch()
-        self._events.emit(
-            "epoch",
-            **figures,
-            epochs=self._config.training.epochs,
-            saved=best_name(state.step),
-            previous=None if previous is None else _losses(previous),
-        )
+        self._events.emit(EpochDone(figures, self._config.training.epochs, best_name(state.step), previous))
         self._estimate_after_epoch(figures)
         if decision is not None and decision.is_best:
             self._folder.save_best(state.step, self._json_state(), self._backend.state)
@@ -497,7 +481,7 @@ class Trainer:
         try:
             best = self._folder.load("best")
         except UserError as error:  # raised again at every restart, it would end the run for good
-            self._events.emit("warning", message=f"{error}\nThe weights stay as they are.", step=state.step)
+            self._events.emit(WarningNote(f"{error}\nThe weights stay as they are.", state.step))
             best = None
         if best is not None:
             self._backend.set_state(best.arrays)
@@ -505,11 +489,12 @@ class Trainer:
             self._folder.forget_weights()
         state.learning_rate *= self._config.plateau.plateau_reduction
         self._events.emit(
-            "rate_reduced",
-            learning_rate=state.learning_rate,
-            best_epoch=state.schedule.best_epoch,
-            step=state.step,
-            epochs_without_improvement=state.schedule.epochs_without_improvement,
+            RateReduced(
+                learning_rate=state.learning_rate,
+                best_epoch=state.schedule.best_epoch,
+                step=state.step,
+                epochs_without_improvement=state.schedule.epochs_without_improvement,
+            )
         )
 
     # --- saving ------------------------------------------------------------------------------------------------

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import pytest
+from reporting.samples_of_events import epoch_done, step_done
 
 from deepspeech_training.machine.gpu_monitor import EVENT_EVERY_S, FEWEST_READINGS, GpuMonitor, summary
 from deepspeech_training.machine.resources import Gpu
-from deepspeech_training.reporting.events import Events
+from deepspeech_training.reporting.events import EpochBegun, Events, GpusRead, Note, ValidationBegun
 
 GB = 10**9
+BEGUN = EpochBegun(epoch=0, epochs=3, batches=40, step_in_epoch=0, step=0)
 
 
 def gpu(busy, *, used=2 * GB, temperature_c=60, index=0) -> Gpu:
@@ -39,27 +43,30 @@ def watched():
 
 
 def epoch(events, read, busy, *, readings=FEWEST_READINGS, waited_share=0.01):
-    events.emit("epoch_begin", epoch=0, step=0)
+    events.emit(BEGUN)
     for _ in range(readings):
         read(gpu(busy))
-    events.emit("epoch", epoch=0, step=7, waited_share=waited_share)
+    events.emit(epoch_done(step=7, waited_share=waited_share))
 
 
 def notes(found):
-    return [event["message"] for event in found if event["event"] == "note"]
+    return [event.message for event in found if isinstance(event, Note)]
+
+
+def used(found):
+    return [(event.step, event.gpus) for event in found if isinstance(event, GpusRead)]
 
 
 def test_an_epoch_ends_with_what_its_gpus_did(watched):
     events, found, read = watched
-    events.emit("epoch_begin", epoch=0, step=0)
+    events.emit(BEGUN)
     read(gpu(0.5, used=1 * GB, temperature_c=50), gpu(None, temperature_c=None, index=1))
     read(gpu(0.7, used=3 * GB, temperature_c=70), gpu(None, temperature_c=None, index=1))
-    events.emit("epoch", epoch=0, step=7, waited_share=0.0)
-    (event,) = [e for e in found if e["event"] == "gpu"]
-    first, second = event["gpus"]
-    assert event["step"] == 7
-    assert (first["busy"], first["memory_used"], first["temperature_c"]) == (0.6, 3 * GB, 70)
-    assert (second["index"], second["busy"], second["temperature_c"]) == (1, None, None)
+    events.emit(epoch_done(step=7, waited_share=0.0))
+    ((step, (first, second)),) = used(found)
+    assert step == 7
+    assert (first.busy, first.memory_used, first.temperature_c) == (0.6, 3 * GB, 70)
+    assert (second.index, second.busy, second.temperature_c) == (1, None, None)
 
 
 def test_a_gpu_with_little_to_do_earns_one_line_in_the_whole_run(watched):
@@ -85,30 +92,27 @@ def test_a_busy_gpu_or_too_few_readings_earn_none(watched, busy, readings):
 
 def test_a_validation_does_not_count(watched):
     events, found, read = watched
-    events.emit("epoch_begin", epoch=0, step=0)
+    events.emit(BEGUN)
     for _ in range(10):
         read(gpu(0.9))
-    events.emit("validation_begin", step=3)
+    events.emit(ValidationBegun("Validating on dev.csv", batches=2, done=0, step=3))
     for _ in range(90):
         read(gpu(0.0))
-    events.emit("epoch", epoch=0, step=7, waited_share=0.0)
-    assert [e["gpus"][0]["busy"] for e in found if e["event"] == "gpu"] == [0.9] and not notes(found)
+    events.emit(epoch_done(step=7, waited_share=0.0))
+    assert [gpus[0].busy for _, gpus in used(found)] == [0.9] and not notes(found)
 
 
-def test_a_long_epoch_is_told_of_as_it_goes(watched, monkeypatch):
+def test_a_long_epoch_is_told_of_as_it_goes(watched):
     events, found, read = watched
-    clock = [1000.0]
-    monkeypatch.setattr("deepspeech_training.reporting.events.time.time", lambda: clock[0])
-    events.emit("epoch_begin", epoch=0, step=0)
+    events.emit(replace(BEGUN, time=1000.0))
     for step in range(1, 5):
-        clock[0] += EVENT_EVERY_S / 2
         read(gpu(step / 10))
-        events.emit("step", step=step)
-    assert [(e["step"], e["gpus"][0]["busy"]) for e in found if e["event"] == "gpu"] == [(2, 0.15), (4, 0.35)]
+        events.emit(step_done(step, time=1000.0 + step * EVENT_EVERY_S / 2))
+    assert [(step, gpus[0].busy) for step, gpus in used(found)] == [(2, 0.15), (4, 0.35)]
 
 
 def test_without_readings_nothing_is_emitted(watched):
     events, found, _ = watched
-    events.emit("epoch_begin", epoch=0, step=0)
-    events.emit("epoch", epoch=0, step=7, waited_share=0.0)
-    assert [e["event"] for e in found] == ["epoch_begin", "epoch"] and summary([]) == []
+    events.emit(BEGUN)
+    events.emit(epoch_done(step=7, waited_share=0.0))
+    assert [e.kind for e in found] == ["epoch_begin", "epoch"] and summary([]) == []

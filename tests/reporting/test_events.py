@@ -1,33 +1,29 @@
 import io
 import json
+from dataclasses import replace
 
 import pytest
+from reporting.samples_of_events import DEV, EPOCH, epoch_done, step_done
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
-from deepspeech_training.reporting.events import ConsoleSink, EventConsole, Events, JsonLines, TensorBoard
+from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
+from deepspeech_training.reporting.events import (
+    BadClip,
+    EpochBegun,
+    Events,
+    Finished,
+    Initialised,
+    Note,
+    RateReduced,
+    Resumed,
+    ValidationBegun,
+    ValidationStepDone,
+    WarningNote,
+)
+from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.messages import duration
-
-EPOCH = {
-    "epoch": 1,
-    "step": 12,
-    "train_loss": 3.25,
-    "dev": [{"name": "dev.csv", "loss": 2.5, "wer": 0.5, "cer": 0.25}],
-    "metrics": [],
-    "best_loss": 2.5,
-    "best_epoch": 1,
-    "best_by": "cer",
-    "best_figures": {"loss": 2.5, "wer": 0.5, "cer": 0.25},
-    "epochs_without_improvement": 0,
-    "patience": 25,
-    "epochs": 30,
-    "saved": "best-000000012",
-    "previous": None,
-    "learning_rate": 0.001,
-    "seconds": 75.0,
-    "audio_seconds_per_second": 1234.0,
-    "waited_share": 0.02,
-}
+from deepspeech_training.reporting.tensorboard import TensorBoard
 
 
 @pytest.fixture
@@ -43,30 +39,30 @@ def events(written):
 def test_the_log_has_a_line_for_each_event_and_can_be_cut_back(tmp_path):
     log = JsonLines(tmp_path / "events.jsonl")
     events = Events([log])
-    events.emit("start", what="é")
+    events.emit(Note("é"))
     length = log.length()
-    events.emit("epoch", number=1)
+    events.emit(Note("lost"))
     log.cut_back(length)
-    events.emit("epoch", number=2)
+    events.emit(EPOCH)
     events.close()
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [(e["event"], e.get("number"), e.get("what")) for e in lines] == [("start", None, "é"), ("epoch", 2, None)]
+    assert [(e["event"], e.get("message"), e.get("epoch")) for e in lines] == [("note", "é", None), ("epoch", None, 1)]
     assert all(abs(e["time"] - lines[0]["time"]) < 5 for e in lines)
 
 
 def test_a_length_that_the_log_has_not_cuts_nothing(tmp_path):
     log = JsonLines(tmp_path / "events.jsonl")
-    log.take({"event": "a", "time": 1.0})
+    log.take(Note("a", time=1.0))
     for length in (-1, log.length(), log.length() + 100):
         log.cut_back(length)
-    assert log.length() == len('{"event": "a", "time": 1.0}\n')
+    assert log.length() == len('{"event": "note", "time": 1.0, "message": "a"}\n')
     log.close()
 
 
 def test_of_steps_the_log_has_one_each_two_seconds(tmp_path):
     log = JsonLines(tmp_path / "events.jsonl")
     for time in (100.0, 100.5, 101.9, 102.0, 103.0, 104.5):
-        log.take({"event": "step", "time": time})
+        log.take(step_done(1, time=time))
     log.close()
     assert [json.loads(line)["time"] for line in log.path.read_text().splitlines()] == [100.0, 102.0, 104.5]
 
@@ -75,14 +71,14 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path):
     (tmp_path / "events.jsonl").symlink_to("/dev/full")
     log = JsonLines(tmp_path / "events.jsonl")
     with pytest.raises(UserError, match=r"events\.jsonl cannot be written: No space left"):
-        log.take({"event": "a", "time": 1.0})
+        log.take(Note("a", time=1.0))
     log.close()
     with pytest.raises(UserError, match="Is a directory"):
         JsonLines(tmp_path)
 
 
 def test_an_epoch_is_one_line_with_all_that_counts(events, written):
-    events.emit("epoch", **EPOCH)
+    events.emit(EPOCH)
     assert written.getvalue() == (
         "I Epoch   2 of 30  train loss 3.2500 | dev loss 2.5000 WER 0.500 CER 0.250 | best so far, saved as "
         "best-000000012 | patience 0/25 | rate 0.001 | 1:15 min, 1,234 audio-s/s, waited for data 2%\n"
@@ -90,62 +86,50 @@ def test_an_epoch_is_one_line_with_all_that_counts(events, written):
 
 
 def test_an_epoch_says_how_the_losses_have_changed(events, written):
-    events.emit("epoch", **EPOCH | {"previous": {"train": 3.5, "dev.csv": 2.25}})
+    events.emit(replace(EPOCH, previous={"train": 3.5, "dev.csv": 2.25}))
     assert "train loss 3.2500 (-0.2500) | dev loss 2.5000 (+0.2500) WER" in written.getvalue()
 
 
 def test_an_epoch_without_improvement_shows_the_best_and_the_patience(events, written):
-    two = [dict(EPOCH["dev"][0], name=name) for name in ("a.csv", "b.csv")]
-    events.emit("epoch", **{**EPOCH, "dev": two, "best_epoch": 0, "epochs_without_improvement": 3})
+    two = [replace(DEV, name=name) for name in ("a.csv", "b.csv")]
+    events.emit(epoch_done(dev=two, best_epoch=0, epochs_without_improvement=3))
     assert "dev a.csv loss" in written.getvalue() and "dev b.csv loss" in written.getvalue()
     assert "best CER 0.250 in epoch 1 | patience 3/25" in written.getvalue()
 
 
 def test_an_epoch_without_any_finite_loss_is_shown_too(events, written):
-    dev = [{"name": "dev.csv", "loss": None, "wer": 1.0, "cer": 1.0}]
-    events.emit("epoch", **{**EPOCH, "train_loss": None, "dev": dev, "best_loss": None, "best_epoch": None})
+    events.emit(epoch_done(train_loss=None, dev=[replace(DEV, loss=None)], best_loss=None, best_epoch=None))
     assert "train loss not finite | dev loss not finite | patience 0/25 | rate" in written.getvalue()
 
 
-def test_what_concerns_nobody_is_passed_over(events, written):
-    events.emit("something_new", value=1)
-    assert written.getvalue() == ""
-
-
 @pytest.mark.parametrize(
-    ("kind", "fields", "said"),
+    ("event", "said"),
     [
-        ("note", {"message": "hello"}, "I hello"),
-        ("warning", {"message": "oh\nno"}, "W oh\nW no"),
-        ("initialised", {"source": "new weights"}, "I Starts with new weights"),
+        (Note("hello"), "I hello"),
+        (WarningNote("oh\nno"), "W oh\nW no"),
+        (Initialised("new weights"), "I Starts with new weights"),
+        (Resumed("c/train-7.json", 2, 4, 1234), "I Goes on from c/train-7.json: epoch 3, batch 5, step 1,234"),
         (
-            "resumed",
-            {"checkpoint": "c/train-7.json", "epoch": 2, "step_in_epoch": 4, "step": 1234},
-            "I Goes on from c/train-7.json: epoch 3, batch 5, step 1,234",
-        ),
-        (
-            "bad_clip",
-            {"sample": "t.csv:3", "path": "/a.wav", "reason": "has a loss of nan", "quarantined": True, "step": 1},
+            BadClip("t.csv:3", "/a.wav", "has a loss of nan", step=1, quarantined=True),
             "W t.csv:3 (/a.wav) has a loss of nan; left out of this step; it is left out for the rest of the run",
         ),
         (
-            "rate_reduced",
-            {"epochs_without_improvement": 10, "best_epoch": 4, "learning_rate": 1e-4, "step": 9},
+            RateReduced(1e-4, best_epoch=4, step=9, epochs_without_improvement=10),
             "I No better dev loss for 10 epochs: back to the best weights (epoch 5), learning rate 0.0001",
         ),
-        ("finished", {"reason": "all 3 epochs are done", "step": 9}, "I Training is finished: all 3 epochs are done"),
+        (Finished("all 3 epochs are done", step=9), "I Training is finished: all 3 epochs are done"),
     ],
 )
-def test_events_are_put_into_words(events, written, kind, fields, said):
-    events.emit(kind, **fields)
+def test_events_are_put_into_words(events, written, event, said):
+    events.emit(event)
     assert written.getvalue() == said + "\n"
 
 
 def test_where_there_is_no_terminal_steps_are_lines_as_often_as_asked_for(written):
     events = Events([ConsoleSink(Console(stream=written), log_steps=10)])
-    events.emit("epoch_begin", epoch=0, epochs=3, batches=40, step_in_epoch=0, step=0)
+    events.emit(EpochBegun(epoch=0, epochs=3, batches=40, step_in_epoch=0, step=0))
     for step in range(1, 26):
-        events.emit("step", step=step, epoch=0, loss=1.0, grad_norm=2.0, audio_seconds_per_second=5.0)
+        events.emit(step_done(step))
     events.close()
     assert written.getvalue() == "I Step 10: loss 1.000, 5 audio-s/s\nI Step 20: loss 1.000, 5 audio-s/s\n"
 
@@ -155,7 +139,7 @@ def test_lines_of_an_event_console_reach_every_sink_once(written):
 
     class Remembers:
         def take(self, event):
-            seen.append((event["event"], event["message"]))
+            seen.append((event.kind, event.message))
 
         def close(self):
             pass
@@ -176,24 +160,24 @@ def test_sinks_of_a_block_are_closed_at_its_end(written):
 
     class Closes:
         def take(self, event):
-            assert not closed and event["event"] == "note"
+            assert not closed and isinstance(event, Note)
 
         def close(self):
             closed.append(True)
 
     events = Events([ConsoleSink(Console(stream=written))])
     with events.also_to(Closes()):
-        events.emit("note", message="a")
-    events.emit("note", message="b")
+        events.emit(Note("a"))
+    events.emit(Note("b"))
     assert closed and written.getvalue() == "I a\nI b\n"
 
 
 def test_steps_move_a_progress_that_ends_with_the_epoch(events, written):
-    events.emit("epoch_begin", epoch=0, epochs=3, batches=10, step_in_epoch=0, step=0)
-    events.emit("step", step=1, epoch=0, loss=1.0, grad_norm=2.0, audio_seconds_per_second=5.0)
-    events.emit("validation_begin", what="Validating on dev.csv", batches=2, done=0, step=1)
-    events.emit("validation_step", step=1)
-    events.emit("epoch", **EPOCH)
+    events.emit(EpochBegun(epoch=0, epochs=3, batches=10, step_in_epoch=0, step=0))
+    events.emit(step_done(1))
+    events.emit(ValidationBegun("Validating on dev.csv", batches=2, done=0, step=1))
+    events.emit(ValidationStepDone(1))
+    events.emit(EPOCH)
     events.close()
     assert written.getvalue().count("\n") == 1
 
@@ -218,10 +202,8 @@ def test_tensorboard_gets_the_scalars_and_hides_later_steps_of_a_killed_run(tmp_
     for resumed_step, steps in ((0, (1, 2, 3)), (1, (2,))):
         sink = TensorBoard(tmp_path, resumed_step=resumed_step)
         for step in steps:
-            sink.take(
-                {"event": "step", "time": 1.0, "step": step, "loss": 10.0 * step + resumed_step, "grad_norm": 1.0}
-            )
-        sink.take({"event": "epoch", "time": 1.0, **EPOCH, "step": steps[-1], "train_loss": None})
+            sink.take(step_done(step, loss=10.0 * step + resumed_step))
+        sink.take(epoch_done(step=steps[-1], train_loss=None))
         sink.close()
         (tmp_path / "first").mkdir(exist_ok=True)
         for path in tmp_path.glob("events*"):  # two writers of one second would share a file name

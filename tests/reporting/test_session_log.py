@@ -1,33 +1,21 @@
 import json
 import re
 
-import pytest
+from reporting.samples_of_events import EPOCH, epoch_done, step_done
 
 from deepspeech_training.console import Console
 from deepspeech_training.reporting import session_log
-from deepspeech_training.reporting.events import Events
+from deepspeech_training.reporting.events import (
+    DataChecked,
+    Ended,
+    Events,
+    Note,
+    SetSummary,
+    SetTested,
+    ValidationStepDone,
+    WarningNote,
+)
 from deepspeech_training.reporting.session_log import FIRST_MESSAGES, MOST_MESSAGES, SessionLog, git_revision
-
-EPOCH = {
-    "epoch": 0,
-    "epochs": 3,
-    "step": 4,
-    "train_loss": 3.0,
-    "dev": [],
-    "metrics": [],
-    "best_loss": None,
-    "best_epoch": None,
-    "best_by": "cer",
-    "best_figures": None,
-    "epochs_without_improvement": 0,
-    "patience": None,
-    "learning_rate": 0.001,
-    "seconds": 1.0,
-    "audio_seconds_per_second": 9.0,
-    "waited_share": 0.0,
-    "saved": "best-4",
-    "previous": None,
-}
 
 
 def begin(folder, **head) -> SessionLog:
@@ -49,12 +37,12 @@ def test_the_log_is_there_from_the_start_and_says_that_it_runs(tmp_path):
 def test_events_become_messages_figures_and_an_end(tmp_path):
     log = begin(tmp_path)
     events = Events([log])
-    events.emit("data", sets=[{"set": "train", "csv": "a.csv"}])
-    events.emit("note", message="é")
-    events.emit("warning", message="careful")
-    events.emit("epoch", **EPOCH)
-    events.emit("tested", csv="t.csv", wer=0.5)
-    events.emit("ended", status="failed", exit_code=1, message="oh")
+    events.emit(DataChecked([SetSummary("train", "a.csv", 3, 0.5, 120, "abc")]))
+    events.emit(Note("é"))
+    events.emit(WarningNote("careful"))
+    events.emit(EPOCH)
+    events.emit(SetTested("t.csv", 7, 12.5, {"wer": 0.5, "cer": 0.25}))
+    events.emit(Ended("failed", 1, "oh"))
     values = read(log)
     assert [(m["level"], m["event"], m["message"][:7]) for m in values["messages"]] == [
         ("info", "note", "é"),
@@ -62,9 +50,10 @@ def test_events_become_messages_figures_and_an_end(tmp_path):
         ("info", "epoch", "Epoch  "),
     ]
     assert all(abs(message["time"] - values["started"]) < 60 for message in values["messages"])
-    assert values["epochs"][0]["train_loss"] == 3.0 and values["data"][0]["csv"] == "a.csv"
+    assert values["epochs"][0]["train_loss"] == 3.25 and values["data"][0]["csv"] == "a.csv"
     assert (values["status"], values["exit_code"], values["message"]) == ("failed", 1, "oh")
-    assert values["ended"] >= values["started"] and values["tests"] == [{"csv": "t.csv", "wer": 0.5}]
+    assert values["ended"] >= values["started"]
+    assert values["tests"] == [{"csv": "t.csv", "clips": 7, "loss": 12.5, "wer": 0.5, "cer": 0.25}]
 
 
 def test_after_each_event_the_file_is_whole(tmp_path, monkeypatch):
@@ -72,8 +61,8 @@ def test_after_each_event_the_file_is_whole(tmp_path, monkeypatch):
     monkeypatch.setattr(session_log, "PROGRESS_EVERY_S", 0.0)
     log = begin(tmp_path)
     for number in range(20):
-        log.take({"event": "step", "time": 1.0, "step": number, "epoch": 0, "loss": 1.0})
-        log.take({"event": "epoch", "time": 1.0, **EPOCH | {"epoch": number}})
+        log.take(step_done(number))
+        log.take(epoch_done(epoch=number))
         assert len(read(log)["epochs"]) == number + 1 and read(log)["progress"]["step"] == number
     assert [path.name for path in tmp_path.iterdir()] == [log.path.name]
 
@@ -82,7 +71,7 @@ def test_notes_do_not_make_it_write_more_than_once_a_second(tmp_path, monkeypatc
     log, writes = begin(tmp_path), []
     monkeypatch.setattr(session_log.os, "replace", lambda *paths: writes.append(paths))
     for _ in range(50):
-        log.take({"event": "note", "time": 1.0, "message": "x"})
+        log.take(Note("x"))
     assert not writes
     log.close()
     assert len(writes) == 1
@@ -96,7 +85,7 @@ def test_two_sessions_of_one_second_have_logs_of_their_own(tmp_path):
 def test_of_very_many_messages_the_first_and_the_last_are_kept(tmp_path):
     log = begin(tmp_path)
     for number in range(MOST_MESSAGES + 100):
-        log.take({"event": "note", "time": 1.0, "message": str(number)})
+        log.take(Note(str(number)))
     log.close()
     texts = [message["message"] for message in read(log)["messages"]]
     assert len(texts) == MOST_MESSAGES and read(log)["messages_left_out"] == 100
@@ -116,11 +105,11 @@ def test_a_log_that_cannot_be_written_ends_nothing(tmp_path):
     (tmp_path / "file").write_text("")
     log = begin(tmp_path / "file" / "logs")
     assert "no session log can be kept there" in log.fault
-    Events([log]).emit("epoch", **EPOCH)
+    Events([log]).emit(EPOCH)
     log.close()
     log = begin(tmp_path / "logs")
     log.path = tmp_path / "gone" / log.path.name
-    log.take({"event": "epoch", "time": 1.0, **EPOCH})
+    log.take(EPOCH)
     assert "cannot be written" in log.fault
 
 
@@ -131,11 +120,10 @@ def test_the_revision_is_the_images_or_the_checkouts(monkeypatch):
     assert re.fullmatch(r"[0-9a-f]{40}|", git_revision())
 
 
-@pytest.mark.parametrize("kind", ["something_new", "validation_step"])
-def test_what_concerns_nobody_is_passed_over(tmp_path, kind):
+def test_what_concerns_nobody_is_passed_over(tmp_path):
     log = begin(tmp_path)
     before = read(log)
-    log.take({"event": kind, "time": 1.0})
+    log.take(ValidationStepDone(7))
     log.close()
     assert read(log) == before
 
