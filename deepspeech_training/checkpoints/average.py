@@ -14,10 +14,10 @@ from typing import Any
 
 import numpy as np
 
-from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_arrays, read_state, write_arrays, write_state
-from deepspeech_training.checkpoints.tf1 import find_ancestor_checkpoint
+from deepspeech_training.checkpoints.describe import TrainedModel, read_checkpoint
+from deepspeech_training.checkpoints.file import read_state, write_arrays, write_state
+from deepspeech_training.checkpoints.tf1 import find_tf1_checkpoint
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 
 MEANING = ("task", "alphabet", "features", "network")  # what has to be the same, or a mean would mean nothing
 
@@ -53,7 +53,7 @@ def checkpoints_of(sources: Sequence[str], *, last: int) -> list[Path]:
 
 def _nothing_to_average(source: Path) -> UserError:
     """What is there instead of checkpoints that could be averaged."""
-    if find_ancestor_checkpoint(source) is not None:
+    if find_tf1_checkpoint(source) is not None:
         return UserError(
             f"{source}: a checkpoint of DeepSpeech's own trainer; only those of this program are averaged\n"
             "Train on from it first: --load_checkpoint_dir, with another folder for --save_checkpoint_dir."
@@ -76,29 +76,23 @@ def average(paths: Sequence[Path]) -> tuple[dict[str, np.ndarray], dict[str, Any
         UserError: one is damaged, or they are of models of different kinds.
         FlagError: two are the same, such as a best checkpoint and the one of the run that it is.
     """
-    sums: dict[str, np.ndarray] = {}
-    first: dict[str, Any] = {}
-    state: dict[str, Any] = {}
+    sums: dict[str, Any] = {}
+    first: TrainedModel | None = None
     seen: dict[str, Path] = {}
     for path in paths:
-        state = read_state(path)
-        first = first or state
-        try:
-            same = seen.setdefault(state["weights_sha256"], path)
-            if same is not path:
-                raise FlagError(f"{path}: has the same weights as {same}; each can be in an average once")
-            different = [part for part in MEANING if state[part] != first[part]]
-            if different:
-                raise UserError(f"{path}: has another {', '.join(different)} than {paths[0]}; they cannot be averaged")
-            arrays = read_arrays(path.parent / Path(state["weights_file"]).name, sha256=state["weights_sha256"])
-            for name, shape in NetworkGeometry(**state["network"]).weight_shapes().items():
-                if arrays[name].shape != shape:
-                    raise DamagedCheckpoint(f"{path}: {name} has the shape {arrays[name].shape} instead of {shape}")
-                sums[name] = sums.get(name, 0.0) + arrays[name].astype(np.float64)
-        except (KeyError, TypeError) as error:
-            raise DamagedCheckpoint(f"{path}: not the state of a checkpoint ({error})") from error
+        checkpoint = read_checkpoint(path)
+        model = checkpoint.model
+        first = first or model
+        same = seen.setdefault(model.weights_sha256, path)
+        if same is not path:
+            raise FlagError(f"{path}: has the same weights as {same}; each can be in an average once")
+        different = [part for part in MEANING if getattr(model, part) != getattr(first, part)]
+        if different:
+            raise UserError(f"{path}: has another {', '.join(different)} than {paths[0]}; they cannot be averaged")
+        for name, array in checkpoint.weights.items():
+            sums[name] = sums.get(name, 0.0) + array.astype(np.float64)
     weights = {name: (total / len(paths)).astype(np.float32) for name, total in sums.items()}
-    return weights, {**state, "average_of": [str(path) for path in paths]}
+    return weights, {**read_state(paths[-1]), "average_of": [str(path) for path in paths]}
 
 
 def write_average(paths: Sequence[Path], folder: Path) -> Path:

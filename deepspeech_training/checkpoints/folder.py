@@ -11,20 +11,12 @@ import fcntl
 import os
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.checkpoints.file import (
-    DamagedCheckpoint,
-    read_arrays,
-    read_state,
-    write_arrays,
-    write_state,
-)
+from deepspeech_training.checkpoints.describe import Checkpoint, TrainedModel, read_checkpoint, read_description
+from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_state, write_arrays, write_state
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 
@@ -37,13 +29,19 @@ def best_name(step: int) -> str:
     return f"best-{step:09}"
 
 
-@dataclass(frozen=True)
-class Checkpoint:
-    """One checkpoint in memory: `arrays` are weights and moments, `state` all the rest."""
+def state_files(folder: Path, kind: str) -> list[Path]:
+    """State files of a kind ("train" or "best") in a folder, the newest first."""
+    found = []
+    for path in folder.glob(f"{kind}-*.json"):
+        match = _NAME.fullmatch(path.name)
+        if match:
+            found.append((int(match.group(2)), path))
+    return [path for _, path in sorted(found, reverse=True)]
 
-    path: Path
-    state: dict[str, Any]
-    arrays: dict[str, np.ndarray]
+
+def best_or_last(folder: Path) -> Path | None:
+    """The state file of a folder's best checkpoint, without one of its last; None where there is neither."""
+    return next(iter(state_files(folder, "best") + state_files(folder, "train")), None)
 
 
 class CheckpointFolder:
@@ -84,22 +82,16 @@ class CheckpointFolder:
                 leftover.unlink(missing_ok=True)
 
     def state_files(self, kind: str) -> list[Path]:
-        """State files of a kind, the newest first."""
-        found = []
-        for path in self.folder.glob(f"{kind}-*.json"):
-            match = _NAME.fullmatch(path.name)
-            if match:
-                found.append((int(match.group(2)), path))
-        return [path for _, path in sorted(found, reverse=True)]
+        return state_files(self.folder, kind)
 
     def has(self, kind: str) -> bool:
         return bool(self.state_files(kind))
 
-    def read_description(self, kind: str) -> tuple[Path, dict[str, Any]] | None:
-        """The state alone of the newest readable checkpoint of a kind: quick, without its arrays."""
+    def read_description(self, kind: str) -> tuple[Path, TrainedModel] | None:
+        """What the newest readable checkpoint of a kind says: quick, without its arrays."""
         for path in self.state_files(kind):
             try:
-                return path, read_state(path)
+                return path, read_description(path)
             except DamagedCheckpoint:
                 continue  # `load` names it
         return None
@@ -115,9 +107,7 @@ class CheckpointFolder:
         paths = self.state_files(kind)
         for path in paths:
             try:
-                state = read_state(path)
-                arrays = read_arrays(self.folder / Path(state["weights_file"]).name, sha256=state["weights_sha256"])
-                return Checkpoint(path, state, arrays)
+                return read_checkpoint(path)
             except DamagedCheckpoint as error:
                 self._console.warn(f"Damaged checkpoint: {error}\nThe one before it is used, if there is one.")
         if paths:

@@ -1,49 +1,37 @@
-"""The checkpoint of a DeepSpeech 0.x trainer (TensorFlow 1, "V2" format), read with numpy alone.
+"""The checkpoints of DeepSpeech 0.9.3's trainer (TensorFlow 1), taken as a source, tested and exported like ours.
 
-    train-200.index                  a sorted table: variable name -> type, shape, and where its bytes are
-    train-200.data-00000-of-00001    the variables' bytes, little endian, one after another
-    checkpoint, best_dev_checkpoint  text files that name the newest prefix ("train-200", "best_dev-150")
-
-The table is LevelDB's (its doc/table_format.md), the entries are TensorFlow's BundleEntryProto
-(tensorflow/core/protobuf/tensor_bundle.proto). TensorFlow writes the table uncompressed, so that a compressed one is
-refused. Nothing in the files is trusted: sizes and offsets are checked, and every block and variable has a CRC-32C.
+train-200.index, .data-...       weights, Adam's moments and the step: see `tensor_bundle`
+checkpoint, best_dev_checkpoint  text files that name the newest prefix ("train-200", "best_dev-150")
+flags.txt                        in a complete folder: the sample rate, the windows and --relu_clip
+alphabet.txt                     only of Coqui STT
 """
 
-import functools
-import math
 import re
-from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
-
+from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.checkpoints.describe import Checkpoint, Progress, TrainedModel
 from deepspeech_training.checkpoints.file import DamagedCheckpoint
-from deepspeech_training.models.deepspeech.geometry import DENSE_LAYERS, NetworkGeometry
+from deepspeech_training.checkpoints.folder import CheckpointFolder
+from deepspeech_training.checkpoints.tensor_bundle import TensorBundle, index_of
+from deepspeech_training.config import FLAGS
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.tf1 import geometry_of, tf1_name
 
-_MAGIC = 0xDB4775248B80FB57
-_FOOTER_BYTES = 48  # two block handles of up to 20 bytes, and the magic number
-_MAX_INDEX_BYTES = 64_000_000  # the table of a DeepSpeech model has 2 kB
-_DTYPES = {1: np.dtype("<f4"), 2: np.dtype("<f8"), 3: np.dtype("<i4"), 9: np.dtype("<i8")}  # tensorflow.DataType
-_LSTM = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"  # train_cudnn or not
 _POINTERS = {"last": "checkpoint", "best": "best_dev_checkpoint"}
 _NAME = re.compile(r"(?P<kind>train|best_dev)-(?P<step>\d+)\.index")
+# Key of the features -> the flag that fixes it.
+_FEATURE_FLAGS = {
+    flag.fixed_by_weights[1]: name
+    for name, flag in FLAGS.items()
+    if flag.fixed_by_weights and flag.fixed_by_weights[0] == "features"
+}
 
 
-@dataclass(frozen=True)
-class Variable:
-    """Where a variable is: its bytes `offset` to `offset + size` of the data file number `shard`."""
-
-    dtype: np.dtype
-    shape: tuple[int, ...]
-    shard: int
-    offset: int
-    size: int
-    crc: int
-
-
-def find_ancestor_checkpoint(path: Path, kind: str = "auto") -> Path | None:
-    """The prefix ("folder/train-200") of the ancestor's checkpoint that a path means.
+def find_tf1_checkpoint(path: Path, kind: str = "auto") -> Path | None:
+    """The prefix ("folder/train-200") of the TensorFlow 1 checkpoint that a path means.
 
     Args:
         path: a folder, the prefix itself, or one of the checkpoint's files.
@@ -53,16 +41,12 @@ def find_ancestor_checkpoint(path: Path, kind: str = "auto") -> Path | None:
     """
     if not path.is_dir():
         prefix = path.with_name(re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path.name))
-        return prefix if _index_of(prefix).is_file() else None
+        return prefix if index_of(prefix).is_file() else None
     for wanted in ("best", "last") if kind == "auto" else (kind,):
         prefix = _named_by_pointer(path, _POINTERS[wanted]) or _newest(path, wanted)
         if prefix is not None:
             return prefix
     return None
-
-
-def _index_of(prefix: Path) -> Path:
-    return prefix.with_name(f"{prefix.name}.index")
 
 
 def _named_by_pointer(folder: Path, name: str) -> Path | None:
@@ -73,7 +57,7 @@ def _named_by_pointer(folder: Path, name: str) -> Path | None:
         return None
     # The folder may have moved since, so only the name counts.
     prefix = folder / Path(match[1]).name if match else None
-    return prefix if prefix is not None and _index_of(prefix).is_file() else None
+    return prefix if prefix is not None and index_of(prefix).is_file() else None
 
 
 def _newest(folder: Path, wanted: str) -> Path | None:
@@ -85,308 +69,103 @@ def _newest(folder: Path, wanted: str) -> Path | None:
     return steps[max(steps)] if steps else None
 
 
-class AncestorCheckpoint:
-    """A checkpoint whose table has been read and whose variables are read when they are asked for.
+class Tf1Folder:
+    """A checkpoint of DeepSpeech 0.9.3's trainer, read as `CheckpointFolder` reads ours.
+
+    What neither the checkpoint nor flags.txt and alphabet.txt beside it say is taken from the flags.
 
     Args:
-        prefix: such as "folder/train-200"; see `find_ancestor_checkpoint`.
-    Raises:
-        DamagedCheckpoint: the table is missing, damaged, or speaks of bytes that the data files do not have.
+        path: the folder, or one of the checkpoint's files in it.
+        features, relu_clip: as the flags have them; else DeepSpeech's defaults.
     """
 
-    def __init__(self, prefix: Path):
-        self.prefix = prefix
-        self.index_path = _index_of(prefix)
-        try:
-            self._num_shards, self.variables = _read_index(self.index_path)
-            self._check_sizes()
-        except (ValueError, OverflowError) as error:
-            raise DamagedCheckpoint(f"{self.index_path}: not a usable TensorFlow checkpoint ({error})") from error
+    def __init__(self, path: Path, features: FeatureGeometry | None = None, relu_clip: float = 20.0):
+        self.folder = path if path.is_dir() else path.parent
+        self._path = path
+        self._features, self._relu_clip = features or FeatureGeometry(), relu_clip
 
-    def data_path(self, shard: int) -> Path:
-        return self.prefix.with_name(f"{self.prefix.name}.data-{shard:05}-of-{self._num_shards:05}")
+    def has(self, kind: str) -> bool:
+        return self._find(kind) is not None
 
-    @property
-    def files(self) -> list[Path]:
-        return [self.index_path, *(self.data_path(shard) for shard in range(self._num_shards))]
-
-    def read(self, name: str) -> np.ndarray:
-        """One variable; `name` is one of `variables`.
+    def read_description(self, kind: str) -> tuple[Path, TrainedModel] | None:
+        """Where the checkpoint is and what is known of it; None without one.
 
         Raises:
-            DamagedCheckpoint: its bytes are not those that were saved, or cannot be read.
+            DamagedCheckpoint: it cannot be read, or is no DeepSpeech model.
         """
-        variable = self.variables[name]
-        path = self.data_path(variable.shard)
-        try:
-            with open(path, "rb") as file:
-                file.seek(variable.offset)
-                data = file.read(variable.size)
-        except OSError as error:
-            raise DamagedCheckpoint(f"{path}: {error.strerror}") from error
-        if len(data) != variable.size or _masked_crc(data) != variable.crc:
-            raise DamagedCheckpoint(f"{path}: {name} is not what was saved (CRC-32C differs)")
-        return np.frombuffer(data, variable.dtype).reshape(variable.shape)
+        prefix = self._find(kind)
+        if prefix is None:
+            return None
+        bundle = TensorBundle(prefix)
+        network = _geometry(bundle)
+        said = _read_flags_txt(prefix.with_name("flags.txt"))
+        alphabet_path = prefix.with_name("alphabet.txt")
+        alphabet = Alphabet.read(alphabet_path) if alphabet_path.is_file() else None
+        if alphabet is not None and alphabet.num_classes != network.num_classes:
+            raise DamagedCheckpoint(
+                f"{alphabet_path}: {alphabet.size} characters; the checkpoint beside it was trained with "
+                f"{network.num_classes - 1}"
+            )
+        return prefix, TrainedModel(
+            network=replace(network, relu_clip=float(said.get("relu_clip", self._relu_clip))),
+            features=replace(
+                self._features,
+                n_context=network.n_context,
+                n_mfcc=network.n_features,
+                **{key: int(said[name]) for key, name in _FEATURE_FLAGS.items() if name in said},
+            ),
+            alphabet=alphabet,
+            progress=Progress(
+                step=int(_number(bundle, "global_step") or 0),
+                updates=_number(bundle, "global_step"),
+                learning_rate=_number(bundle, "learning_rate"),
+            ),
+            saved_at=bundle.index_path.stat().st_mtime,
+            unsaid=tuple(sorted(name for name in _FEATURE_FLAGS.values() if name not in said)),
+        )
 
-    def read_all(self) -> dict[str, np.ndarray]:
-        """Every variable by the name that the ancestor gave it."""
-        return {name: self.read(name) for name in self.variables}
+    def load(self, kind: str) -> Checkpoint | None:
+        found = self.read_description(kind)
+        if found is None:
+            return None
+        prefix, model = found
+        bundle = TensorBundle(prefix)
+        weights = {name: bundle.read(tf1_name(name)) for name in model.network.weight_shapes()}
+        return Checkpoint(prefix, model, weights, bundle.files)
 
-    def _check_sizes(self) -> None:
-        sizes = []
-        for path in self.files[1:]:
-            if not path.is_file():
-                raise DamagedCheckpoint(f"{path}: the table {self.index_path.name} speaks of this file; it is missing")
-            sizes.append(path.stat().st_size)
-        for name, variable in self.variables.items():
-            if variable.size != math.prod(variable.shape) * variable.dtype.itemsize:
-                raise ValueError(f"{name} has {variable.size} bytes for shape {list(variable.shape)}")
-            if variable.shard >= len(sizes) or variable.offset + variable.size > sizes[variable.shard]:
-                raise ValueError(f"{name} lies outside the data file, which may have been cut off")
+    def _find(self, kind: str) -> Path | None:
+        return find_tf1_checkpoint(self._path, {"train": "last", "best": "best"}[kind])
 
 
-def geometry_of(variables: dict[str, Variable], *, n_features: int = 26) -> NetworkGeometry:
-    """The network that an ancestor's variables are of; only `relu_clip`, a flag, is not in them.
+def folder_to_load(
+    ours: CheckpointFolder, features: FeatureGeometry, relu_clip: float
+) -> "CheckpointFolder | Tf1Folder":
+    """The folder as what it is: of our checkpoints, or without any of TensorFlow 1's."""
+    if not (ours.has("train") or ours.has("best")) and find_tf1_checkpoint(ours.folder) is not None:
+        return Tf1Folder(ours.folder, features, relu_clip)
+    return ours
 
-    Raises:
-        ValueError: they are not those of a DeepSpeech model, or one has another shape than the others ask for.
-    """
+
+def _geometry(bundle: TensorBundle) -> NetworkGeometry:
     try:
-        rows, n_hidden = variables["layer_1/weights"].shape
-        (num_classes,) = variables["layer_6/bias"].shape
-    except (KeyError, ValueError):
-        raise ValueError("layer_1/weights and layer_6/bias are not there: no DeepSpeech model") from None
-    n_windows, remainder = divmod(rows, n_features)
-    if remainder or n_windows % 2 == 0:
-        raise ValueError(f"layer_1/weights has {rows} rows, which are no odd number of frames of {n_features}")
-    network = NetworkGeometry(
-        num_classes=num_classes,
-        n_hidden=n_hidden,
-        n_features=n_features,
-        n_context=(n_windows - 1) // 2,
-        layer_norm="layer_1/LayerNorm/gamma" in variables,
-    )
-    for name, shape in network.weight_shapes().items():
-        theirs = ancestor_name(name)
-        if theirs not in variables:
-            raise ValueError(f"{theirs} is not there")
-        if variables[theirs].shape != shape:
-            raise ValueError(f"{theirs} has shape {list(variables[theirs].shape)} instead of {list(shape)}")
-    return network
-
-
-def ancestor_name(name: str) -> str:
-    """The ancestor's name of a weight.
-
-    >>> ancestor_name("layer_1/layer_norm/gamma"), ancestor_name("lstm/bias") == f"{_LSTM}/bias"
-    ('layer_1/LayerNorm/gamma', True)
-    """
-    layer = name.split("/", 1)[0]
-    if layer in DENSE_LAYERS:
-        return name.replace("/layer_norm/", "/LayerNorm/")
-    return name.replace("lstm/", f"{_LSTM}/", 1) if layer == "lstm" else name
-
-
-def read_ancestor_weights(
-    checkpoint: AncestorCheckpoint, *, moments: bool = False
-) -> tuple[NetworkGeometry, dict[str, np.ndarray]]:
-    """Weights under the names that our checkpoints have, and with `moments` Adam's under adam_m/ and adam_v/.
-
-    Kernels have the same layout in both: y = x W + b; the LSTM's rows are input then state, its columns the gates
-    i, j, f, o.
-
-    Raises:
-        DamagedCheckpoint: it is damaged, or no DeepSpeech model.
-    """
-    try:
-        network = geometry_of(checkpoint.variables)
+        return geometry_of({name: variable.shape for name, variable in bundle.variables.items()})
     except ValueError as error:
-        raise DamagedCheckpoint(f"{checkpoint.index_path}: {error}") from error
-    arrays = {}
-    for name in network.weight_shapes():
-        theirs = ancestor_name(name)
-        arrays[name] = checkpoint.read(theirs)
-        if moments:
-            for prefix, slot in (("adam_m", "Adam"), ("adam_v", "Adam_1")):
-                if f"{theirs}/{slot}" not in checkpoint.variables:
-                    raise DamagedCheckpoint(f"{checkpoint.index_path}: {theirs}/{slot} is not there")
-                arrays[f"{prefix}/{name}"] = checkpoint.read(f"{theirs}/{slot}")
-    return network, arrays
+        raise DamagedCheckpoint(f"{bundle.index_path}: {error}") from error
 
 
-# --- the table ---------------------------------------------------------------------------------------------------
+def _number(bundle: TensorBundle, name: str) -> float | int | None:
+    """A variable that is one number; None where it is not there."""
+    variable = bundle.variables.get(name)
+    return bundle.read(name).item() if variable is not None and variable.shape == () else None
 
 
-def _read_index(path: Path) -> tuple[int, dict[str, Variable]]:
-    """Number of data files, and every variable by name."""
+def _read_flags_txt(path: Path) -> dict[str, str]:
+    """The flags of a flags.txt that fix the meaning of the weights; lines are `--name=value` or JSON's."""
     try:
-        size = path.stat().st_size
-        if size > _MAX_INDEX_BYTES:
-            raise ValueError(f"{size:,} bytes are more than any table has")
-        table = path.read_bytes()
-    except OSError as error:
-        raise DamagedCheckpoint(f"{path}: {error.strerror}") from error
-    if len(table) < _FOOTER_BYTES or int.from_bytes(table[-8:], "little") != _MAGIC:
-        raise ValueError("the number that ends such a file is not there")
-    footer = table[-_FOOTER_BYTES:-8]
-    _, _, place = _read_handle(footer, 0)  # of the metaindex, which TensorFlow leaves empty
-    offset, size, _ = _read_handle(footer, place)
-    entries: dict[bytes, bytes] = {}
-    for handle in _block_entries(_block(table, offset, size)).values():
-        offset, size, _ = _read_handle(handle, 0)
-        entries |= _block_entries(_block(table, offset, size))
-    header = dict(_fields(entries.pop(b"", b"")))
-    num_shards = header.get(1, 0)
-    if not isinstance(num_shards, int) or not 1 <= num_shards <= 1000:
-        raise ValueError(f"it is said to have {num_shards} data files")
-    if header.get(2, 0) != 0:
-        raise ValueError("it is big endian")
-    return num_shards, {_text(name): _variable(_text(name), value) for name, value in entries.items()}
-
-
-def _text(name: bytes) -> str:
-    return name.decode("utf-8", errors="backslashreplace")
-
-
-def _block(table: bytes, offset: int, size: int) -> bytes:
-    """The contents of a block, which a byte on its compression and its CRC follow."""
-    if offset + size + 5 > len(table) - _FOOTER_BYTES:
-        raise ValueError("a block lies outside the file")
-    block, trailer = table[offset : offset + size], table[offset + size : offset + size + 5]
-    if _masked_crc(table[offset : offset + size + 1]) != int.from_bytes(trailer[1:], "little"):
-        raise ValueError("a block is not what was saved (CRC-32C differs)")
-    if trailer[0] != 0:
-        raise ValueError("its table is compressed, which TensorFlow does not do")
-    return block
-
-
-def _block_entries(block: bytes) -> dict[bytes, bytes]:
-    """Keys and values of a block; a key is written as what differs from the one before it."""
-    if len(block) < 4:
-        raise ValueError("a block is too short")
-    end = len(block) - 4 * (1 + int.from_bytes(block[-4:], "little"))  # the restart points and their number
-    if end < 0:
-        raise ValueError("a block is too short")
-    entries, key, place = {}, b"", 0
-    while place < end:
-        shared, place = _varint(block, place)
-        fresh, place = _varint(block, place)
-        length, place = _varint(block, place)
-        if shared > len(key) or place + fresh + length > end:
-            raise ValueError("an entry lies outside its block")
-        key = key[:shared] + block[place : place + fresh]
-        entries[key] = block[place + fresh : place + fresh + length]
-        place += fresh + length
-    return entries
-
-
-def _read_handle(data: bytes, place: int) -> tuple[int, int, int]:
-    """Offset and size of a block, and the place after them."""
-    offset, place = _varint(data, place)
-    size, place = _varint(data, place)
-    return offset, size, place
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = 0
-    for shift in range(0, 64, 7):
-        if place >= len(data):
-            break
-        byte = data[place]
-        place += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, place
-    raise ValueError("a number is cut off")
-
-
-# --- the entries -------------------------------------------------------------------------------------------------
-
-
-def _variable(name: str, message: bytes) -> Variable:
-    """A BundleEntryProto: 1 type, 2 shape, 3 shard, 4 offset, 5 size, 6 CRC, 7 slices."""
-    found = dict(_fields(message))
-    if 7 in found:
-        raise ValueError(f"{name} is in slices, which DeepSpeech does not do")
-    dtype = _DTYPES.get(found.get(1, 0))
-    if dtype is None:
-        raise ValueError(f"{name} has a type (number {found.get(1, 0)}) that DeepSpeech's variables do not have")
-    numbers = [found.get(number, 0) for number in (3, 4, 5, 6)]
-    if not all(isinstance(value, int) for value in numbers):
-        raise ValueError(f"{name} has an entry that cannot be read")
-    shard, offset, size, crc = numbers
-    return Variable(dtype, tuple(_shape(found.get(2, b""))), shard, offset, size, crc)
-
-
-def _shape(message: bytes) -> Iterator[int]:
-    """A TensorShapeProto: field 2 is a dimension, whose field 1 is its size."""
-    for number, dimension in _fields(_bytes(message)):
-        if number == 2:
-            size = dict(_fields(_bytes(dimension))).get(1, 0)
-            if not isinstance(size, int) or size >= 1 << 40:  # a negative one is written as a huge one
-                raise ValueError("a shape is unknown")
-            yield size
-
-
-def _bytes(value: int | bytes) -> bytes:
-    if not isinstance(value, bytes):
-        raise ValueError("an entry cannot be read")
-    return value
-
-
-def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
-    """Field numbers and values of a protobuf message (https://protobuf.dev/programming-guides/encoding)."""
-    place = 0
-    while place < len(message):
-        tag, place = _varint(message, place)
-        kind = tag & 7
-        if kind == 0:
-            value, place = _varint(message, place)
-            yield tag >> 3, value
-            continue
-        size = {1: 8, 5: 4}.get(kind)
-        if kind == 2:
-            size, place = _varint(message, place)
-        if size is None or place + size > len(message):
-            raise ValueError("an entry cannot be read")
-        data = message[place : place + size]
-        place += size
-        yield tag >> 3, data if kind == 2 else int.from_bytes(data, "little")
-
-
-# --- the checksum ------------------------------------------------------------------------------------------------
-
-
-def _masked_crc(data: bytes) -> int:
-    """CRC-32C as LevelDB and TensorFlow store it: rotated, and a constant added.
-
-    >>> hex(_masked_crc(b"123456789"))  # the CRC-32C of which is 0xe3069283 (RFC 3720, B.4)
-    '0xc78ab0e5'
-    """
-    crc = int(_crc32c_loop()(np.frombuffer(data, np.uint8), _crc32c_table()))
-    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
-
-
-@functools.cache
-def _crc32c_table() -> np.ndarray:
-    values = np.arange(256, dtype=np.uint32)
-    for _ in range(8):
-        values = (values >> np.uint32(1)) ^ np.where(values & np.uint32(1), np.uint32(0x82F63B78), np.uint32(0))
-    return values.astype(np.uint32)
-
-
-@functools.cache
-def _crc32c_loop():
-    """Byte by byte, compiled: a model of n_hidden 2048 with its moments has 570 MB."""
-    import numba
-
-    read_only_bytes = numba.types.Array(numba.uint8, 1, "C", readonly=True)
-
-    @numba.njit(numba.uint32(read_only_bytes, numba.uint32[::1]))
-    def crc32c(data, table):
-        crc = np.uint32(0xFFFFFFFF)
-        for byte in data:
-            crc = table[(crc ^ byte) & np.uint32(255)] ^ (crc >> np.uint32(8))
-        return crc ^ np.uint32(0xFFFFFFFF)
-
-    return crc32c
+        with open(path, encoding="utf-8", errors="replace") as file:
+            text = file.read(1 << 20)
+    except OSError:
+        return {}
+    names = "|".join((*_FEATURE_FLAGS.values(), "relu_clip"))
+    found = dict(re.findall(rf'^[\s"-]*({names})"?\s*[=:]\s*([0-9]{{1,9}}(?:\.[0-9]{{0,9}})?)\b', text, re.MULTILINE))
+    return {name: value for name, value in found.items() if name == "relu_clip" or value.isdigit()}

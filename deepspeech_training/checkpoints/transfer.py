@@ -1,29 +1,17 @@
 """A new run that starts with the weights of another one: fine-tuning, and transfer to another alphabet.
 
 `Transfer` says what a run has taken from its source. It is decided once, when the run begins, and is in each of its
-checkpoints: a run that goes on takes nothing from the source again. `AncestorFolder` makes a checkpoint of
-DeepSpeech's own trainer look like one of ours, so that it can be such a source, be tested and be exported.
+checkpoints: a run that resumes takes nothing from the source again.
 """
 
-import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 
-from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.checkpoints.file import DamagedCheckpoint
-from deepspeech_training.checkpoints.folder import Checkpoint, CheckpointFolder
-from deepspeech_training.checkpoints.tf1 import (
-    AncestorCheckpoint,
-    find_ancestor_checkpoint,
-    geometry_of,
-    read_ancestor_weights,
-)
-from deepspeech_training.config import FLAGS
-from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
+from deepspeech_training.errors import FlagError
 from deepspeech_training.models.deepspeech.geometry import LAYERS, layer_of
 
 
@@ -48,12 +36,20 @@ class Transfer:
     shared_characters: str = ""
 
     @classmethod
-    def of_characters(cls, source: str, step: int, before: Alphabet, after: Alphabet) -> "Transfer":
+    def of_characters(cls, source: str, step: int, before: Alphabet | ByteAlphabet, after: Alphabet) -> "Transfer":
         """The output layer put together for a run's alphabet from that of its source.
+
+        Raises:
+            FlagError: the source writes bytes, which are no characters.
 
         >>> Transfer.of_characters("a.json", 7, Alphabet("ab "), Alphabet(" бa")).shared_characters
         ' a'
         """
+        if isinstance(before, ByteAlphabet):
+            raise FlagError(
+                f"--reuse_characters: {source} writes bytes (--bytes_output_mode), which are no characters\n"
+                "Take the layers below the output alone: --drop_source_layers 1."
+            )
         shared = "".join(character for character in after.characters if character in before.characters)
         return cls(
             source, step, reuse_characters=True, source_characters="".join(before.characters), shared_characters=shared
@@ -112,101 +108,3 @@ class Transfer:
                 weights[name] = np.array(fresh[name])
                 weights[name][..., ours] = source[name][..., theirs]
         return weights
-
-
-class AncestorFolder:
-    """A checkpoint of DeepSpeech's own trainer, read as `CheckpointFolder` reads ours.
-
-    The checkpoint has the weights and the step. Sample rate, window and `relu_clip` are in the flags.txt beside it, if
-    the trainer's folder is complete, and Coqui STT's has an alphabet.txt; what neither says is taken from the flags.
-
-    Args:
-        path: the folder, or one of the checkpoint's files in it.
-        features, relu_clip: as the flags have them.
-    """
-
-    def __init__(self, path: Path, features: FeatureGeometry, relu_clip: float):
-        self.folder = path if path.is_dir() else path.parent
-        self._path = path
-        self._features, self._relu_clip = features, relu_clip
-
-    def has(self, kind: str) -> bool:
-        return self._find(kind) is not None
-
-    def read_description(self, kind: str) -> tuple[Path, dict[str, Any]] | None:
-        """Where the checkpoint is, and what is known of it in the terms of our checkpoints; None without one.
-
-        Its "alphabet" is None where nothing says which it is; "unsaid" has the flags of features that nothing says.
-
-        Raises:
-            DamagedCheckpoint: it cannot be read, or is no DeepSpeech model.
-        """
-        prefix = self._find(kind)
-        if prefix is None:
-            return None
-        checkpoint = AncestorCheckpoint(prefix)
-        try:
-            network = geometry_of(checkpoint.variables)
-        except ValueError as error:
-            raise DamagedCheckpoint(f"{checkpoint.index_path}: {error}") from error
-        said = _read_flags_txt(prefix.with_name("flags.txt"))
-        features = replace(
-            self._features,
-            n_context=network.n_context,
-            n_mfcc=network.n_features,
-            **{key: int(said[name]) for key, name in _FEATURE_FLAGS.items() if name in said},
-        )
-        network = replace(network, relu_clip=float(said.get("relu_clip", self._relu_clip)))
-        alphabet_path = prefix.with_name("alphabet.txt")
-        alphabet = list(Alphabet.read(alphabet_path).characters) if alphabet_path.is_file() else None
-        if alphabet is not None and len(alphabet) != network.num_classes - 1:
-            raise DamagedCheckpoint(
-                f"{alphabet_path}: {len(alphabet)} characters; the checkpoint beside it was trained with "
-                f"{network.num_classes - 1}"
-            )
-        step = int(checkpoint.read("global_step")) if "global_step" in checkpoint.variables else 0
-        return prefix, {
-            "alphabet": alphabet,
-            "features": asdict(features),
-            "network": asdict(network),
-            "run": {"step": step},
-            "unsaid": sorted(name for name in _FEATURE_FLAGS.values() if name not in said),
-        }
-
-    def load(self, kind: str) -> Checkpoint | None:
-        found = self.read_description(kind)
-        if found is None:
-            return None
-        prefix, state = found
-        _, arrays = read_ancestor_weights(AncestorCheckpoint(prefix))
-        return Checkpoint(prefix, state, arrays)
-
-    def _find(self, kind: str) -> Path | None:
-        return find_ancestor_checkpoint(self._path, {"train": "last", "best": "best"}[kind])
-
-
-def folder_to_load(ours: CheckpointFolder, features: FeatureGeometry, relu_clip: float):
-    """The folder as what it is: of our checkpoints, or without any an ancestor's."""
-    if not (ours.has("train") or ours.has("best")) and find_ancestor_checkpoint(ours.folder) is not None:
-        return AncestorFolder(ours.folder, features, relu_clip)
-    return ours
-
-
-# Key of the features -> the flag that fixes it.
-_FEATURE_FLAGS = {
-    flag.fixed_by_weights[1]: name
-    for name, flag in FLAGS.items()
-    if flag.fixed_by_weights and flag.fixed_by_weights[0] == "features"
-}
-
-
-def _read_flags_txt(path: Path) -> dict[str, str]:
-    """The flags of a flags.txt that fix the meaning of the weights; lines are `--name=value` or JSON's."""
-    try:
-        with open(path, encoding="utf-8", errors="replace") as file:
-            text = file.read(1 << 20)
-    except OSError:
-        return {}
-    names = "|".join((*_FEATURE_FLAGS.values(), "relu_clip"))
-    found = dict(re.findall(rf'^[\s"-]*({names})"?\s*[=:]\s*([0-9]{{1,9}}(?:\.[0-9]{{0,9}})?)\b', text, re.MULTILINE))
-    return {name: value for name, value in found.items() if name == "relu_clip" or value.isdigit()}

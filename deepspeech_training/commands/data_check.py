@@ -3,7 +3,7 @@
 import argparse
 from collections.abc import Sequence
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, alphabet_of_flags
 from deepspeech_training.config import Config, parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import CheckedData, check_sets, write_rejections
@@ -13,7 +13,8 @@ from deepspeech_training.features.geometry import FeatureGeometry
 USAGE = """usage: check_data.py --train_files A.csv [any flags of DeepSpeech.py] [--rejected_file FILE.csv]
 
 Checks every row of --train_files, --dev_files, --test_files and --metrics_files as the trainer does before its first
-step (docs/data.md), with --alphabet_config_path, --audio_sample_rate, --feature_win_len and --feature_win_step.
+step (docs/data.md), with --alphabet_config_path, --bytes_output_mode, --audio_sample_rate, --feature_win_len and
+--feature_win_step.
 Exit code 0: all rows can be used; 1: some cannot. With --on_bad_row drop it counts them; --rejected_file lists all.
 """
 
@@ -43,19 +44,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _check(config: Config, on_bad_row: str, console: Console) -> CheckedData:
-    data, path = config.data, config.decoder.alphabet_config_path
+    data, path, bytes_output_mode = config.data, config.decoder.alphabet_config_path, config.decoder.bytes_output_mode
     named = {"train": data.train_files, "dev": data.dev_files, "test": data.test_files, "metrics": data.metrics_files}
     csvs = {name: paths for name, paths in named.items() if paths}
     if not csvs:
         raise FlagError("name at least one of --train_files, --dev_files, --test_files and --metrics_files")
     return check_sets(
         csvs,
-        alphabet=Alphabet.read(path) if path else Alphabet.english(),
+        alphabet=alphabet_of_flags(path, bytes_output_mode=bytes_output_mode) or Alphabet.english(),
         geometry=FeatureGeometry(data.audio_sample_rate, data.feature_win_len, data.feature_win_step),
         on_bad_row=on_bad_row,
         cache_dir=None,
         console=console,
-        alphabet_name=path or "English, of the package",
+        alphabet_name="--bytes_output_mode" if bytes_output_mode else path or "English, of the package",
     )
 
 

@@ -17,12 +17,13 @@ from typing import Any
 
 import numpy as np
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.audio.synthetic_speech import SMOKE_SENTENCE, synthesize
-from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_arrays, read_state
+from deepspeech_training.checkpoints.describe import Progress, TrainedModel, read_checkpoint
+from deepspeech_training.checkpoints.file import DamagedCheckpoint
 from deepspeech_training.checkpoints.folder import CheckpointFolder
-from deepspeech_training.checkpoints.tf1 import AncestorCheckpoint, find_ancestor_checkpoint, read_ancestor_weights
+from deepspeech_training.checkpoints.tf1 import Tf1Folder, find_tf1_checkpoint
 from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import FLAGS, Config, as_dict
 from deepspeech_training.console import Console
@@ -46,7 +47,7 @@ class Inspection:
 
     Args:
         path: the file that was inspected.
-        kind: "checkpoint", "ancestor checkpoint" or "export".
+        kind: "checkpoint", "TensorFlow 1 checkpoint" or "export".
         files: name and size of each file that belongs to it.
         facts: of the training and the model, by section.
         weights: one entry for each array.
@@ -132,9 +133,9 @@ def inspect(path: Path, *, which: str = "auto", clip: str | None = None, console
         return _inspect_state(path.with_name(f"{match['stem']}.json"), clip)
     if path.suffix == ".tflite":
         return _inspect_export(path, clip)
-    prefix = find_ancestor_checkpoint(path)
+    prefix = find_tf1_checkpoint(path)
     if prefix is not None:
-        return _inspect_ancestor(prefix, clip)
+        return _inspect_tf1(prefix, clip)
     if not path.exists():
         raise UserError(f"{path}: no such file or folder")
     raise UserError(
@@ -151,9 +152,9 @@ def _inspect_folder(folder: Path, *, which: str, clip: str | None, console: Cons
                 return _inspect_state(path, clip)
             except DamagedCheckpoint as error:
                 console.warn(f"Damaged checkpoint: {error}\nThe one before it is inspected, if there is one.")
-    prefix = find_ancestor_checkpoint(folder, which)
+    prefix = find_tf1_checkpoint(folder, which)
     if prefix is not None:
-        return _inspect_ancestor(prefix, clip)
+        return _inspect_tf1(prefix, clip)
     exports = sorted(folder.glob("*.tflite"))
     if len(exports) == 1:
         return _inspect_export(exports[0], clip)
@@ -166,40 +167,37 @@ def _inspect_folder(folder: Path, *, which: str, clip: str | None, console: Cons
 
 
 def _inspect_state(path: Path, clip: str | None) -> Inspection:
-    state = read_state(path)
-    try:
-        weights_path = path.with_name(Path(state["weights_file"]).name)
-        arrays = read_arrays(weights_path, sha256=state["weights_sha256"])
-        network, features = NetworkGeometry(**state["network"]), FeatureGeometry(**state["features"])
-        alphabet = Alphabet(tuple(state["alphabet"]))
-        weights = {name: arrays[name] for name in network.weight_shapes()}
-        if any(weights[name].shape != shape for name, shape in network.weight_shapes().items()):
-            raise ValueError("the weights have other shapes than the network")
-        history, stopped = _history(path, state)
-        facts = _facts(path, state, network, alphabet)
-        facts["training"]["stopped"] = stopped
-        run = state["run"]
-        answers, clip_name = _answers(weights, features, network, alphabet, clip)
-        evidence = Evidence(
-            not_finite=_count_not_finite(weights),
-            epoch=run["epoch"],
-            epochs=state["flags"]["epochs"],
-            stopped=stopped,
-            is_best=path.name.startswith("best"),
-            best_by=state["flags"].get("best_by", "loss"),
-            history=history,
-            updates=run["updates"],
-            early_stop=state["flags"]["early_stop"],
-            answers=answers,
-            average_of=state.get("average_of", ()),
+    checkpoint = read_checkpoint(path)
+    model, weights = checkpoint.model, checkpoint.weights
+    if None in (model.progress.epoch, model.progress.updates, model.progress.learning_rate, model.precision):
+        raise DamagedCheckpoint(
+            f"{path}: not the state of a checkpoint of this program: it lacks how far it is trained"
         )
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    try:
+        epochs, early_stop = model.flags["epochs"], model.flags["early_stop"]
+        run = _whole_run(path, model.progress)
+        history = [Epoch.of_history(figures) for figures in run.history]
+        facts = _facts(path, model, stopped=run.stopped)
+    except (KeyError, TypeError) as error:
         raise DamagedCheckpoint(f"{path}: not the state of a checkpoint of this program ({error!r})") from error
-    facts["clip"] = clip_name
+    answers, facts["clip"] = _answers(weights, model.features, model.network, model.alphabet, clip)
+    evidence = Evidence(
+        not_finite=_count_not_finite(weights),
+        epoch=model.progress.epoch,
+        epochs=epochs,
+        stopped=run.stopped,
+        is_best=path.name.startswith("best"),
+        best_by=model.flags.get("best_by", "loss"),
+        history=history,
+        updates=model.progress.updates,
+        early_stop=early_stop,
+        answers=answers,
+        average_of=model.average_of,
+    )
     return Inspection(
         path,
         "checkpoint",
-        _sizes([path, weights_path]),
+        _sizes(checkpoint.files),
         facts,
         _weight_figures(weights),
         answers,
@@ -208,57 +206,54 @@ def _inspect_state(path: Path, clip: str | None) -> Inspection:
     )
 
 
-def _history(path: Path, state: Mapping[str, Any]) -> tuple[list[Epoch], str | None]:
-    """The epochs of the run and why it stopped; a best checkpoint's from the last one beside it, if it went on."""
-    run = state["run"]
-    for beside in CheckpointFolder(path.parent, Console()).state_files("train"):
-        try:
-            later = read_state(beside)["run"]
-        except DamagedCheckpoint:
-            continue
-        if later["history"][: len(run["history"])] == run["history"] and later["epoch"] >= run["epoch"]:
-            run = later
-        break
-    return [Epoch.of_history(figures) for figures in run["history"]], run["stopped"]
+def _whole_run(path: Path, run: Progress) -> Progress:
+    """The run as far as it is known: a best checkpoint's from the last one beside it, if it went on."""
+    beside = CheckpointFolder(path.parent, Console()).read_description("train")
+    later = run if beside is None else beside[1].progress
+    went_on = later.history[: len(run.history)] == run.history and (later.epoch or 0) >= (run.epoch or 0)
+    return later if went_on else run
 
 
-def _facts(path: Path, state: Mapping[str, Any], network: NetworkGeometry, alphabet: Alphabet) -> dict[str, Any]:
-    run, flags = state["run"], state["flags"]
-    schedule = run["schedule"]
-    history = run["history"]
-    average_of = [str(of) for of in state.get("average_of", ())]
-    measured = [] if average_of else history  # the figures of an average are those of its last checkpoint
+def _facts(path: Path, model: TrainedModel, *, stopped: str | None) -> dict[str, Any]:
+    run, average_of = model.progress, list(model.average_of)
+    measured = () if average_of else run.history  # the figures of an average are those of its last checkpoint
     return {
         "training": {
-            "saved_at": state.get("saved_at") or path.stat().st_mtime,
-            "version": state["version"],
-            "sessions": state.get("sessions", []),
-            "epoch": run["epoch"],
-            "epochs": flags["epochs"],
-            "step": run["step"],
-            "updates": run["updates"],
+            "saved_at": model.saved_at or path.stat().st_mtime,
+            "version": model.version,
+            "sessions": list(model.sessions),
+            "epoch": run.epoch,
+            "epochs": model.flags["epochs"],
+            "step": run.step,
+            "updates": run.updates,
             "average_of": average_of,
             "train_loss": measured[-1]["train_loss"] if measured else None,
             "dev": measured[-1]["dev"] if measured else [],
-            "best_epoch": None if average_of or schedule["best_epoch"] is None else schedule["best_epoch"] + 1,
-            "best_by": flags.get("best_by", "loss"),
-            "best_figures": None if average_of else schedule["best_figures"],
-            "epochs_without_improvement": schedule["epochs_without_improvement"],
-            "learning_rate": run["learning_rate"],
-            "seconds": sum(figures["seconds"] for figures in history) + run["seconds"],
-            "precision": state["precision"],
-            "clips_left_out": len(run["quarantine"]),
-            "transfer": state.get("transfer"),
-            "flags": {name: flags[name] for name, flag in FLAGS.items() if flag.describes_training and name in flags},
+            "best_epoch": None if average_of or run.best_epoch is None else run.best_epoch + 1,
+            "best_by": model.flags.get("best_by", "loss"),
+            "best_figures": None if average_of else run.best_figures,
+            "epochs_without_improvement": run.epochs_without_improvement,
+            "learning_rate": run.learning_rate,
+            "seconds": run.seconds,
+            "precision": model.precision,
+            "clips_left_out": run.clips_left_out,
+            "transfer": model.transfer and model.transfer.as_json(),
+            "flags": {
+                name: model.flags[name]
+                for name, flag in FLAGS.items()
+                if flag.describes_training and name in model.flags
+            },
+            "stopped": stopped,
         },
-        "data": state.get("data", []),
-        **_model_facts(network, alphabet),
+        "data": list(model.data),
+        **_model_facts(model.network, model.alphabet),
     }
 
 
-def _model_facts(network: NetworkGeometry, alphabet: Alphabet | None) -> dict[str, Any]:
+def _model_facts(network: NetworkGeometry, alphabet: Alphabet | ByteAlphabet | None) -> dict[str, Any]:
     return {
         "alphabet": None if alphabet is None else list(alphabet.characters),
+        "alphabet_of_bytes": isinstance(alphabet, ByteAlphabet),
         "network": asdict(network),
         "parameters": network.num_parameters,
         "export_bytes": {
@@ -271,30 +266,27 @@ def _model_facts(network: NetworkGeometry, alphabet: Alphabet | None) -> dict[st
 # --- the others --------------------------------------------------------------------------------------------------
 
 
-def _inspect_ancestor(prefix: Path, clip: str | None) -> Inspection:
-    checkpoint = AncestorCheckpoint(prefix)
-    network, weights = read_ancestor_weights(checkpoint)
-    alphabet = Alphabet.english() if network.num_classes == Alphabet.english().num_classes else None
-    answers, clip_name = _answers(weights, FeatureGeometry(), network, alphabet, clip)
-    numbers = {
-        name: checkpoint.read(name).item()
-        for name in ("global_step", "learning_rate")
-        if name in checkpoint.variables and checkpoint.variables[name].shape == ()
-    }
+def _inspect_tf1(prefix: Path, clip: str | None) -> Inspection:
+    checkpoint = Tf1Folder(prefix).load("train")
+    model, weights = checkpoint.model, checkpoint.weights
+    alphabet = model.alphabet
+    if alphabet is None and model.network.num_classes == Alphabet.english().num_classes:
+        alphabet = Alphabet.english()
+    answers, clip_name = _answers(weights, model.features, model.network, alphabet, clip)
     facts = {
         "training": {
-            "saved_at": checkpoint.index_path.stat().st_mtime,
-            "step": numbers.get("global_step"),
-            "learning_rate": numbers.get("learning_rate"),
+            "saved_at": model.saved_at,
+            "step": model.progress.updates,
+            "learning_rate": model.progress.learning_rate,
         },
         "data": [],
-        **_model_facts(network, alphabet),
+        **_model_facts(model.network, alphabet),
         "clip": clip_name,
     }
-    evidence = Evidence(not_finite=_count_not_finite(weights), updates=numbers.get("global_step"), answers=answers)
+    evidence = Evidence(not_finite=_count_not_finite(weights), updates=model.progress.updates, answers=answers)
     return Inspection(
         prefix,
-        "ancestor checkpoint",
+        "TensorFlow 1 checkpoint",
         _sizes(checkpoint.files),
         facts,
         _weight_figures(weights),
@@ -308,7 +300,6 @@ def _inspect_export(path: Path, clip: str | None) -> Inspection:
     file = ModelFile.read(path)
     weights = dict(file.constants(least=1000))
     matrices = {name: array for name, array in weights.items() if array.ndim == 2}
-    alphabet = Alphabet(file.labels) if all(len(label) == 1 for label in file.labels) else None
     network = NetworkGeometry(
         num_classes=len(file.labels) + 1,
         n_hidden=file.n_cell,
@@ -319,7 +310,8 @@ def _inspect_export(path: Path, clip: str | None) -> Inspection:
     facts = {
         "training": {"saved_at": path.stat().st_mtime},
         "data": [],
-        "alphabet": list(file.labels),
+        "alphabet": list(ByteAlphabet.characters if file.bytes_mode else file.labels),
+        "alphabet_of_bytes": file.bytes_mode,
         "network": {**asdict(network), "layer_norm": None, "relu_clip": None},
         "parameters": sum(array.size for array in matrices.values()),
         "features": asdict(file.geometry),
@@ -327,8 +319,6 @@ def _inspect_export(path: Path, clip: str | None) -> Inspection:
         "beam_width": file.beam_width,
         "clip": clip_name,
     }
-    if alphabet is None:
-        facts["alphabet_of_bytes"] = True
     evidence = Evidence(not_finite=_count_not_finite(weights), answers=answers)
     return Inspection(path, "export", _sizes([path]), facts, _weight_figures(weights), answers, [], diagnose(evidence))
 
@@ -358,7 +348,7 @@ def _answers(
     weights: Mapping[str, np.ndarray],
     features: FeatureGeometry,
     network: NetworkGeometry,
-    alphabet: Alphabet | None,
+    alphabet: Alphabet | ByteAlphabet | None,
     clip: str | None,
 ) -> tuple[Answers | None, str]:
     """Run the network in numpy; None if its weights are not finite."""
@@ -399,7 +389,7 @@ def _export_answers(file: ModelFile, network: NetworkGeometry, clip: str | None)
         for sound in (audio, _silence_like(audio))
     ]
     labels = greedy_labels(log_probs[0], blank=len(file.labels))
-    return _compared(*log_probs, text="".join(file.labels[label] for label in labels), clip=clip), name
+    return _compared(*log_probs, text=file.text(labels), clip=clip), name
 
 
 def _compared(speech: np.ndarray, silence: np.ndarray, *, text: str, clip: str | None) -> Answers:
@@ -462,7 +452,9 @@ def lines(found: Inspection) -> Iterator[str]:
         yield f"Saved     {saved} (the file's date)"
     for data in facts["data"]:
         yield f"Data      {data['set']:<8}{data['clips']:>8,} clips {data['hours']:9.3f} h  {data['csv']}"
-    if facts["alphabet"] is not None:
+    if facts["alphabet_of_bytes"]:
+        yield f"Alphabet  the {len(facts['alphabet'])} bytes of UTF-8"
+    elif facts["alphabet"] is not None:
         yield f"Alphabet  {len(facts['alphabet'])} characters: " + " ".join(
             "space" if character == " " else character for character in facts["alphabet"]
         )

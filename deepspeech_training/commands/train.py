@@ -17,14 +17,15 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from deepspeech_training.alphabet import Alphabet, ByteAlphabet, alphabet_of
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet, alphabet_of_flags
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.cache import AudioCache
 from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.augment.catalogue import parse_augmentations
-from deepspeech_training.checkpoints.folder import Checkpoint, CheckpointFolder
-from deepspeech_training.checkpoints.tf1 import find_ancestor_checkpoint
-from deepspeech_training.checkpoints.transfer import AncestorFolder, Transfer, folder_to_load
+from deepspeech_training.checkpoints.describe import Checkpoint, TrainedModel
+from deepspeech_training.checkpoints.folder import CheckpointFolder
+from deepspeech_training.checkpoints.tf1 import Tf1Folder, find_tf1_checkpoint, folder_to_load
+from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import FLAGS, Config, ParsedFlags, as_dict, parse_flags, to_flag_lines
 from deepspeech_training.config.flag import value_text
 from deepspeech_training.config.help import format_help
@@ -121,14 +122,14 @@ class Source:
 
     Args:
         kind: "resume" (all of the state), "weights" (of another run; a new run begins with them) or "init".
-        description: the state of the checkpoint, without arrays; None for "init".
+        description: what the checkpoint says; None for "init".
         folder, checkpoint_kind: where to load it.
         path: of the checkpoint.
     """
 
     kind: str
-    description: dict[str, Any] | None = None
-    folder: CheckpointFolder | AncestorFolder | None = None
+    description: TrainedModel | None = None
+    folder: CheckpointFolder | Tf1Folder | None = None
     checkpoint_kind: str = ""
     path: Path | None = None
 
@@ -235,7 +236,7 @@ class Session:
             save_folder.lock()
             self._begin_log(config.checkpoint.logs_dir)
             source = self._source_of_training(save_folder, load_folder)
-            if source.kind == "resume" and "average_of" in source.description:
+            if source.kind == "resume" and source.description.average_of:
                 raise UserError(
                     f"{source.folder.folder}: holds an average of checkpoints, and a run cannot go on from one\n"
                     "Start a new run with its weights: name it with --load_checkpoint_dir, and another folder with "
@@ -260,7 +261,7 @@ class Session:
         alphabet, alphabet_name = self._alphabet(source)
         transfer = self._transfer(source, alphabet) if self._trains else None
         if source.description is not None:
-            features = FeatureGeometry(**source.description["features"])
+            features = source.description.features
         if self._trains and config.voice.voice_data_dir:
             self._take_voice_folder(alphabet, save_folder.folder)
             config, data = self._config, self._config.data
@@ -348,11 +349,14 @@ class Session:
                 argv += [option, ",".join(paths)]
         load_folder = CheckpointFolder(config.checkpoint.load_dir, self._console)
         with tempfile.TemporaryDirectory() as scratch:
+            trained = load_folder.read_description("best") or load_folder.read_description("train")
+            if config.decoder.bytes_output_mode or (trained and isinstance(trained[1].alphabet, ByteAlphabet)):
+                argv += ["--bytes_output_mode"]
             if config.decoder.alphabet_config_path:
                 argv += ["--alphabet", config.decoder.alphabet_config_path]
-            elif load_folder.has("best") or load_folder.has("train"):
+            elif trained:
                 argv += ["--model", str(load_folder.folder)]
-            else:
+            elif not config.decoder.bytes_output_mode:
                 alphabet = Path(scratch) / "alphabet.txt"
                 alphabet.write_text("".join(f"{c}\n" for c in Alphabet.english().characters), encoding="utf-8")
                 self._console.info("The scorer is for the English alphabet of the package")
@@ -455,15 +459,13 @@ class Session:
         seconds = max(lengths, default=0) / self._config.data.audio_sample_rate
         check_memory_to_begin(network, longest_clip_s=seconds, trains=self._trains, on_gpu=on_gpu)
 
-    def _source_of_training(
-        self, save_folder: CheckpointFolder, load_folder: CheckpointFolder | AncestorFolder
-    ) -> Source:
+    def _source_of_training(self, save_folder: CheckpointFolder, load_folder: CheckpointFolder | Tf1Folder) -> Source:
         """Decide what --load_train means here; see docs/training.md, "Which checkpoint a run starts from"."""
         wanted = self._config.checkpoint.load_train
         if wanted == "init":
             return Source("init")
         same = save_folder.folder.resolve() == load_folder.folder.resolve()
-        same = same and not isinstance(load_folder, AncestorFolder)  # of which only the weights can be taken
+        same = same and not isinstance(load_folder, Tf1Folder)  # of which only the weights can be taken
         if wanted == "best" and same:
             kinds, folder = ("best",), save_folder
         elif save_folder.has("train"):
@@ -492,7 +494,7 @@ class Session:
             return save_folder
         return None
 
-    def _source_of_evaluation(self, folder: CheckpointFolder | AncestorFolder) -> Source:
+    def _source_of_evaluation(self, folder: CheckpointFolder | Tf1Folder) -> Source:
         wanted = self._config.checkpoint.load_evaluate
         for kind in {"auto": ("best", "train"), "last": ("train",), "best": ("best",)}[wanted]:
             if folder.has(kind):
@@ -503,7 +505,7 @@ class Session:
         )
 
     @staticmethod
-    def _source(kind: str, folder: CheckpointFolder | AncestorFolder, checkpoint_kind: str) -> Source:
+    def _source(kind: str, folder: CheckpointFolder | Tf1Folder, checkpoint_kind: str) -> Source:
         found = folder.read_description(checkpoint_kind)
         if found is None:
             folder.load(checkpoint_kind)  # raises, naming each damaged file
@@ -520,9 +522,9 @@ class Session:
         for name, flag in FLAGS.items():
             if flag.fixed_by_weights:
                 section, key = flag.fixed_by_weights
-                theirs = source.description[section][key]
+                theirs = getattr(getattr(source.description, section), key)
             elif flag.fixed_in_a_run and resumes:
-                theirs = source.description.get("flags", {}).get(name, flag.default)
+                theirs = source.description.flags.get(name, flag.default)
             else:
                 continue
             if values[name] == theirs:
@@ -543,7 +545,7 @@ class Session:
 
     def _say_what_is_taken_for_granted(self, source: Source, config: Config) -> None:
         """A checkpoint of DeepSpeech's trainer may not say its sample rate and windows: what the flags say counts."""
-        unsaid = source.description.get("unsaid", ())
+        unsaid = source.description.unsaid
         if not unsaid:
             return
         values = {name: getattr(config.data, name) for name in unsaid}
@@ -570,10 +572,9 @@ class Session:
 
         A run that begins with some layers of its source only may have another alphabet than the source.
         """
-        path = self._config.decoder.alphabet_config_path
-        given = Alphabet.read(path) if path else None
-        if self._config.decoder.bytes_output_mode:
-            given, path = ByteAlphabet(), "--bytes_output_mode"
+        decoder = self._config.decoder
+        path = "--bytes_output_mode" if decoder.bytes_output_mode else decoder.alphabet_config_path
+        given = alphabet_of_flags(decoder.alphabet_config_path, bytes_output_mode=decoder.bytes_output_mode)
         if source.description is None:
             return (given, path) if given is not None else (Alphabet.english(), "English, of the package")
         if given is not None and self._replaces_output(source):
@@ -648,9 +649,9 @@ class Session:
         self, source: Source, given: Alphabet | ByteAlphabet | None = None
     ) -> Alphabet | ByteAlphabet:
         """The checkpoint's; for one of DeepSpeech's trainer, which does not say it, `given` or English, if it fits."""
-        if source.description["alphabet"] is not None:
-            return alphabet_of(source.description["alphabet"])
-        size = source.description["network"]["num_classes"] - 1
+        if source.description.alphabet is not None:
+            return source.description.alphabet
+        size = source.description.network.num_classes - 1
         for candidate, name in ((given, "that of --alphabet_config_path"), (Alphabet.english(), "English")):
             if candidate is not None and candidate.size == size:
                 self._console.info(f"{source.path} does not say its alphabet of {size} characters; taken to be {name}")
@@ -673,7 +674,7 @@ class Session:
             )
         transfer = None
         if source.kind == "resume":
-            transfer = Transfer.from_json(source.description.get("transfer"))
+            transfer = source.description.transfer
             layers = 0 if flags.reuse_characters else flags.drop_source_layers
             done = (0, False) if transfer is None else (transfer.drop_source_layers, transfer.reuse_characters)
             if wants and done != (layers, flags.reuse_characters):
@@ -684,7 +685,7 @@ class Session:
                     "--save_checkpoint_dir, or leave the flag out."
                 )
         elif source.kind == "weights":
-            origin = str(source.path), source.description["run"]["step"]
+            origin = str(source.path), source.description.progress.step
             transfer = Transfer(*origin, flags.drop_source_layers)
             if flags.reuse_characters:
                 transfer = Transfer.of_characters(*origin, self._trained_alphabet(source), alphabet)
@@ -796,23 +797,23 @@ class Session:
             if aside is not None:
                 self._console.info(f"A new run begins: the checkpoints that were there are in {aside}")
         elif source.checkpoint_kind == "best":
-            aside = folder.set_aside(later_than=checkpoint.state["run"]["step"])
+            aside = folder.set_aside(later_than=checkpoint.model.progress.step)
             if aside is not None:
                 self._console.info(f"Later checkpoints than the best one are in {aside}")
         state = RunState(learning_rate=config.optimizer.learning_rate)
         if source.kind == "resume":
-            state = RunState.from_json(checkpoint.state["run"])
+            state = RunState.from_json(checkpoint.model.run)
         log = JsonLines(folder.folder / "events.jsonl")
         # Without a checkpoint to resume, what the log has is of a run that was killed before its first.
-        log.cut_back(checkpoint.state["log_length"] if source.kind == "resume" else 0)
+        log.cut_back(checkpoint.model.log_length if source.kind == "resume" else 0)
         sinks: list[Sink] = [log]
         if config.reporting.summary_dir:
             sinks.append(TensorBoard(Path(config.reporting.summary_dir), resumed_step=state.step))
-        sessions = self._log.continue_run(checkpoint.state.get("sessions", []) if source.kind == "resume" else [])
+        sessions = self._log.continue_run(checkpoint.model.sessions if source.kind == "resume" else [])
         write_atomically(folder.folder / "flags.txt", [("\n".join(to_flag_lines(config)) + "\n").encode()])
         weights = checkpoint.arrays if source.kind == "resume" else task.initial_weights(config.training.random_seed)
         if source.kind == "weights":
-            transfer = replace(transfer, source=os.path.abspath(checkpoint.path), step=checkpoint.state["run"]["step"])
+            transfer = replace(transfer, source=os.path.abspath(checkpoint.path), step=checkpoint.model.progress.step)
             weights = transfer.weights(checkpoint.arrays, weights, task.alphabet)
         normalisation = self._normalisation(task, machine, samples, checkpoint if source.kind == "resume" else None)
         if normalisation is not None and (
@@ -1019,7 +1020,7 @@ class Session:
                 events.emit(Resumed(str(checkpoint.path), state.epoch, state.step_in_epoch, state.step))
             else:
                 events.emit(Note(f"{checkpoint.path} is of a finished run ({state.stopped})"))
-            before, now = checkpoint.state["flags"], as_dict(self._config)
+            before, now = checkpoint.model.flags, as_dict(self._config)
             changed = [
                 f"--{name} {before[name]} -> {now[name]}"
                 for name in now
@@ -1035,15 +1036,15 @@ class Session:
                         f"counts when a run begins, and this one began {began}"
                     )
                 )
-            recordings = checkpoint.state.get("augment_sources", {})
+            recordings = checkpoint.model.augment_sources
             for path, fingerprint in self._augment_sources.items():
                 if recordings.get(path, fingerprint) != fingerprint:
                     events.emit(Note(f"The recordings of --augment in {path} are others than before"))
             threads = {"intra_op": machine.intra_op, "inter_op": machine.inter_op}
             for what, then, here in (
-                ("threads", checkpoint.state["threads"], threads),
-                ("precision", checkpoint.state["precision"], machine.compute_dtype),
-                ("devices", checkpoint.state["devices"], len(machine.devices)),
+                ("threads", checkpoint.model.threads, threads),
+                ("precision", checkpoint.model.precision, machine.compute_dtype),
+                ("devices", checkpoint.model.devices, len(machine.devices)),
             ):
                 if then != here:
                     events.emit(Note(f"Other {what} than before ({then} -> {here}): last digits may differ"))
@@ -1069,7 +1070,7 @@ class Session:
         if not source.is_absolute():  # of an earlier version: it counts from a folder that nothing tells
             return False
         if not named.is_dir():
-            named = find_ancestor_checkpoint(named) or named
+            named = find_tf1_checkpoint(named) or named
         return named.resolve() not in (source.resolve(), source.resolve().parent)
 
     def _settle_rate(self, events, state) -> None:
@@ -1146,37 +1147,36 @@ class Session:
         network: NetworkGeometry,
         checked: CheckedData,
     ) -> None:
-        from deepspeech_training.export.folder import TrainedModel
+        from deepspeech_training.export.folder import TrainedModel as ExportedModel
 
         checkpoint = source.folder.load(source.checkpoint_kind)
-        weights = {name: checkpoint.arrays[name] for name in network.weight_shapes()}
         self._console.info(f"Exports {checkpoint.path}")
         if not self._trains:  # a training has said so at its end
-            self._warn_of_an_unfinished_model(source, checkpoint.state)
+            self._warn_of_an_unfinished_model(source, checkpoint.model)
         samples = [sample for found in checked.sets.get("test", []) for sample in found.samples]
         written = self._export_folder.write(
-            TrainedModel(str(checkpoint.path), weights, alphabet, features, network),
+            ExportedModel(str(checkpoint.path), checkpoint.weights, alphabet, features, network),
             limit_fairly(samples, MAX_CLIPS_TO_COMPARE, self._config.training.random_seed),
             scorer_path=self._scorer_path,
         )
         self._events.emit(Exported(str(written), str(checkpoint.path)))
 
-    def _warn_of_an_unfinished_model(self, source: Source, state: Mapping[str, Any]) -> None:
+    def _warn_of_an_unfinished_model(self, source: Source, model: TrainedModel) -> None:
         """An export looks the same whether its model has learnt anything or not."""
         last = source.folder.read_description("train")
-        run = last[1]["run"] if last is not None and last[1]["run"].get("history") else state["run"]
-        if not run.get("history"):
+        run = last[1].progress if last is not None and last[1].progress.history else model.progress
+        if not run.history:
             return
         found = diagnose(
             Evidence(
-                epoch=state["run"]["epoch"],
-                epochs=state["flags"]["epochs"],
-                stopped=run["stopped"],
+                epoch=model.progress.epoch,
+                epochs=model.flags["epochs"],
+                stopped=run.stopped,
                 is_best=source.checkpoint_kind == "best",
-                updates=state["run"]["updates"],
-                history=[Epoch.of_history(figures) for figures in run["history"]],
-                early_stop=state["flags"]["early_stop"],
-                average_of=state.get("average_of", ()),
+                updates=model.progress.updates,
+                history=[Epoch.of_history(figures) for figures in run.history],
+                early_stop=model.flags["early_stop"],
+                average_of=model.average_of,
             )
         )
         if not found.healthy:
@@ -1188,10 +1188,9 @@ class Session:
         self, backend: "Backend | None", task: "SpeechToText", machine: "Machine", source: Source
     ) -> "Backend":
         checkpoint = source.folder.load(source.checkpoint_kind)
-        weights = {name: checkpoint.arrays[name] for name in task.network.weight_shapes()}
-        run = checkpoint.state["run"]
-        epochs = f", after {run['epoch']:,} epochs" if "epoch" in run else ""  # DeepSpeech's does not say
-        self._console.info(f"Uses {checkpoint.path} (step {run['step']:,}{epochs})")
+        weights, progress = checkpoint.weights, checkpoint.model.progress
+        epochs = "" if progress.epoch is None else f", after {progress.epoch:,} epochs"
+        self._console.info(f"Uses {checkpoint.path} (step {progress.step:,}{epochs})")
         if backend is None or backend.trains_other_weights:
             return self._backend(task, machine, weights)
         backend.model.set_named_weights(weights)
@@ -1338,8 +1337,9 @@ def _check_voice_data(config: Config, console: Console) -> int:
     """Print what --voice_data_dir has; exit code 1 where it cannot be trained on."""
     if not config.voice.voice_data_dir:
         raise FlagError("--check_voice_data looks at --voice_data_dir; give it")
-    path = config.decoder.alphabet_config_path
-    alphabet = Alphabet.read(path) if path else Alphabet.english()
+    decoder = config.decoder
+    named = alphabet_of_flags(decoder.alphabet_config_path, bytes_output_mode=decoder.bytes_output_mode)
+    alphabet = named or Alphabet.english()
     found = scan(Path(config.voice.voice_data_dir), console)
     print("\n".join(report(found, alphabet)))
     return EXIT_RUN if missing(found, alphabet) else EXIT_OK

@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, AudioInfo, read_audio_info
 from deepspeech_training.audio.formats import EXAMPLES, is_audio_name
@@ -177,7 +177,7 @@ def _text(path: Path) -> str:
 # --- the report --------------------------------------------------------------------------------------------------
 
 
-def missing(found: VoiceFolder, alphabet: Alphabet) -> list[str]:
+def missing(found: VoiceFolder, alphabet: Alphabet | ByteAlphabet) -> list[str]:
     """What is missing to train; empty where nothing is."""
     if not found.clips:
         return [f"there are no recordings ({EXAMPLES}) below {found.folder}"]
@@ -186,7 +186,7 @@ def missing(found: VoiceFolder, alphabet: Alphabet) -> list[str]:
     if not found.usable:
         return ["no recording has a transcript: put one.txt beside one.wav, or give a CSV with wav_filename,transcript"]
     characters = Counter(c for clip in found.usable for c in cleaned(clip.transcript, alphabet))
-    unknown = [repr(c) for c, _ in characters.most_common() if c not in alphabet.characters]
+    unknown = [repr(c) for c, _ in characters.most_common() if alphabet.missing(c)]
     if unknown:
         return [
             f"transcripts have characters that the alphabet lacks: {' '.join(unknown[:20])}; give an alphabet with "
@@ -195,7 +195,7 @@ def missing(found: VoiceFolder, alphabet: Alphabet) -> list[str]:
     return []
 
 
-def report(found: VoiceFolder, alphabet: Alphabet) -> Iterator[str]:
+def report(found: VoiceFolder, alphabet: Alphabet | ByteAlphabet) -> Iterator[str]:
     """What --check_voice_data prints."""
     hours, size = sum(c.duration_s for c in found.clips) / 3600, sum(clip.size for clip in found.clips)
     yield f"{found.folder}: {len(found.clips):,} recordings, {hours:.3f} h, {size / 1e6:,.1f} MB"
@@ -236,7 +236,7 @@ def report(found: VoiceFolder, alphabet: Alphabet) -> Iterator[str]:
 # --- the CSVs ----------------------------------------------------------------------------------------------------
 
 
-def cleaned(text: str, alphabet: Alphabet) -> str:
+def cleaned(text: str, alphabet: Alphabet | ByteAlphabet) -> str:
     """A transcript for an alphabet: in lower case if it has no capitals, without punctuation that it lacks.
 
     >>> cleaned("Well, I don't KNOW -- yet.", Alphabet.english())
@@ -245,7 +245,7 @@ def cleaned(text: str, alphabet: Alphabet) -> str:
     text = unicodedata.normalize("NFC", text)
     if not any(character.isupper() for character in alphabet.characters):
         text = text.lower()
-    kept = [c if c in alphabet.characters or not unicodedata.category(c).startswith("P") else " " for c in text]
+    kept = [c if not (unicodedata.category(c).startswith("P") and alphabet.missing(c)) else " " for c in text]
     return " ".join("".join(kept).split())
 
 
@@ -272,7 +272,7 @@ def split(found: VoiceFolder) -> dict[str, list[VoiceClip]]:
     return parts
 
 
-def write_csvs(found: VoiceFolder, folder: Path, alphabet: Alphabet) -> dict[str, str]:
+def write_csvs(found: VoiceFolder, folder: Path, alphabet: Alphabet | ByteAlphabet) -> dict[str, str]:
     """Write train.csv, dev.csv and test.csv; returns their paths by set, without those that would be empty.
 
     Paths count from the CSV, so that a volume may move. The files are the same for the same recordings.

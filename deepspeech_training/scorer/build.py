@@ -8,9 +8,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.checkpoints.file import read_state
+from deepspeech_training.checkpoints.describe import read_description
+from deepspeech_training.checkpoints.folder import best_or_last
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.runtime.model_file import ModelFile
@@ -322,42 +323,43 @@ def _alphabet(alphabet_path: str | None, model_path: str | None, bytes_output_mo
         FlagError: neither an alphabet nor a model is named.
         UserError: the two differ, or one cannot be read.
     """
-    of_model = _characters_of_model(model_path) if model_path else None
-    if bytes_output_mode:
-        if of_model is not None:
-            raise UserError(
-                f"{model_path}: this model writes the {len(of_model)} characters of an alphabet, not bytes\n"
-                "Leave --bytes_output_mode out."
-            )
-        return None
-    if model_path and of_model is None:
+    of_model = _alphabet_of_model(model_path) if model_path else None
+    if isinstance(of_model, Alphabet) and bytes_output_mode:
+        raise UserError(
+            f"{model_path}: this model writes the {of_model.size} characters of an alphabet, not bytes\n"
+            "Leave --bytes_output_mode out."
+        )
+    if isinstance(of_model, ByteAlphabet) and not bytes_output_mode:
         raise UserError(f"{model_path}: this model writes bytes\nIts scorer is built with --bytes_output_mode.")
+    if bytes_output_mode:
+        return None
     if alphabet_path is None and of_model is None:
         raise FlagError("there is no alphabet: name the alphabet.txt of the acoustic model with --alphabet")
-    alphabet = Alphabet.read(alphabet_path) if alphabet_path else Alphabet(of_model)
-    if of_model is not None and tuple(alphabet.characters) != tuple(of_model):
+    alphabet = Alphabet.read(alphabet_path) if alphabet_path else of_model
+    if of_model is not None and alphabet != of_model:
+        ours, its = alphabet.characters, of_model.characters
         label = next(
-            (label for label, pair in enumerate(zip(alphabet.characters, of_model, strict=False)) if len({*pair}) > 1),
-            min(alphabet.size, len(of_model)),
+            (label for label, pair in enumerate(zip(ours, its, strict=False)) if len({*pair}) > 1),
+            min(len(ours), len(its)),
         )
-        ours, its = (repr(text[label]) if label < len(text) else "none" for text in (alphabet.characters, of_model))
+        here, there = (repr(text[label]) if label < len(text) else "none" for text in (ours, its))
         raise UserError(
-            f"{alphabet_path} is not the alphabet of {model_path}: label {label} is {ours} here and {its} there "
-            f"({alphabet.size} and {len(of_model)} characters)\n"
+            f"{alphabet_path} is not the alphabet of {model_path}: label {label} is {here} here and {there} there "
+            f"({len(ours)} and {len(its)} characters)\n"
             "With another alphabet the scorer would silently spoil every transcript: give the one of the model."
         )
     return alphabet
 
 
-def _characters_of_model(path: str) -> tuple[str, ...] | None:
-    """The alphabet of an exported model or of the newest checkpoint of a folder; None for one that writes bytes."""
+def _alphabet_of_model(path: str) -> Alphabet | ByteAlphabet:
+    """The labels of an exported model, or of a folder's best checkpoint (without one of its last)."""
     if not Path(path).is_dir():
         model = ModelFile.read(path)
-        return None if model.bytes_mode else model.labels
-    states = sorted([*Path(path).glob("best-*.json"), *Path(path).glob("train-*.json")])
-    if not states:
+        return ByteAlphabet() if model.bytes_mode else Alphabet(model.labels)
+    checkpoint = best_or_last(Path(path))
+    if checkpoint is None:
         raise UserError(f"--model {path}: there is no checkpoint in this folder")
-    return tuple(read_state(states[-1])["alphabet"])
+    return read_description(checkpoint).alphabet
 
 
 def _build_model(

@@ -11,15 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from deepspeech_training.alphabet import alphabet_of
 from deepspeech_training.audio.files import AudioError, read_audio
+from deepspeech_training.checkpoints.describe import read_checkpoint
 from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_arrays, read_state, write_arrays, write_state
+from deepspeech_training.checkpoints.folder import best_or_last
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import read_rows
 from deepspeech_training.errors import UserError
-from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.machine.resources import usable_cores
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 from deepspeech_training.models.deepspeech.tflite import ExportSettings, write_tflite
 from deepspeech_training.runtime.posteriors import Posteriors
 
@@ -53,23 +52,20 @@ def network_of_checkpoint(folder: str, console: Console) -> Posteriors:
     Raises:
         UserError: there is no checkpoint, or it cannot be used.
     """
-    found = [*sorted(Path(folder).glob("train-*.json")), *sorted(Path(folder).glob("best-*.json"))]
-    if not found:
+    path = best_or_last(Path(folder))
+    if path is None:
         raise UserError(
             f"--checkpoint_dir {folder}: there is no checkpoint (best-*.json, train-*.json) in this folder\n"
-            "Export one of DeepSpeech's own trainer first (bin/export), and name the .tflite with --model."
+            "Export one of DeepSpeech 0.9.3 first (bin/export), and name the .tflite with --model."
         )
-    path = found[-1]
-    state = read_state(path)
-    try:
-        arrays = read_arrays(path.with_name(Path(state["weights_file"]).name), sha256=state["weights_sha256"])
-        alphabet, features = alphabet_of(state["alphabet"]), FeatureGeometry(**state["features"])
-        network = NetworkGeometry(**state["network"])
-    except (KeyError, TypeError) as error:
-        raise UserError(f"{path}: not the state of a checkpoint ({error!r})") from error
+    checkpoint = read_checkpoint(path)
     console.info(f"Uses {path}")
     exported = write_tflite(
-        arrays, alphabet=alphabet, features=features, network=network, settings=ExportSettings(quantize=False)
+        checkpoint.weights,
+        alphabet=checkpoint.model.alphabet,
+        features=checkpoint.model.features,
+        network=checkpoint.model.network,
+        settings=ExportSettings(quantize=False),
     )
     with tempfile.TemporaryDirectory() as scratch:
         model = Path(scratch) / "model.tflite"

@@ -485,7 +485,7 @@ class Trainer:
             best = None
         if best is not None:
             self._backend.set_state(best.arrays)
-            state.updates = best.state["run"]["updates"]
+            state.updates = best.model.progress.updates
             self._folder.forget_weights()
         state.learning_rate *= self._config.plateau.plateau_reduction
         self._events.emit(

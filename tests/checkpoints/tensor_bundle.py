@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from deepspeech_training.checkpoints.tf1 import _MAGIC, _masked_crc, ancestor_name
+from deepspeech_training.checkpoints.tensor_bundle import _MAGIC, _masked_crc
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.tf1 import tf1_name
 
 _TYPES = {"float32": 1, "float64": 2, "int32": 3, "int64": 9, "float16": 19}
 
@@ -96,10 +97,10 @@ NETWORK = NetworkGeometry(num_classes=5, n_hidden=3, layer_norm=True)
 
 
 def model_arrays(network: NetworkGeometry = NETWORK) -> dict[str, np.ndarray]:
-    """Weights and moments of a network, each of its own values, by the ancestor's names."""
+    """Weights and moments of a network, each of its own values, by their TensorFlow 1 names."""
     generator = np.random.default_rng(0)
     arrays = {"global_step": np.array(70, np.int64), "learning_rate": np.array(0.001, np.float32)}
     for name, shape in network.weight_shapes().items():
         for slot in ("", "/Adam", "/Adam_1"):
-            arrays[ancestor_name(name) + slot] = generator.normal(size=shape).astype(np.float32)
+            arrays[tf1_name(name) + slot] = generator.normal(size=shape).astype(np.float32)
     return arrays

@@ -74,8 +74,8 @@ def test_single_checkpoints_of_several_runs_are_averaged(run, tmp_path):
         (["{empty}/.."], 1, "One of these? "),
         (["{nowhere}"], 1, "nowhere: no such file or folder"),
         (["{best}"], 1, "has no checkpoints of a run (train-*.json)\nIts best can be named: "),
-        (["{ancestor}"], 1, "ancestor: a checkpoint of DeepSpeech's own trainer"),
-        (["{ancestor}/train-70.index"], 1, "a checkpoint of DeepSpeech's own trainer"),
+        (["{tf1}"], 1, "tf1: a checkpoint of DeepSpeech's own trainer"),
+        (["{tf1}/train-70.index"], 1, "a checkpoint of DeepSpeech's own trainer"),
         (["{run}", "--last", "0"], 2, "--last 0: must be at least 1"),
         (["{run}/train-000000011.json"], 1, "no such file or folder"),
         (["{run}/train-000000010.safetensors"], 1, "neither a folder of checkpoints"),
@@ -92,14 +92,14 @@ def test_what_cannot_be_averaged_is_refused(run, tmp_path, capsys, arguments, co
     damaged[-1] ^= 1
     broken.with_suffix(".safetensors").write_bytes(damaged)
     (tmp_path / "empty").mkdir()
-    (tmp_path / "ancestor").mkdir()
-    write_bundle(tmp_path / "ancestor/train-70", model_arrays(NetworkGeometry(num_classes=29, n_hidden=2)))
+    (tmp_path / "tf1").mkdir()
+    write_bundle(tmp_path / "tf1/train-70", model_arrays(NetworkGeometry(num_classes=29, n_hidden=2)))
     twin = Path(checkpoint(tmp_path / "twin", 40, 6.0))
     checkpoint(tmp_path / "best", 5, 1.0)
     for path in list((tmp_path / "best").iterdir()):
         path.rename(path.with_name(path.name.replace("train", "best")))
     places = {"run": run, "other": tmp_path / "other", "wider": tmp_path / "wider", "broken": broken, "twin": twin}
-    places |= {name: tmp_path / name for name in ("empty", "nowhere", "best", "ancestor")}
+    places |= {name: tmp_path / name for name in ("empty", "nowhere", "best", "tf1")}
     words = [word.format(**places) for word in arguments]
     assert main([*words, "--output", str(tmp_path / "mean")]) == code
     error = capsys.readouterr().err

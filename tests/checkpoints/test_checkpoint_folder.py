@@ -29,10 +29,14 @@ def names(folder, pattern="*") -> list[str]:
     return sorted(path.name for path in folder.folder.glob(pattern) if path.is_file())
 
 
+def state_of(step: int) -> dict:
+    network = {"num_classes": 2, "n_hidden": 1}
+    return {"network": network, "features": {}, "alphabet": ["a"], "run": {"step": step}}
+
+
 def save(folder, step, *, value=None, max_to_keep=5):
-    return folder.save(
-        step, {"run": {"step": step}}, arrays_of(step if value is None else value), max_to_keep=max_to_keep
-    )
+    arrays = arrays_of(step if value is None else value)
+    return folder.save(step, state_of(step), arrays, max_to_keep=max_to_keep)
 
 
 def value_of(checkpoint) -> float:
@@ -49,15 +53,15 @@ def test_what_was_saved_is_loaded(folder):
     assert folder.load("train") is None and folder.read_description("train") is None and not folder.has("train")
     save(folder, 7)
     loaded = folder.load("train")
-    assert loaded.path.name == "train-000000007.json" and loaded.state["run"] == {"step": 7} and value_of(loaded) == 7
+    assert loaded.path.name == "train-000000007.json" and loaded.model.progress.step == 7 and value_of(loaded) == 7
     assert folder.has("train") and not folder.has("best")
-    assert folder.read_description("train") == (loaded.path, loaded.state)
+    assert folder.read_description("train") == (loaded.path, loaded.model)
 
 
 def test_the_last_n_are_kept_and_the_best_besides(folder):
     for step in (10, 20, 30, 40, 50):
         if step == 20:
-            folder.save_best(step, {}, arrays_of(step))
+            folder.save_best(step, state_of(step), arrays_of(step))
         save(folder, step, max_to_keep=2)
     assert names(folder) == [
         f"{name}.{suffix}"
@@ -69,7 +73,7 @@ def test_the_last_n_are_kept_and_the_best_besides(folder):
 
 def test_a_better_best_takes_the_place_of_the_one_before(folder):
     for step in (10, 20):
-        folder.save_best(step, {}, arrays_of(step))
+        folder.save_best(step, state_of(step), arrays_of(step))
         assert value_of(folder.load("best")) == step
         save(folder, step)
     assert names(folder, "best*") == ["best-000000020.json", "best-000000020.safetensors"]
@@ -82,9 +86,9 @@ def test_best_and_last_of_a_step_share_one_file_of_weights(folder):
         calls.append(1)
         return arrays_of(3)()
 
-    folder.save_best(3, {}, arrays)
-    folder.save(3, {}, arrays, max_to_keep=2)
-    folder.save(3, {}, arrays, max_to_keep=2)
+    folder.save_best(3, state_of(3), arrays)
+    folder.save(3, state_of(3), arrays, max_to_keep=2)
+    folder.save(3, state_of(3), arrays, max_to_keep=2)
     assert len(calls) == 1
     assert os.path.samefile(folder.folder / "best-000000003.safetensors", folder.folder / "train-000000003.safetensors")
 
@@ -94,7 +98,7 @@ def test_where_links_are_refused_the_best_is_a_copy(folder, monkeypatch):
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "link", refuse)
-    folder.save_best(3, {}, arrays_of(3))
+    folder.save_best(3, state_of(3), arrays_of(3))
     save(folder, 3)
     assert value_of(folder.load("best")) == 3
     assert names(folder, ".*") == []
@@ -102,13 +106,13 @@ def test_where_links_are_refused_the_best_is_a_copy(folder, monkeypatch):
 
 def test_a_kill_between_best_and_last_leaves_both_usable(folder, log):
     save(folder, 10)
-    folder.save_best(20, {}, arrays_of(20))  # here it was killed
+    folder.save_best(20, state_of(20), arrays_of(20))  # here it was killed
     again = CheckpointFolder(folder.folder, Console(stream=log))
     assert value_of(again.load("train")) == 10 and value_of(again.load("best")) == 20
-    again.save_best(20, {}, arrays_of(20))
+    again.save_best(20, state_of(20), arrays_of(20))
     save(again, 20)
     assert value_of(again.load("train")) == 20 and value_of(again.load("best")) == 20
-    used = {again.load(kind).state["weights_file"] for kind in ("train", "best")} | {"train-000000010.safetensors"}
+    used = {again.load(kind).files[1].name for kind in ("train", "best")} | {"train-000000010.safetensors"}
     assert set(names(again, "*.safetensors")) == used
     assert log.getvalue() == ""
 
@@ -155,7 +159,7 @@ def test_a_damaged_later_checkpoint_does_not_crowd_out_what_is_saved_after_it(fo
 
 
 def test_going_back_to_the_best_at_the_same_step_overwrites_no_file_in_use(folder):
-    folder.save_best(20, {}, arrays_of(1))
+    folder.save_best(20, state_of(20), arrays_of(1))
     save(folder, 20, value=1)
     save(folder, 40, value=2)  # in the middle of an epoch, say, at its very end
     in_use = (folder.folder / "train-000000040.safetensors").read_bytes()
@@ -166,10 +170,10 @@ def test_going_back_to_the_best_at_the_same_step_overwrites_no_file_in_use(folde
         seen.append((folder.folder / "train-000000040.safetensors").read_bytes() == in_use)
         return arrays_of(1)()
 
-    folder.save(40, {"rate": 0.1}, arrays, max_to_keep=5)
+    folder.save(40, state_of(40), arrays, max_to_keep=5)
     assert seen == [True]
     loaded = folder.load("train")
-    assert value_of(loaded) == 1 and loaded.state["weights_file"] == "train-000000040-2.safetensors"
+    assert value_of(loaded) == 1 and loaded.files[1].name == "train-000000040-2.safetensors"
     assert names(folder, "train-000000040*") == ["train-000000040-2.safetensors", "train-000000040.json"]
     save(folder, 40, value=99)  # the same weights as just saved
     assert value_of(folder.load("train")) == 1
@@ -183,7 +187,7 @@ def test_a_save_that_fails_leaves_all_that_was_there(folder):
         raise MemoryError
 
     with pytest.raises(MemoryError):
-        folder.save(20, {}, broken, max_to_keep=1)
+        folder.save(20, state_of(20), broken, max_to_keep=1)
     assert names(folder) == before and value_of(folder.load("train")) == 10
 
 
@@ -243,7 +247,7 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path, log):
 
 def test_setting_aside_loses_nothing(folder):
     (folder.folder / "events.jsonl").write_text("{}\n")
-    folder.save_best(10, {"which": "best"}, arrays_of(10))
+    folder.save_best(10, state_of(10), arrays_of(10))
     for step in (10, 20):
         save(folder, step)
     assert folder.set_aside(later_than=20) is None

@@ -5,14 +5,15 @@ import pytest
 from checkpoints.tensor_bundle import HEADER, NETWORK, entry, model_arrays, write_bundle, write_files
 
 from deepspeech_training.checkpoints.file import DamagedCheckpoint
-from deepspeech_training.checkpoints.tf1 import (
-    AncestorCheckpoint,
-    ancestor_name,
-    find_ancestor_checkpoint,
-    geometry_of,
-    read_ancestor_weights,
-)
+from deepspeech_training.checkpoints.tensor_bundle import TensorBundle
+from deepspeech_training.checkpoints.tf1 import Tf1Folder, find_tf1_checkpoint
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech.tf1 import geometry_of, tf1_name
+
+
+def network_and_weights(prefix) -> tuple[NetworkGeometry, dict[str, np.ndarray]]:
+    checkpoint = Tf1Folder(prefix).load("train")
+    return checkpoint.model.network, checkpoint.weights
 
 
 @pytest.fixture
@@ -20,45 +21,43 @@ def prefix(tmp_path):
     return write_bundle(tmp_path / "train-70", model_arrays())
 
 
-def test_the_ancestors_own_checkpoint_is_read(test_data):
-    prefix = find_ancestor_checkpoint(test_data / "golden/ckpt_n100_nodrop")
-    checkpoint = AncestorCheckpoint(prefix)
+def test_a_checkpoint_of_deepspeech_is_read(test_data):
+    prefix = find_tf1_checkpoint(test_data / "golden/ckpt_n100_nodrop")
+    checkpoint = TensorBundle(prefix)
     everything = checkpoint.read_all()
     wanted = np.load(test_data / "golden/vars_nodrop.npz")
     assert prefix.name == "train-200" and everything["global_step"] == 200
     assert everything["learning_rate"] == np.float32(0.001)
-    network, weights = read_ancestor_weights(checkpoint, moments=True)
+    network, weights = network_and_weights(prefix)
     assert network == NetworkGeometry(num_classes=29, n_hidden=100)
-    assert len(weights) == 3 * 12
+    assert len(weights) == 12
     for name in network.weight_shapes():
-        np.testing.assert_array_equal(weights[name], wanted[ancestor_name(name)])
-        np.testing.assert_array_equal(weights[f"adam_m/{name}"], wanted[f"{ancestor_name(name)}/Adam"])
-        np.testing.assert_array_equal(weights[f"adam_v/{name}"], wanted[f"{ancestor_name(name)}/Adam_1"])
+        np.testing.assert_array_equal(weights[name], wanted[tf1_name(name)])
 
 
 def test_every_variable_comes_back_by_name(prefix):
-    checkpoint = AncestorCheckpoint(prefix)
+    checkpoint = TensorBundle(prefix)
     arrays = model_arrays()
     assert set(checkpoint.variables) == set(arrays)
     for name, array in checkpoint.read_all().items():
         np.testing.assert_array_equal(array, arrays[name])
         assert array.dtype == arrays[name].dtype
-    network, weights = read_ancestor_weights(checkpoint)
+    network, weights = network_and_weights(prefix)
     assert network == NETWORK
     assert {name: array.shape for name, array in weights.items()} == NETWORK.weight_shapes()
 
 
 def test_a_folder_means_its_best_checkpoint_and_without_one_the_last(tmp_path):
-    assert find_ancestor_checkpoint(tmp_path) is None
+    assert find_tf1_checkpoint(tmp_path) is None
     for name in ("train-9", "train-70", "best_dev-40"):
         write_bundle(tmp_path / name, {"global_step": np.array(1, np.int64)})
-    assert find_ancestor_checkpoint(tmp_path).name == "best_dev-40"
-    assert find_ancestor_checkpoint(tmp_path, "last").name == "train-70"
+    assert find_tf1_checkpoint(tmp_path).name == "best_dev-40"
+    assert find_tf1_checkpoint(tmp_path, "last").name == "train-70"
     (tmp_path / "checkpoint").write_text('model_checkpoint_path: "/volume/that/has/moved/train-9"\n')
-    assert find_ancestor_checkpoint(tmp_path, "last").name == "train-9"
+    assert find_tf1_checkpoint(tmp_path, "last").name == "train-9"
     for word in ("train-9", "train-9.index", "train-9.data-00000-of-00001"):
-        assert find_ancestor_checkpoint(tmp_path / word) == tmp_path / "train-9"
-    assert find_ancestor_checkpoint(tmp_path / "train-8") is None
+        assert find_tf1_checkpoint(tmp_path / word) == tmp_path / "train-9"
+    assert find_tf1_checkpoint(tmp_path / "train-8") is None
 
 
 def test_a_pointer_cannot_lead_out_of_its_folder(tmp_path):
@@ -66,7 +65,7 @@ def test_a_pointer_cannot_lead_out_of_its_folder(tmp_path):
     inner = tmp_path / "inner"
     inner.mkdir()
     (inner / "checkpoint").write_text('model_checkpoint_path: "../train-1"\n')
-    assert find_ancestor_checkpoint(inner) is None
+    assert find_tf1_checkpoint(inner) is None
 
 
 def test_every_flipped_byte_of_the_table_and_of_the_data_is_found(prefix, tmp_path):
@@ -76,7 +75,7 @@ def test_every_flipped_byte_of_the_table_and_of_the_data_is_found(prefix, tmp_pa
         for place in range(0, footer, 97):
             file.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
             try:
-                checkpoint = AncestorCheckpoint(prefix)
+                checkpoint = TensorBundle(prefix)
                 checkpoint.read_all()
             except DamagedCheckpoint as error:
                 assert str(file) in str(error)
@@ -91,11 +90,11 @@ def test_a_cut_off_file_is_told(prefix, tmp_path):
         for length in (0, 20, len(good) // 2, len(good) - 1):
             file.write_bytes(good[:length])
             with pytest.raises(DamagedCheckpoint, match=r"train-70\.index: not a usable TensorFlow checkpoint"):
-                AncestorCheckpoint(prefix)
+                TensorBundle(prefix)
         file.write_bytes(good)
     next(tmp_path.glob("*.data-*")).unlink()
     with pytest.raises(DamagedCheckpoint, match="is missing"):
-        AncestorCheckpoint(prefix)
+        TensorBundle(prefix)
 
 
 ONE = np.ones(4, np.float32)
@@ -119,13 +118,13 @@ ONE = np.ones(4, np.float32)
 def test_what_the_table_says_is_checked(tmp_path, entries, words):
     write_files(tmp_path / "train-1", entries, ONE.tobytes())
     with pytest.raises(DamagedCheckpoint, match=words):
-        AncestorCheckpoint(tmp_path / "train-1")
+        TensorBundle(tmp_path / "train-1")
 
 
 def test_a_compressed_table_is_refused(tmp_path):
     write_bundle(tmp_path / "train-1", {"a": ONE}, compression=1)
     with pytest.raises(DamagedCheckpoint, match="compressed"):
-        AncestorCheckpoint(tmp_path / "train-1")
+        TensorBundle(tmp_path / "train-1")
 
 
 def test_random_tables_raise_nothing_else(tmp_path):
@@ -139,7 +138,7 @@ def test_random_tables_raise_nothing_else(tmp_path):
             damaged[place] = generator.integers(0, 256)
         (tmp_path / "train-1.index").write_bytes(bytes(damaged))
         try:
-            read_ancestor_weights(AncestorCheckpoint(tmp_path / "train-1"))
+            network_and_weights(tmp_path / "train-1")
         except DamagedCheckpoint:
             continue
 
@@ -149,26 +148,24 @@ def test_other_models_are_no_deepspeech_models(tmp_path):
     for missing, words in (("layer_6/bias", "no DeepSpeech model"), ("layer_3/bias", "layer_3/bias is not there")):
         write_bundle(tmp_path / "train-1", {name: a for name, a in arrays.items() if name != missing})
         with pytest.raises(DamagedCheckpoint, match=words):
-            read_ancestor_weights(AncestorCheckpoint(tmp_path / "train-1"))
+            network_and_weights(tmp_path / "train-1")
     write_bundle(tmp_path / "train-2", arrays | {"layer_5/bias": np.zeros(4, np.float32)})
     with pytest.raises(DamagedCheckpoint, match=r"layer_5/bias has shape \[4\] instead of \[3\]"):
-        read_ancestor_weights(AncestorCheckpoint(tmp_path / "train-2"))
+        network_and_weights(tmp_path / "train-2")
     without_moments = {name: a for name, a in arrays.items() if "Adam" not in name}
-    checkpoint = AncestorCheckpoint(write_bundle(tmp_path / "train-3", without_moments))
-    assert read_ancestor_weights(checkpoint)[0] == NETWORK
-    with pytest.raises(DamagedCheckpoint, match="Adam is not there"):
-        read_ancestor_weights(checkpoint, moments=True)
+    write_bundle(tmp_path / "train-3", without_moments)
+    assert network_and_weights(tmp_path / "train-3")[0] == NETWORK
 
 
 def test_the_rows_of_layer_1_give_the_context(prefix):
-    variables = AncestorCheckpoint(prefix).variables
-    assert geometry_of(variables).n_context == 9
+    shapes = {name: variable.shape for name, variable in TensorBundle(prefix).variables.items()}
+    assert geometry_of(shapes).n_context == 9
     with pytest.raises(ValueError, match="494 rows"):
-        geometry_of(variables, n_features=25)
+        geometry_of(shapes, n_features=25)
 
 
 def test_a_folder_that_was_copied_whole_is_read_where_it_is(prefix, tmp_path):
     (tmp_path / "checkpoint").write_text(f'model_checkpoint_path: "{prefix}"\n')
     moved = shutil.copytree(tmp_path, tmp_path / "moved", ignore=shutil.ignore_patterns("moved"))
-    found = find_ancestor_checkpoint(moved)
-    assert found.parent == moved and read_ancestor_weights(AncestorCheckpoint(found))[0] == NETWORK
+    found = find_tf1_checkpoint(moved)
+    assert found.parent == moved and network_and_weights(found)[0] == NETWORK

@@ -25,12 +25,12 @@ from training.processes import (
     write_csv,
 )
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.audio.synthetic_speech import synthesize
 from deepspeech_training.checkpoints.file import DamagedCheckpoint
 from deepspeech_training.checkpoints.folder import CheckpointFolder
-from deepspeech_training.checkpoints.tf1 import AncestorCheckpoint, read_ancestor_weights
-from deepspeech_training.checkpoints.transfer import AncestorFolder, Transfer, folder_to_load
+from deepspeech_training.checkpoints.tf1 import Tf1Folder, folder_to_load
+from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.commands.train import Session
 from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
@@ -81,24 +81,29 @@ def test_the_columns_of_shared_characters_and_of_the_blank_are_those_of_the_sour
     assert Transfer.from_json(json.loads(json.dumps(transfer.as_json()))) == transfer
 
 
+def test_characters_are_not_taken_from_a_source_that_writes_bytes():
+    with pytest.raises(FlagError, match=r"source\.json writes bytes .--bytes_output_mode., which are no characters"):
+        Transfer.of_characters("source.json", 9, ByteAlphabet(), Alphabet("ab"))
+
+
 # --- DeepSpeech's checkpoints -------------------------------------------------------------------------------------
 
 
 @pytest.fixture
-def ancestor(tmp_path) -> AncestorFolder:
+def tf1(tmp_path) -> Tf1Folder:
     """A checkpoint of 4 characters, 3 units and layer normalisation, and flags of another kind than the default."""
     write_bundle(tmp_path / "train-70", model_arrays())
-    return AncestorFolder(tmp_path, FeatureGeometry(sample_rate=8000, win_len_ms=40), 7.0)
+    return Tf1Folder(tmp_path, FeatureGeometry(sample_rate=8000, win_len_ms=40), 7.0)
 
 
-def test_what_an_ancestors_checkpoint_does_not_say_is_taken_from_the_flags(ancestor):
-    assert ancestor.has("train") and not ancestor.has("best") and ancestor.read_description("best") is None
-    path, state = ancestor.read_description("train")
-    assert state["unsaid"] == ["audio_sample_rate", "feature_win_len", "feature_win_step"]
-    assert path.name == "train-70" and state["run"] == {"step": 70} and state["alphabet"] is None
-    assert (state["network"]["n_hidden"], state["network"]["layer_norm"]) == (3, True)
-    assert (state["network"]["relu_clip"], state["features"]["sample_rate"]) == (7.0, 8000)
-    loaded = ancestor.load("train")
+def test_what_a_tf1_checkpoint_does_not_say_is_taken_from_the_flags(tf1):
+    assert tf1.has("train") and not tf1.has("best") and tf1.read_description("best") is None
+    path, model = tf1.read_description("train")
+    assert model.unsaid == ("audio_sample_rate", "feature_win_len", "feature_win_step")
+    assert path.name == "train-70" and model.progress.step == 70 and model.alphabet is None
+    assert (model.network.n_hidden, model.network.layer_norm) == (3, True)
+    assert (model.network.relu_clip, model.features.sample_rate) == (7.0, 8000)
+    loaded = tf1.load("train")
     assert set(loaded.arrays) == set(NetworkGeometry(num_classes=5, n_hidden=3, layer_norm=True).weight_shapes())
 
 
@@ -109,28 +114,28 @@ def test_what_an_ancestors_checkpoint_does_not_say_is_taken_from_the_flags(ances
         '{\n "audio_sample_rate": 16000,\n "relu_clip": 15.0,\n "feature_win_len": 32\n}\n',
     ],
 )
-def test_the_files_beside_an_ancestors_checkpoint_are_believed(ancestor, text):
-    (ancestor.folder / "flags.txt").write_text(text)
-    (ancestor.folder / "alphabet.txt").write_text("# of Coqui STT\n \na\nb\nc\n")
-    _, state = ancestor.read_description("train")
-    assert state["unsaid"] == ["feature_win_step"]
-    features = FeatureGeometry(**state["features"])
+def test_the_files_beside_a_tf1_checkpoint_are_believed(tf1, text):
+    (tf1.folder / "flags.txt").write_text(text)
+    (tf1.folder / "alphabet.txt").write_text("# of Coqui STT\n \na\nb\nc\n")
+    _, model = tf1.read_description("train")
+    assert model.unsaid == ("feature_win_step",)
+    features = model.features
     assert (features.sample_rate, features.win_len_ms, features.win_step_ms) == (16000, 32, 20)
-    assert (state["network"]["relu_clip"], state["alphabet"]) == (15.0, [" ", "a", "b", "c"])
-    (ancestor.folder / "alphabet.txt").write_text("a\nb\n")
+    assert (model.network.relu_clip, model.alphabet) == (15.0, Alphabet(" abc"))
+    (tf1.folder / "alphabet.txt").write_text("a\nb\n")
     with pytest.raises(DamagedCheckpoint, match="2 characters; the checkpoint beside it was trained with 4"):
-        ancestor.read_description("train")
+        tf1.read_description("train")
 
 
-def test_a_folder_with_checkpoints_of_ours_is_ours(ancestor):
-    ours = CheckpointFolder(ancestor.folder, Console())
-    assert isinstance(folder_to_load(ours, FeatureGeometry(), 20.0), AncestorFolder)
+def test_a_folder_with_checkpoints_of_ours_is_ours(tf1):
+    ours = CheckpointFolder(tf1.folder, Console())
+    assert isinstance(folder_to_load(ours, FeatureGeometry(), 20.0), Tf1Folder)
     ours.save(1, {}, lambda: {"a": np.zeros(1, np.float32)}, max_to_keep=1)
     assert folder_to_load(ours, FeatureGeometry(), 20.0) is ours
 
 
 @pytest.mark.slow
-def test_the_ancestors_checkpoint_has_the_loss_that_its_trainer_measured(test_data, tmp_path):
+def test_deepspeechs_checkpoint_has_the_loss_that_its_trainer_measured(test_data, tmp_path):
     out = tmp_path / "tested.json"
     folder = shutil.copytree(test_data / "golden/ckpt_n100_nodrop", tmp_path / "old")
     result = run(
@@ -147,7 +152,7 @@ def test_the_ancestors_checkpoint_has_the_loss_that_its_trainer_measured(test_da
 
 
 @pytest.mark.slow
-def test_an_ancestors_checkpoint_is_exported_alone_and_its_folder_trained_in(test_data, tmp_path):
+def test_a_tf1_checkpoint_is_exported_alone_and_its_folder_trained_in(test_data, tmp_path):
     folder = Path(shutil.copytree(test_data / "golden/ckpt_n100_nodrop", tmp_path / "old"))
     csv = test_data / "ldc93s1/ldc93s1.csv"
     export = ("--checkpoint_dir", folder, "--export_dir", tmp_path / "export")
@@ -219,8 +224,8 @@ def test_a_source_and_flags_that_do_not_fit_are_refused_before_anything_starts(t
     assert not list(new.glob("train-*"))
 
 
-def test_an_ancestors_alphabet_that_nothing_says_has_to_be_given(ancestor, tmp_path, corpus):
-    flags = ("--test_files", corpus(["ab"]), "--checkpoint_dir", ancestor.folder)
+def test_a_tf1_alphabet_that_nothing_says_has_to_be_given(tf1, tmp_path, corpus):
+    flags = ("--test_files", corpus(["ab"]), "--checkpoint_dir", tf1.folder)
     assert "was trained with an alphabet of 4 characters, and does not say which" in refused(*flags)
     (tmp_path / "five.txt").write_text("a\nb\nc\nd\ne\n")
     assert "an alphabet of 4 characters" in refused(*flags, "--alphabet_config_path", tmp_path / "five.txt")
@@ -243,7 +248,7 @@ def make_russian_corpus(folder: Path) -> str:
 
 
 @pytest.mark.slow
-def test_the_ancestors_weights_learn_a_cyrillic_alphabet_through_a_kill_and_are_exported(test_data, tmp_path):
+def test_deepspeechs_weights_learn_a_cyrillic_alphabet_through_a_kill_and_are_exported(test_data, tmp_path):
     source = test_data / "golden/ckpt_n100_nodrop"
     csv = make_russian_corpus(tmp_path)
 
@@ -299,7 +304,7 @@ def test_the_ancestors_weights_learn_a_cyrillic_alphabet_through_a_kill_and_are_
     assert Path(recorded["source"]) == source / "train-200"
     assert state_of(killed)["alphabet"] == list(RUSSIAN.characters)
 
-    _, old = read_ancestor_weights(AncestorCheckpoint(source / "train-200"))
+    old = Tf1Folder(source / "train-200").load("train").weights
     arrays = arrays_of(killed)
     for name, weights in old.items():
         if layer_of(name) in ("layer_1", "layer_2"):

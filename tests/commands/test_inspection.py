@@ -172,16 +172,16 @@ def test_the_estimate_of_the_export_is_near_the_size(tmp_path):
         assert NETWORK.export_bytes(quantized=quantize) == pytest.approx(len(exported(quantize)), rel=0.1)
 
 
-def test_the_ancestors_checkpoint_is_inspected(tmp_path, capsys):
+def test_deepspeechs_checkpoint_is_inspected(tmp_path, capsys):
     network = NetworkGeometry(num_classes=29, n_hidden=8)
     write_bundle(tmp_path / "train-70", model_arrays(network))
     code, found = inspected(capsys, tmp_path)
-    assert code == 0 and found["kind"] == "ancestor checkpoint"
+    assert code == 0 and found["kind"] == "TensorFlow 1 checkpoint"
     assert found["training"]["step"] == 70 and found["parameters"] == network.num_parameters
     assert main([str(tmp_path / "train-70.index")]) == 0 and "at step 70" in capsys.readouterr().out
 
 
-def test_the_ancestors_own_checkpoint_and_export_answer_alike(test_data, capsys):
+def test_deepspeechs_own_checkpoint_and_export_answer_alike(test_data, capsys):
     clip = test_data / "ldc93s1/LDC93S1.wav"
     for path in ("ckpt_n100_nodrop", "output_graph_nodrop.tflite"):
         _, found = inspected(capsys, test_data / "golden" / path, "--clip", clip)

@@ -5,12 +5,14 @@ from pathlib import Path
 
 import numpy as np
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.checkpoints.folder import CheckpointFolder
+from deepspeech_training.config import Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 from deepspeech_training.models.deepspeech.tflite import ExportSettings, write_tflite
+from deepspeech_training.training.loop import RunState
 
 LSTM_SCOPE = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
 SENTENCE = "she had your dark suit in greasy wash water all year"
@@ -33,7 +35,7 @@ def random_weights(network: NetworkGeometry, *, seed: int = 0) -> dict[str, np.n
 
 def random_model(
     *,
-    alphabet: Alphabet | None = None,
+    alphabet: Alphabet | ByteAlphabet | None = None,
     n_hidden: int = 16,
     sample_rate: int = 16000,
     relu_clip: float = 20.0,
@@ -53,16 +55,18 @@ def random_model(
 
 
 def save_checkpoint(
-    folder: Path, weights, *, alphabet: Alphabet, features: FeatureGeometry, network: NetworkGeometry
+    folder: Path, weights, *, alphabet: Alphabet | ByteAlphabet, features: FeatureGeometry, network: NetworkGeometry
 ) -> Path:
-    """Write a best checkpoint as a training leaves it, as far as an export reads it."""
+    """Write a best checkpoint as a training leaves it, as far as other commands read it."""
     folder.mkdir(parents=True, exist_ok=True)
     state = {
         "task": "speech_to_text",
         "alphabet": list(alphabet.characters),
         "features": asdict(features),
         "network": asdict(network),
-        "run": {"epoch": 1, "step": 1},
+        "run": RunState(learning_rate=0.001, epoch=1, step=1, updates=1).as_json(),
+        "precision": "float32",
+        "flags": as_dict(Config()),
     }
     arrays = {name: weights[name] for name in network.weight_shapes()}
     return CheckpointFolder(folder, Console()).save_best(1, state, lambda: arrays)

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from models.small_models import random_model
+from models.small_models import random_model, random_weights, save_checkpoint
 from test_docs import commands
 
-from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.checkpoints.file import write_state
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 from deepspeech_training.scorer import build, optimize
 from deepspeech_training.scorer.build import build_scorer_main, generate_lm_main, generate_scorer_package_main
 from deepspeech_training.scorer.dictionary import ARC, HEADER, STATE
@@ -183,8 +184,9 @@ def test_the_alphabet_of_the_model_has_to_be_that_of_the_scorer(run, golden, eng
     model = tmp_path / "model.tflite"
     model.write_bytes(random_model(alphabet=Alphabet("cba ")))
     checkpoints = tmp_path / "checkpoints"
-    checkpoints.mkdir()
-    write_state(checkpoints / "best-000000007.json", {"alphabet": list("cba ")})
+    network = NetworkGeometry(num_classes=5, n_hidden=2)
+    weights = random_weights(network)
+    save_checkpoint(checkpoints, weights, alphabet=Alphabet("cba "), features=FeatureGeometry(), network=network)
     package = tmp_path / "my.scorer"
     for path in (model, checkpoints):
         code, said = run(
@@ -195,16 +197,9 @@ def test_the_alphabet_of_the_model_has_to_be_that_of_the_scorer(run, golden, eng
         assert code == 0 and words_in(package) == 2
 
 
-class Bytes(Alphabet):
-    """The labels of bytes mode: byte values 1 to 255."""
-
-    def serialize(self) -> bytes:
-        return b"\xff\x00" + b"".join(bytes([label, 0, 1, 0, label + 1]) for label in range(255))
-
-
 def test_a_model_of_bytes_has_a_scorer_of_bytes_and_no_other(run, english, text, tmp_path):
     model = tmp_path / "model.tflite"
-    model.write_bytes(random_model(alphabet=Bytes([chr(0x4E00 + number) for number in range(255)])))
+    model.write_bytes(random_model(alphabet=ByteAlphabet()))
     options = {"input_txt": text("一二\n"), "package": tmp_path / "my.scorer", "model": model}
     code, said = run(build_scorer_main, **options, alphabet=english)
     assert code == 1 and "this model writes bytes" in said
