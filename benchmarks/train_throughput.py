@@ -86,12 +86,13 @@ def main() -> int:
     parser.add_argument("--csv", help="time a corpus of your own instead")
     options = parser.parse_args()
 
-    from deepspeech_training.training.backends.tensorflow import devices
+    from deepspeech_training.machine.resources import usable_cores
+    from deepspeech_training.training.backends import BACKENDS, DEFAULT_BACKEND
 
     flags = [f"--inter_op_parallelism_threads={options.inter_op}"]
     if options.bfloat16:
         flags.append("--automatic_mixed_precision")
-    machine = devices.set_up(parse_flags(flags).config.performance)
+    machine = BACKENDS[DEFAULT_BACKEND].set_up(parse_flags(flags).config.performance)
 
     from deepspeech_training.alphabet import Alphabet
     from deepspeech_training.console import Console
@@ -101,7 +102,6 @@ def main() -> int:
     from deepspeech_training.features.geometry import FeatureGeometry
     from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
     from deepspeech_training.tasks.speech_to_text import SpeechToText
-    from deepspeech_training.training.backends.tensorflow.step import Backend
 
     alphabet, features = Alphabet.english(), FeatureGeometry(sample_rate=options.audio_sample_rate)
     network = NetworkGeometry(num_classes=alphabet.num_classes, n_hidden=options.n_hidden)
@@ -127,7 +127,7 @@ def main() -> int:
             f"padding   random {random_padding(plan, sorted_by_length=False):.1%}, "
             f"sorted {random_padding(plan, sorted_by_length=True):.1%}, planned {plan.padding_share(1):.1%}"
         )
-        backend = Backend(
+        backend = BACKENDS[DEFAULT_BACKEND].backend(
             task,
             task.initial_weights(1),
             devices=machine.devices,
@@ -140,7 +140,7 @@ def main() -> int:
         flop_per_frame = 2 * (3 * all_multiplications - first_layer)
         frames = seconds_of_audio = 0.0
         step_times = []
-        with Loader(task.load, threads=min(devices.usable_cores(), 8)) as loader:
+        with Loader(task.load, threads=min(usable_cores(), 8)) as loader:
             batches = [[plan.samples[i] for i in batch] for batch in plan.batches(1)][:wanted]
             for step, batch in enumerate(loader.batches(batches)):
                 if step == 3:

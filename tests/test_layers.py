@@ -36,6 +36,8 @@ NEED_TENSORFLOW = (
     "models.kernels",
     "models.leading_blanks",
     "tasks.speech_to_text",
+    TENSORFLOW + ".devices",
+    TENSORFLOW + ".kernels",
     TENSORFLOW + ".step",
 )
 

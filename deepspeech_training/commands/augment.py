@@ -19,13 +19,13 @@ from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.augment.catalogue import AUGMENTATIONS, Augmentation, parse_augmentations
-from deepspeech_training.console import Console, stderr_without
+from deepspeech_training.console import Console
 from deepspeech_training.data.loader import Clip, make_batch
 from deepspeech_training.data.samples import labels_with_repeats, read_rows
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mel import dct_matrix, fft_length, hann_window
-from deepspeech_training.training.backends.tensorflow.devices import START_UP_CHATTER
+from deepspeech_training.training.backends import BACKENDS, DEFAULT_BACKEND
 
 GRIFFIN_LIM_ROUNDS = 60
 DEFAULT_OUTPUT = "augmented"
@@ -99,7 +99,7 @@ def _step(clip: Clip, geometry: FeatureGeometry, augmentations: Sequence[Augment
 
 def _step_augmenter():
     """The class; imported late, as Keras."""
-    with stderr_without(*START_UP_CHATTER):
+    with BACKENDS[DEFAULT_BACKEND].loading():
         from deepspeech_training.augment.spectrogram import StepAugmenter
 
         return StepAugmenter
@@ -107,7 +107,7 @@ def _step_augmenter():
 
 def _keras_functions():
     """The module of the features; imported late, since Keras takes seconds."""
-    with stderr_without(*START_UP_CHATTER):
+    with BACKENDS[DEFAULT_BACKEND].loading():
         from deepspeech_training.features import mfcc_keras as features
 
         return features

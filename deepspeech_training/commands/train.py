@@ -17,6 +17,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet, alphabet_of_flags
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.cache import AudioCache
@@ -63,6 +65,8 @@ from deepspeech_training.reporting.events import (
 from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.session_log import SessionLog, program
 from deepspeech_training.reporting.tensorboard import TensorBoard
+from deepspeech_training.training.backends import BACKENDS, DEFAULT_BACKEND
+from deepspeech_training.training.backends.base import Backend, Machine, UpdateRules
 from deepspeech_training.training.interrupt import Interrupted, interrupts
 from deepspeech_training.training.schedule import wants_stop
 from deepspeech_training.version import VERSION
@@ -70,8 +74,6 @@ from deepspeech_training.version import VERSION
 if TYPE_CHECKING:
     from deepspeech_training.data.plan import Plan
     from deepspeech_training.tasks.speech_to_text import SpeechToText
-    from deepspeech_training.training.backends.tensorflow.devices import Machine
-    from deepspeech_training.training.backends.tensorflow.step import Backend
     from deepspeech_training.training.loop import RunState
 
 DEFAULT_EXPORT_DIR = Path("persistent-data/exports")
@@ -427,7 +429,7 @@ class Session:
             ),
         )
 
-    def _set_up(self, choice: Choice) -> "Machine":
+    def _set_up(self, choice: Choice) -> Machine:
         """Import TensorFlow on the devices that were chosen.
 
         Raises:
@@ -437,9 +439,7 @@ class Session:
         self._console.say(*choice.line)
         self._log.update(mode=choice.mode, chosen=[gpu.uuid for gpu in choice.gpus])
         choice.apply(os.environ)
-        from deepspeech_training.training.backends.tensorflow import devices
-
-        machine = devices.set_up(self._config.performance)
+        machine = BACKENDS[DEFAULT_BACKEND].set_up(self._config.performance)
         if choice.uses_gpu and not machine.on_gpu:
             what = (
                 "TensorFlow does not see the GPU that was chosen: it was installed without CUDA, or its libraries are "
@@ -767,12 +767,12 @@ class Session:
     def _train(
         self,
         task: "SpeechToText",
-        machine: "Machine",
+        machine: Machine,
         source: Source,
         transfer: Transfer | None,
         folder: CheckpointFolder,
         checked: CheckedData,
-    ) -> "Backend":
+    ) -> Backend:
         from deepspeech_training.data.plan import BatchRules, Plan
         from deepspeech_training.machine.gpu_monitor import GpuMonitor
         from deepspeech_training.training.loop import RunState
@@ -839,9 +839,9 @@ class Session:
 
     def _run_trainer(
         self,
-        backend: "Backend",
+        backend: Backend,
         task: "SpeechToText",
-        machine: "Machine",
+        machine: Machine,
         plan: "Plan",
         folder: CheckpointFolder,
         checked: CheckedData,
@@ -906,11 +906,10 @@ class Session:
             trainer.run()
 
     def _normalisation(
-        self, task: "SpeechToText", machine: "Machine", samples: Sequence[Sample], resumed: Checkpoint | None
+        self, task: "SpeechToText", machine: Machine, samples: Sequence[Sample], resumed: Checkpoint | None
     ) -> Normalisation | None:
         """That of --normalise_features: the resumed run's, or measured on its training clips."""
         from deepspeech_training.data.loader import Loader
-        from deepspeech_training.training.backends.tensorflow.step import measure_normalisation
 
         config = self._config
         if not config.geometry.normalise_features:
@@ -930,33 +929,39 @@ class Session:
                     yield batch
                     progress.update()
 
-            return measure_normalisation(task, counted(), device=machine.devices[0])
+            library = BACKENDS[DEFAULT_BACKEND]
+            computed = library.over_batches(task.features, counted(), device=machine.devices[0])
+            return Normalisation.of(
+                features[np.arange(features.shape[1]) < num_frames[:, None]] for _, (features, num_frames) in computed
+            )
 
     def _backend(
         self,
         task: "SpeechToText",
-        machine: "Machine",
+        machine: Machine,
         weights,
         transfer: Transfer | None = None,
         normalisation: Normalisation | None = None,
-    ) -> "Backend":
-        from deepspeech_training.training.backends.tensorflow.step import Backend
-
+    ) -> Backend:
         config = self._config
         old_layers = () if transfer is None else transfer.old_layers
         factors = dict.fromkeys(old_layers, config.transfer.source_learning_rate_factor)
         factors |= dict.fromkeys(config.transfer.freeze_layers, 0.0)
-        return Backend(
+        return BACKENDS[DEFAULT_BACKEND].backend(
             task,
             weights,
             devices=machine.devices,
             compute_dtype=machine.compute_dtype,
+            rules=UpdateRules(
+                beta1=config.optimizer.beta1,
+                beta2=config.optimizer.beta2,
+                epsilon=config.optimizer.epsilon,
+                max_grad_norm=config.training.max_grad_norm,
+                weight_decay=config.optimizer.weight_decay,
+                ema=config.optimizer.ema,
+                rate_factors=factors,
+            ),
             dropout_rates=config.training.dropout_rates,
-            adam=(config.optimizer.beta1, config.optimizer.beta2, config.optimizer.epsilon),
-            max_grad_norm=config.training.max_grad_norm,
-            rate_factors=factors,
-            weight_decay=config.optimizer.weight_decay,
-            ema=config.optimizer.ema,
             normalisation=normalisation,
             log=self._console.warn,
         )
@@ -965,14 +970,12 @@ class Session:
         self,
         events,
         task: "SpeechToText",
-        machine: "Machine",
+        machine: Machine,
         plan,
         checked: CheckedData,
         folder,
         transfer: Transfer | None,
     ) -> None:
-        from deepspeech_training.training.backends.tensorflow import step as tensorflow_backend
-
         config = self._config
         batches = (
             f"up to {config.batches.batch_seconds:g} padded seconds each"
@@ -983,7 +986,7 @@ class Session:
             batches += f" and device ({len(machine.devices)} devices)"
         started = Started(
             version=VERSION,
-            **tensorflow_backend.versions(),
+            **machine.versions,
             devices=machine.description,
             precision=machine.precision,
             intra_op_threads=machine.intra_op,
@@ -1185,18 +1188,18 @@ class Session:
     # --- test and one-shot inference -----------------------------------------------------------------------------
 
     def _with_weights_for_evaluation(
-        self, backend: "Backend | None", task: "SpeechToText", machine: "Machine", source: Source
-    ) -> "Backend":
+        self, backend: Backend | None, task: "SpeechToText", machine: Machine, source: Source
+    ) -> Backend:
         checkpoint = source.folder.load(source.checkpoint_kind)
         weights, progress = checkpoint.weights, checkpoint.model.progress
         epochs = "" if progress.epoch is None else f", after {progress.epoch:,} epochs"
         self._console.info(f"Uses {checkpoint.path} (step {progress.step:,}{epochs})")
         if backend is None or backend.trains_other_weights:
             return self._backend(task, machine, weights)
-        backend.model.set_named_weights(weights)
+        backend.set_weights(weights)
         return backend
 
-    def _test(self, backend: "Backend", task: "SpeechToText", machine: "Machine", checked: CheckedData) -> None:
+    def _test(self, backend: Backend, task: "SpeechToText", machine: Machine, checked: CheckedData) -> None:
         from deepspeech_training.data.loader import Loader
         from deepspeech_training.reporting.metrics import SetReport
         from deepspeech_training.training.evaluate import clip_results
@@ -1234,9 +1237,7 @@ class Session:
             text = json.dumps([r.as_dict() for r in everything], ensure_ascii=False, indent=1) + "\n"
             write_atomically(Path(config.reporting.test_output_file), [text.encode()])
 
-    def _infer(self, backend: "Backend", task: "SpeechToText", path: str) -> None:
-        import numpy as np
-
+    def _infer(self, backend: Backend, task: "SpeechToText", path: str) -> None:
         from deepspeech_training.audio.files import AudioError, read_audio
         from deepspeech_training.data.loader import Clip, make_batch
 

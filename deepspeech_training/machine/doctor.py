@@ -342,10 +342,10 @@ def version_tuple(version: str) -> tuple[int, ...]:
 
 
 def probe() -> dict[str, Any]:
-    """What engine.probe has printed; {"failed": the reason} if it has not."""
+    """What training.backends.probe has printed; {"failed": the reason} if it has not."""
     root = str(Path(__file__).resolve().parents[2])
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([root, os.environ.get("PYTHONPATH", "")])}
-    command = [sys.executable, "-m", "deepspeech_training.training.backends.tensorflow.probe"]
+    command = [sys.executable, "-m", "deepspeech_training.training.backends.probe"]
     try:
         ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PROBE_TIMEOUT_S)
     except subprocess.TimeoutExpired:
@@ -387,11 +387,12 @@ def check_probe(probed: dict[str, Any], found: Resources, mode: str) -> Iterator
             "the hardware is faulty",
         )
     else:
+        versions = probed["versions"]
         built = f", CUDA {probed['cuda']}, cuDNN {probed['cudnn']}" if probed["cuda"] else ""
         yield Finding(
             OK,
             "TensorFlow",
-            f"{probed['tensorflow']}, Keras {probed['keras']}{built}: a product on {probed['devices']} is right",
+            f"{versions['tensorflow']}, Keras {versions['keras']}{built}: a product on {probed['devices']} is right",
         )
 
 

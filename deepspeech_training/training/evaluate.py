@@ -5,7 +5,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import asdict, astuple, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -15,9 +15,7 @@ from deepspeech_training.decoding.clips import ClipDecoder, Heard
 from deepspeech_training.reporting.events import SetFigures
 from deepspeech_training.reporting.metrics import Result, edit_distance, error_rate
 from deepspeech_training.tasks.base import Task
-
-if TYPE_CHECKING:
-    from deepspeech_training.training.backends.tensorflow.step import Backend
+from deepspeech_training.training.backends.base import Backend
 
 BATCHES_AHEAD = 8
 
@@ -39,7 +37,7 @@ def batches_fingerprint(sets: Sequence[Sequence[Sequence[Sample]]]) -> str:
 
 
 def evaluate_batches(
-    backend: "Backend", task: Task, loader: Loader, batches: Sequence[Sequence[Sample]]
+    backend: Backend, task: Task, loader: Loader, batches: Sequence[Sequence[Sample]]
 ) -> Iterator[tuple[Batch, np.ndarray, list[str]]]:
     """Yield each batch with its losses float32 [clips] and its hypotheses."""
     for batch in loader.batches(batches):
@@ -112,7 +110,7 @@ class ValidationState:
 
 
 def clip_results(
-    backend: "Backend",
+    backend: Backend,
     task: Task,
     loader: Loader,
     samples: Sequence[Sample],

@@ -7,7 +7,7 @@ was killed at any moment ends with the same weights as one that was not.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -35,6 +35,7 @@ from deepspeech_training.reporting.events import (
 )
 from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.tasks.base import Task
+from deepspeech_training.training.backends.base import Backend
 from deepspeech_training.training.evaluate import (
     Sums,
     ValidationState,
@@ -44,9 +45,6 @@ from deepspeech_training.training.evaluate import (
 )
 from deepspeech_training.training.interrupt import Interrupted, interrupts
 from deepspeech_training.training.schedule import ScheduleState, after_epoch, rate_factor, wants_stop
-
-if TYPE_CHECKING:
-    from deepspeech_training.training.backends.tensorflow.step import Backend
 
 OFFENCES_TO_QUARANTINE = 2
 SAVE_BEFORE_VALIDATION_S = 10.0  # an epoch longer than this is not put at risk by a kill during its validation
@@ -166,7 +164,7 @@ class Trainer:
     def __init__(
         self,
         *,
-        backend: "Backend",
+        backend: Backend,
         task: Task,
         config: Config,
         plan: Plan,

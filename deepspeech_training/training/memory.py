@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from deepspeech_training.data.loader import Clip, Loader
 from deepspeech_training.data.plan import clip_keys
@@ -11,11 +10,7 @@ from deepspeech_training.errors import OutOfMemory, UserError
 from deepspeech_training.machine.resources import available_memory, memory_limit
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 from deepspeech_training.tasks.base import Task
-from deepspeech_training.training.backends.tensorflow.devices import Machine
-
-if TYPE_CHECKING:
-    from deepspeech_training.training.backends.tensorflow.step import Backend
-
+from deepspeech_training.training.backends.base import Backend, Machine
 
 PROCESS_BYTES = 600_000_000  # of Python, TensorFlow and its libraries, before there is a model
 
@@ -63,7 +58,7 @@ def memory_for_audio() -> int:
 
 
 def try_heaviest_batches(
-    backend: "Backend",
+    backend: Backend,
     task: Task,
     machine: Machine,
     loader: Loader,
@@ -99,7 +94,7 @@ def try_heaviest_batches(
 
         def needed(clips: int) -> int:
             return training_memory(
-                parameters=backend.model.count_params(), n_hidden=n_hidden, clips=clips * num_devices, frames=frames
+                parameters=backend.num_parameters, n_hidden=n_hidden, clips=clips * num_devices, frames=frames
             )
 
         per_device = -(-len(samples) // num_devices)

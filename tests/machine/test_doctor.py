@@ -30,8 +30,7 @@ IN_IMAGE = Resources(
 )
 NO_GPU = replace(IN_IMAGE, gpus=(), driver="", cuda=None, no_gpu_reason="NVIDIA's driver is not loaded")
 PROBED = {
-    "tensorflow": "2.21.0",
-    "keras": "3.15.1",
+    "versions": {"tensorflow": "2.21.0", "keras": "3.15.1"},
     "cuda": "12.5.1",
     "cudnn": "9",
     "capabilities": list(KERNELS),

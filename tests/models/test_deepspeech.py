@@ -6,7 +6,7 @@ from keras import ops
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 from deepspeech_training.models.deepspeech.network import BLANK_BIAS, DeepSpeech, dropout_mask, initial_weights
 from deepspeech_training.models.kernels import PlainKernels
-from deepspeech_training.training.backends.tensorflow.step import TensorFlowKernels
+from deepspeech_training.training.backends.tensorflow.kernels import TensorFlowKernels
 
 KERNELS = {"plain Keras": PlainKernels(), "TensorFlow": TensorFlowKernels()}
 RATES = (0.3, 0.2, 0.1, 0.4)

@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from deepspeech_training.models.kernels import PlainKernels
-from deepspeech_training.training.backends.tensorflow.step import TensorFlowKernels, kernel_difference
+from deepspeech_training.training.backends.tensorflow.kernels import TensorFlowKernels, kernel_difference
 
 ALL = {"plain Keras": PlainKernels(), "TensorFlow": TensorFlowKernels()}
 

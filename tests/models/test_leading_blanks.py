@@ -9,7 +9,7 @@ from keras import ops
 
 from deepspeech_training.models.kernels import PlainKernels
 from deepspeech_training.models.leading_blanks import leading_blanks
-from deepspeech_training.training.backends.tensorflow.step import TensorFlowKernels
+from deepspeech_training.training.backends.tensorflow.kernels import TensorFlowKernels
 
 BLANK = 2
 LOGITS = np.random.default_rng(5).normal(size=(5, 3, BLANK + 1)).astype(np.float32)

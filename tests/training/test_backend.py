@@ -14,12 +14,14 @@ from deepspeech_training.models.deepspeech.normalisation import FOLDED_WEIGHTS, 
 from deepspeech_training.models.deepspeech.reference import mfcc
 from deepspeech_training.models.leading_blanks import leading_blanks
 from deepspeech_training.tasks.speech_to_text import SpeechToText
-from deepspeech_training.training.backends.tensorflow.step import Backend, measure_normalisation
+from deepspeech_training.training.backends import BACKENDS
+from deepspeech_training.training.backends.base import UpdateRules
 
 ALPHABET = Alphabet(("a", "b", " "))
 TASK = SpeechToText(ALPHABET, FeatureGeometry(), NetworkGeometry(num_classes=4, n_hidden=8))
 WEIGHTS = TASK.initial_weights(3)
-ADAM = (0.9, 0.999, 1e-8)
+LIBRARY = BACKENDS["tensorflow"]
+RULES = UpdateRules()
 
 
 @pytest.fixture(autouse=True)
@@ -51,7 +53,7 @@ def step(backend, batch, *, number=0, **options):
 @pytest.fixture(scope="module")
 def shared():
     """A backend without dropout for tests that set the weights themselves."""
-    return Backend(TASK, WEIGHTS)
+    return LIBRARY.backend(TASK, WEIGHTS)
 
 
 @pytest.fixture
@@ -62,7 +64,7 @@ def backend(shared):
 
 @pytest.fixture(scope="module")
 def dropping():
-    return Backend(TASK, WEIGHTS, dropout_rates=(0.3, 0.3, 0.3, 0.3), max_grad_norm=0.5)
+    return LIBRARY.backend(TASK, WEIGHTS, dropout_rates=(0.3, 0.3, 0.3, 0.3), rules=UpdateRules(max_grad_norm=0.5))
 
 
 def assert_same_bits(one, other):
@@ -80,7 +82,7 @@ def test_one_trace_serves_all_that_augmentations_draw():
     texts = ["tempo[factor=1~0.3]", "pitch", "warp[nt=2]", "vtlp", "frequency_mask[n=1:3]", "add[p=0.5,stddev=1]"]
     augmenter = Augmenter(parse_augmentations(texts), TASK.feature_geometry, seed=1)
     task = SpeechToText(ALPHABET, TASK.feature_geometry, TASK.network, augmenter=augmenter)
-    backend = Backend(task, WEIGHTS)
+    backend = LIBRARY.backend(task, WEIGHTS)
     losses = []
     for epoch, rows in enumerate(([1], [2, 3], [4, 1, 9], [4, 1, 9])):
         batch = batch_of(*rows)
@@ -121,7 +123,7 @@ def test_the_gradients_are_the_slopes_of_the_loss(backend):
 def test_a_step_is_tensorflow_1s_adam_on_the_mean_loss(backend):
     expected = {name: value.astype(np.float64) for name, value in WEIGHTS.items()}
     first, second = ({name: np.zeros(v.shape) for name, v in WEIGHTS.items()} for _ in range(2))
-    beta1, beta2, epsilon = ADAM
+    beta1, beta2, epsilon = RULES.beta1, RULES.beta2, RULES.epsilon
     for t, rows in enumerate(([1, 2, 3], [4, 5]), start=1):
         batch = batch_of(*rows)
         gradients = backend.gradients(batch)
@@ -162,7 +164,7 @@ class InfiniteLoss(SpeechToText):
 
 
 def test_a_loss_that_is_not_finite_leaves_all_as_it_was_whatever_its_gradient():
-    backend = Backend(InfiniteLoss(ALPHABET, FeatureGeometry(), TASK.network), WEIGHTS)
+    backend = LIBRARY.backend(InfiniteLoss(ALPHABET, FeatureGeometry(), TASK.network), WEIGHTS)
     before = backend.state()
     losses, norm = step(backend, batch_of(1, 3))
     assert np.isinf(losses).tolist() == [False, True] and np.isfinite(norm)
@@ -185,9 +187,9 @@ def test_a_gradient_that_is_not_finite_leaves_all_as_it_was(backend):
 
 def test_leading_blanks_are_asked_for_in_training_and_not_in_validation():
     task = SpeechToText(ALPHABET, TASK.feature_geometry, TASK.network, leading_blanks=4)
-    backend, batch = Backend(task, WEIGHTS), batch_of(1, 3)
+    backend, batch = LIBRARY.backend(task, WEIGHTS), batch_of(1, 3)
     plain, log_probs, num_frames = backend.evaluate_step(batch)
-    np.testing.assert_array_equal(plain, Backend(TASK, WEIGHTS).evaluate_step(batch)[0])
+    np.testing.assert_array_equal(plain, LIBRARY.backend(TASK, WEIGHTS).evaluate_step(batch)[0])
     trained, _ = step(backend, batch, apply=False)
     labelled = num_frames, batch.labels, batch.num_labels
     logits, cost = leading_blanks(log_probs.transpose(1, 0, 2), *labelled, most=4)
@@ -210,7 +212,7 @@ def test_the_gradient_is_scaled_down_to_max_grad_norm(dropping):
     _, norm = step(dropping, batch)
     assert norm > 0.5  # the norm that is told is the one before
     moments = [value for name, value in dropping.state().items() if name.startswith("adam_m/")]
-    scaled = np.sqrt(sum(np.sum(m.astype(np.float64) ** 2) for m in moments)) / (1 - ADAM[0])
+    scaled = np.sqrt(sum(np.sum(m.astype(np.float64) ** 2) for m in moments)) / (1 - RULES.beta1)
     assert scaled == pytest.approx(0.5, rel=1e-3)
 
 
@@ -272,7 +274,7 @@ def test_a_network_learns_to_tell_two_clips_apart(backend):
 
 def test_a_frozen_layer_keeps_its_bits_and_another_factor_is_another_rate(backend):
     factors = {"layer_1": 0.0, "layer_6": 0.0, "lstm": 0.5}
-    partly = Backend(TASK, WEIGHTS, rate_factors=factors)
+    partly = LIBRARY.backend(TASK, WEIGHTS, rules=UpdateRules(rate_factors=factors))
     moments = {
         f"{kind}/{name}": np.full(w.shape, value, np.float32)
         for name, w in WEIGHTS.items()
@@ -304,11 +306,17 @@ NORMALISATION = Normalisation(np.linspace(-20, 5, 26, dtype=np.float32), np.geom
 @pytest.fixture(scope="module")
 def everything():
     """A backend in which the weights that are trained are not those to use."""
-    return Backend(TASK, WEIGHTS, ema=0.9, weight_decay=0.1, normalisation=NORMALISATION, dropout_rates=(0.3,) * 4)
+    return LIBRARY.backend(
+        TASK,
+        WEIGHTS,
+        rules=UpdateRules(ema=0.9, weight_decay=0.1),
+        normalisation=NORMALISATION,
+        dropout_rates=(0.3,) * 4,
+    )
 
 
 def test_the_average_follows_the_weights_as_it_is_defined(shared):
-    averaging = Backend(TASK, WEIGHTS, ema=0.5)
+    averaging = LIBRARY.backend(TASK, WEIGHTS, rules=UpdateRules(ema=0.5))
     shared.set_state(WEIGHTS)
     expected = {name: value.astype(np.float64) for name, value in WEIGHTS.items()}
     for number in range(4):
@@ -328,7 +336,7 @@ def test_the_average_follows_the_weights_as_it_is_defined(shared):
 
 
 def test_weight_decay_shrinks_matrices_by_rate_times_decay(shared):
-    decaying = Backend(TASK, WEIGHTS, weight_decay=0.2)
+    decaying = LIBRARY.backend(TASK, WEIGHTS, rules=UpdateRules(weight_decay=0.2))
     shared.set_state(WEIGHTS)
     for backend in (decaying, shared):
         step(backend, batch_of(1, 2), learning_rate=0.01)
@@ -340,7 +348,7 @@ def test_weight_decay_shrinks_matrices_by_rate_times_decay(shared):
 
 
 def test_weights_trained_on_normalised_features_are_saved_to_take_raw_ones(shared):
-    normalising = Backend(TASK, WEIGHTS, normalisation=NORMALISATION)
+    normalising = LIBRARY.backend(TASK, WEIGHTS, normalisation=NORMALISATION)
     for number in range(2):
         step(normalising, batch_of(1, 2, 3), number=number, learning_rate=0.01)
     state = normalising.state()
@@ -369,7 +377,7 @@ def test_averages_decay_and_normalisation_go_on_with_the_same_bits(everything):
 
 
 def test_a_run_that_begins_to_average_begins_with_the_weights_it_has(everything):
-    plain = Backend(TASK, WEIGHTS, normalisation=NORMALISATION)
+    plain = LIBRARY.backend(TASK, WEIGHTS, normalisation=NORMALISATION)
     step(plain, batch_of(1, 2), learning_rate=0.01)
     everything.set_state(plain.state())
     state = everything.state()
@@ -377,10 +385,11 @@ def test_a_run_that_begins_to_average_begins_with_the_weights_it_has(everything)
         np.testing.assert_allclose(state.get(f"ema/{name}", state[name]), value, rtol=1e-4, atol=1e-5)
 
 
-def test_figures_of_the_features_are_measured_over_whole_frames_only():
-    batches = [batch_of(1, 5), batch_of(2)]
-    found = measure_normalisation(TASK, batches, device="CPU:0")
-    frames = [mfcc(b.audio[k, : b.num_samples[k]], FeatureGeometry()) for b in batches for k in range(len(b.samples))]
-    together = np.concatenate(frames).astype(np.float64)
-    np.testing.assert_allclose(found.mean, together.mean(0), atol=1e-4)
-    np.testing.assert_allclose(found.deviation, together.std(0), rtol=1e-4)
+def test_a_function_of_the_waveforms_is_computed_for_each_batch_that_has_clips():
+    batches = [batch_of(1, 5), batch_of(), batch_of(2)]
+    found = list(LIBRARY.over_batches(TASK.features, batches, device="CPU:0"))
+    assert [len(batch.samples) for batch, _ in found] == [2, 1]
+    for batch, (features, num_frames) in found:
+        for k, length in enumerate(num_frames):
+            expected = mfcc(batch.audio[k, : batch.num_samples[k]], FeatureGeometry())
+            np.testing.assert_allclose(features[k, :length], expected, atol=2e-3)

@@ -13,7 +13,9 @@ from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 from deepspeech_training.models.deepspeech.network import DeepSpeech
 from deepspeech_training.models.kernels import PlainKernels
 from deepspeech_training.tasks.speech_to_text import SpeechToText
-from deepspeech_training.training.backends.tensorflow.step import Backend, TensorFlowKernels, kernel_difference
+from deepspeech_training.training.backends import BACKENDS
+from deepspeech_training.training.backends.base import Backend
+from deepspeech_training.training.backends.tensorflow.kernels import TensorFlowKernels, kernel_difference
 
 NETWORK = NetworkGeometry(num_classes=29, n_hidden=100)
 LSTM_SCOPE = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
@@ -96,7 +98,7 @@ def backend_on(golden, mfcc_file: str, lengths_file: str, variables: str) -> Bac
     features = np.load(golden / mfcc_file)
     features = features if features.ndim == 3 else features[None]
     task = GoldenFeatures(features, np.load(golden / lengths_file))
-    return Backend(task, canonical(np.load(golden / variables)))
+    return BACKENDS["tensorflow"].backend(task, canonical(np.load(golden / variables)))
 
 
 def golden_batch(golden, labels_file: str) -> Batch:

@@ -1,12 +1,68 @@
-"""How many threads and which precision this machine is used with. Nothing here imports TensorFlow at the top."""
+"""TensorFlow's devices, threads and versions."""
 
-import os
-from dataclasses import dataclass
 from pathlib import Path
 
+import keras
+import numpy as np
+import tensorflow as tf
+
 from deepspeech_training.config.groups import PerformanceFlags
-from deepspeech_training.console import stderr_without
 from deepspeech_training.machine.resources import usable_cores
+from deepspeech_training.training.backends.base import Machine
+
+
+def set_up(flags: PerformanceFlags) -> Machine:
+    """Configure threads and devices, and say what there is; once per process, before any computation.
+
+    One thread runs operations (inter_op) unless the flag says otherwise: the recurrent loop is a chain of small ones,
+    and handing them from thread to thread costs 10 % at n_hidden 512 (benchmarks/train_throughput.py).
+    """
+    intra_op = flags.intra_op_parallelism_threads or usable_cores()
+    inter_op = flags.inter_op_parallelism_threads or max(1, flags.logical_cpus)
+    tf.config.threading.set_intra_op_parallelism_threads(intra_op)
+    tf.config.threading.set_inter_op_parallelism_threads(inter_op)
+    if flags.logical_cpus > 1:
+        cpu = tf.config.list_physical_devices("CPU")[0]
+        logical = [tf.config.LogicalDeviceConfiguration()] * flags.logical_cpus
+        tf.config.set_logical_device_configuration(cpu, logical)
+    for gpu in tf.config.list_physical_devices("GPU"):
+        tf.config.experimental.set_memory_growth(gpu, True)
+    if flags.log_placement:
+        tf.debugging.set_log_device_placement(True)
+    found = list_devices()
+    on_gpu = found[0][0].startswith("GPU")
+    compute_dtype, precision = "float32", "float32"
+    if flags.automatic_mixed_precision:
+        if gpu_has_bfloat16() if on_gpu else cpu_has_bfloat16():
+            compute_dtype, precision = "bfloat16", "bfloat16 products, float32 weights"
+        else:
+            precision = "float32 (no bfloat16 in this hardware, so --automatic_mixed_precision changes nothing)"
+    names = ", ".join(f"{name} {text}" if text != "CPU" else name for name, text in found)
+    if not on_gpu:
+        names += f" ({usable_cores()} cores, no GPU)"
+    return Machine(
+        devices=tuple(name for name, _ in found),
+        description=names,
+        compute_dtype=compute_dtype,
+        precision=precision,
+        intra_op=intra_op,
+        inter_op=inter_op,
+        on_gpu=on_gpu,
+        versions={"tensorflow": tf.__version__, "keras": keras.__version__},
+    )
+
+
+def list_devices() -> list[tuple[str, str]]:
+    """Devices to train on, best first: (name, description). GPUs if there are any, else the logical CPUs."""
+    gpus = tf.config.list_logical_devices("GPU")
+    if gpus:
+        found = []
+        for logical, physical in zip(gpus, tf.config.list_physical_devices("GPU"), strict=True):
+            details = tf.config.experimental.get_device_details(physical)
+            capability = ".".join(str(part) for part in details.get("compute_capability", ()))
+            found.append((logical.name.removeprefix("/device:"), f"{details.get('device_name')} ({capability})"))
+        return found
+    return [(cpu.name.removeprefix("/device:"), "CPU") for cpu in tf.config.list_logical_devices("CPU")]
 
 
 def cpu_has_bfloat16() -> bool:
@@ -19,58 +75,26 @@ def cpu_has_bfloat16() -> bool:
     return any(flag in flags for flag in ("amx_bf16", "avx512_bf16", "bf16"))
 
 
-@dataclass(frozen=True)
-class Machine:
-    """What a run computes with.
-
-    Args:
-        devices: names such as "CPU:0" or "GPU:1".
-        description: for a person.
-        compute_dtype: "float32" or "bfloat16".
-        precision: for a person, with the reason where it is not what was asked for.
-        intra_op, inter_op: threads.
-        on_gpu: devices are GPUs.
-    """
-
-    devices: tuple[str, ...]
-    description: str
-    compute_dtype: str
-    precision: str
-    intra_op: int
-    inter_op: int
-    on_gpu: bool
+def gpu_has_bfloat16() -> bool:
+    """Whether every visible GPU computes bfloat16 itself (compute capability 8.0 or newer)."""
+    details = [tf.config.experimental.get_device_details(g) for g in tf.config.list_physical_devices("GPU")]
+    return bool(details) and all(d.get("compute_capability", (0, 0)) >= (8, 0) for d in details)
 
 
-# Lines that TensorFlow's libraries write while they are loaded, before they obey TF_CPP_MIN_LOG_LEVEL.
-START_UP_CHATTER = ("All log messages before absl::InitializeLog()", "oneDNN custom op")
+def cuda_build() -> dict[str, object]:
+    """What TensorFlow was built with: "cuda" and "cudnn" (versions, "" without), "capabilities" (as "sm_80")."""
+    built = tf.sysconfig.get_build_info()
+    return {
+        "cuda": str(built.get("cuda_version", "")),
+        "cudnn": str(built.get("cudnn_version", "")),
+        "capabilities": list(built.get("cuda_compute_capabilities", ())),
+    }
 
 
-def set_up(flags: PerformanceFlags) -> Machine:
-    """Configure TensorFlow's threads and devices, and say what there is; once per process, before any computation.
-
-    One thread runs operations (inter_op) unless the flag says otherwise: the recurrent loop is a chain of small ones,
-    and handing them from thread to thread costs 10 % at n_hidden 512 (benchmarks/train_throughput.py).
-    """
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("CUDA_DEVICE_ORDER", "PCI_BUS_ID")
-    os.environ.setdefault("KERAS_BACKEND", "tensorflow")
-    with stderr_without(*START_UP_CHATTER):
-        from deepspeech_training.training.backends.tensorflow import step as backend
-
-    intra_op = flags.intra_op_parallelism_threads or usable_cores()
-    inter_op = flags.inter_op_parallelism_threads or max(1, flags.logical_cpus)
-    backend.set_up_threads(
-        intra_op=intra_op, inter_op=inter_op, logical_cpus=flags.logical_cpus, log_placement=flags.log_placement
-    )
-    found = backend.list_devices()
-    on_gpu = found[0][0].startswith("GPU")
-    compute_dtype, precision = "float32", "float32"
-    if flags.automatic_mixed_precision:
-        if backend.gpu_has_bfloat16() if on_gpu else cpu_has_bfloat16():
-            compute_dtype, precision = "bfloat16", "bfloat16 products, float32 weights"
-        else:
-            precision = "float32 (no bfloat16 in this hardware, so --automatic_mixed_precision changes nothing)"
-    names = ", ".join(f"{name} {text}" if text != "CPU" else name for name, text in found)
-    if not on_gpu:
-        names += f" ({usable_cores()} cores, no GPU)"
-    return Machine(tuple(name for name, _ in found), names, compute_dtype, precision, intra_op, inter_op, on_gpu)
+def small_product(device: str, size: int = 512) -> bool:
+    """Multiply two matrices of small whole numbers on a device ("GPU:0"); whether every sum is right."""
+    rows, columns = np.indices((size, size))
+    left, right = (rows + columns) % 7, (rows * columns) % 5
+    with tf.device(device):
+        product = tf.matmul(tf.constant(left, tf.float32), tf.constant(right, tf.float32)).numpy()
+    return bool((product == left @ right).all())
