@@ -4,6 +4,7 @@ numba compiles the search (`beam_kernels`) when the first decoder is made, and k
 here imports it before.
 """
 
+import contextlib
 import hashlib
 import os
 import shutil
@@ -377,8 +378,11 @@ def _fingerprint() -> str:
 
 def cache_folder() -> Path:
     """Where compiled code is kept: on the volume, else in the user's cache, else in a temporary folder of the user."""
-    user = Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "deepspeech-training"
-    places = ([VOLUME / "cache"] if VOLUME.is_dir() else []) + [user]
+    places = [VOLUME / "cache"] if VOLUME.is_dir() else []
+    with contextlib.suppress(
+        RuntimeError
+    ):  # a user without a name (`docker run --user 1234`) and without $HOME has none
+        places.append(Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()) / "deepspeech-training")
     for place in places:
         if _usable_folder(place):
             return place

@@ -5,9 +5,11 @@ import itertools
 import json
 import math
 import os
+import pwd
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -193,6 +195,18 @@ def test_compiled_code_does_not_go_to_a_full_volume(tmp_path, monkeypatch):
 
     monkeypatch.setattr(shutil, "disk_usage", full_on_the_volume)
     assert beam.cache_folder() == tmp_path / "home" / "deepspeech-training"
+
+
+def test_a_user_without_a_name_and_a_home_has_a_folder_for_compiled_code(tmp_path, monkeypatch):
+    def nobody(uid):
+        raise KeyError(f"uid not found: {uid}")
+
+    monkeypatch.chdir(tmp_path)
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", nobody)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    assert beam.cache_folder().parent == tmp_path
 
 
 @pytest.mark.slow
