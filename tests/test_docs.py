@@ -127,7 +127,7 @@ def test_the_commands_of_a_page_have_flags_that_are_read(page, tmp_path, monkeyp
         if program is None:
             continue
         for flag, value in itertools.pairwise(words[program + 1 :]):
-            if flag.startswith("--") and FLAGS[flag.removeprefix("--")].is_file:
+            if flag.startswith("--") and FLAGS[flag.removeprefix("--")].path == "file":
                 Path(value).parent.mkdir(parents=True, exist_ok=True)
                 Path(value).touch()
         parsed = parse_flags(words[program + 1 :])

@@ -1,8 +1,10 @@
 """What a flag is: its default, its help, which values it allows, and what it means for a checkpoint."""
 
+import csv
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 LARGEST_INT = 2**31 - 1
 TYPE_NAMES = {bool: "true or false", int: "a whole number", float: "a number", str: "text", tuple: "a comma list"}
@@ -19,7 +21,8 @@ class Flag:
     `placeholder` takes any text in angle brackets for nothing, as DeepSpeech's flags.txt has it. A `repeatable` flag
     gathers the values of all places where it stands, and its values may have commas. `alone` is what a flag means
     that stands without a value. Where `default` is None the value is found elsewhere unless the flag is given, with
-    whatever value; written without one (`--flag=`) it is as if it were not there.
+    whatever value; written without one (`--flag=`) it is as if it were not there. `path` says what kind of path the
+    value is, in which ~ is the home folder: a file must be there, and an output must be one that can be written.
 
     What it means for a checkpoint: `fixed_by_weights` is where the state of a checkpoint has the value that its weights
     were made with, section and key, and no other is possible with them; `fixed_in_a_run` is for a value that a run
@@ -38,7 +41,7 @@ class Flag:
     above: float | None = None
     below: float | None = None
     special: float | None = None
-    is_file: bool = False
+    path: Literal["", "file", "files", "folder", "output"] = ""
     placeholder: str = ""
     repeatable: bool = False
     alone: str = ""
@@ -121,4 +124,20 @@ def value_text(value: Value) -> str:
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return ",".join(value) if isinstance(value, tuple) else str(value)
+    return join_list(value) if isinstance(value, tuple) else str(value)
+
+
+def split_list(text: str) -> tuple[str, ...]:
+    """The items of a comma list; an item with a comma stands in double quotes, as in a CSV.
+
+    >>> split_list('a.csv, "b,c.csv"')
+    ('a.csv', 'b,c.csv')
+    """
+    return tuple(item.strip() for row in csv.reader([text], skipinitialspace=True) for item in row if item.strip())
+
+
+def join_list(items: Iterable[str]) -> str:
+    """What `split_list` reads as these items."""
+    return ",".join(
+        '"' + item.replace('"', '""') + '"' if "," in item or item.startswith('"') else item for item in items
+    )

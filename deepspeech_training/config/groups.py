@@ -22,16 +22,19 @@ MODES = ("gpu", "cpu", "mixed")
 
 @dataclass(frozen=True)
 class DataFlags:
-    train_files: tuple[str, ...] = flag((), "CSV files to train on; without any, nothing is trained")
+    train_files: tuple[str, ...] = flag((), "CSV files to train on; without any, nothing is trained", path="files")
     dev_files: tuple[str, ...] = flag(
         (),
         "CSV files to validate on after each epoch, reported one by one; they decide which checkpoint is the best",
+        path="files",
     )
     test_files: tuple[str, ...] = flag(
-        (), "CSV files to test on after training; each gets a report of WER and CER", quiet=True
+        (), "CSV files to test on after training; each gets a report of WER and CER", quiet=True, path="files"
     )
     metrics_files: tuple[str, ...] = flag(
-        (), "CSV files whose loss is reported after each validation, without an effect on which checkpoint is best"
+        (),
+        "CSV files whose loss is reported after each validation, without an effect on which checkpoint is best",
+        path="files",
     )
     on_bad_row: str = flag(
         "fail",
@@ -79,6 +82,7 @@ class AugmentFlags:
         "content of a file, and augmented after it is read",
         alone=DEFAULT_CACHE_DIR,
         quiet=True,
+        path="folder",
     )
     feature_cache_gb: float = flag(
         50.0, "how large that folder may become; then nothing more is stored in it", unit="GB", above=0, quiet=True
@@ -101,6 +105,7 @@ class VoiceFlags:
         "",
         "folder of recordings (wav, mp3, flac, ogg, opus) with transcripts, searched with all below it; the CSVs of it "
         "are made in the checkpoint folder, a tenth each for dev and test",
+        path="folder",
     )
     check_voice_data: bool = flag(
         False,
@@ -108,7 +113,7 @@ class VoiceFlags:
         quiet=True,
     )
     text_data: tuple[str, ...] = flag(
-        (), "text files, folders of them and CSVs to build a scorer of; .gz is unpacked", quiet=True
+        (), "text files, folders of them and CSVs to build a scorer of; .gz is unpacked", quiet=True, path="files"
     )
 
 
@@ -341,18 +346,28 @@ class CheckpointFlags:
         "folder that checkpoints are loaded from and saved to; made if it is missing",
         default_is=DEFAULT_CHECKPOINT_DIR,
         quiet=True,
+        path="folder",
     )
     output_dir: str = flag(
         "",
         "folder for all that a run writes: checkpoints/ and logs/ in it, unless --checkpoint_dir says; bin/export "
         "writes to exports/ in it, unless --export_dir says",
         quiet=True,
+        path="folder",
     )
     load_checkpoint_dir: str = flag(
-        "", "folder that checkpoints are loaded from, where it differs", default_is="as --checkpoint_dir", quiet=True
+        "",
+        "folder that checkpoints are loaded from, where it differs",
+        default_is="as --checkpoint_dir",
+        quiet=True,
+        path="folder",
     )
     save_checkpoint_dir: str = flag(
-        "", "folder that checkpoints are saved to, where it differs", default_is="as --checkpoint_dir", quiet=True
+        "",
+        "folder that checkpoints are saved to, where it differs",
+        default_is="as --checkpoint_dir",
+        quiet=True,
+        path="folder",
     )
     checkpoint_secs: int = flag(600, "save within an epoch too, this often", unit="seconds", at_least=1)
     max_to_keep: int = flag(5, "last checkpoints to keep; the best is kept besides", unit="checkpoints", at_least=1)
@@ -463,6 +478,7 @@ class ExportFlags:
         "folder for the exported model, its card and the parity report; without one, nothing is exported. The "
         "checkpoint is the one that --load_evaluate names",
         quiet=True,
+        path="folder",
     )
     remove_export: bool = flag(
         False, "put the new export in the place of the one that --export_dir has, instead of refusing", quiet=True
@@ -596,9 +612,11 @@ class ReportingFlags:
         at_least=0,
         quiet=True,
     )
-    summary_dir: str = flag("", "folder for TensorBoard's summaries; without one, none are written", quiet=True)
+    summary_dir: str = flag(
+        "", "folder for TensorBoard's summaries; without one, none are written", quiet=True, path="folder"
+    )
     test_output_file: str = flag(
-        "", "JSON file for every test clip's transcript, hypothesis, WER, CER and loss", quiet=True
+        "", "JSON file for every test clip's transcript, hypothesis, WER, CER and loss", quiet=True, path="output"
     )
 
 
@@ -608,7 +626,7 @@ class DecoderFlags:
         "",
         "text file of the alphabet: a character on each line, the space included; # starts a comment",
         default_is="the checkpoint's, without one the English of the package",
-        is_file=True,
+        path="file",
         quiet=True,
     )
     bytes_output_mode: bool = flag(
@@ -617,10 +635,10 @@ class DecoderFlags:
     scorer: str = flag(
         "",
         "scorer for --test_files and --one_shot_infer: a language model with its dictionary; --export_zip packs it too",
-        is_file=True,
+        path="file",
         quiet=True,
     )
-    scorer_path: str = flag("", "the same as --scorer", is_file=True, quiet=True)
+    scorer_path: str = flag("", "the same as --scorer", path="file", quiet=True)
     train_scorer: bool = flag(
         False,
         "make a scorer of the transcripts of --train_files and use it as --scorer: for commands and other closed sets "
@@ -681,7 +699,7 @@ class DecoderFlags:
 
 @dataclass(frozen=True)
 class InferenceFlags:
-    one_shot_infer: str = flag("", "audio file to transcribe with the checkpoint", is_file=True, quiet=True)
+    one_shot_infer: str = flag("", "audio file to transcribe with the checkpoint", path="file", quiet=True)
 
 
 @dataclass(frozen=True)

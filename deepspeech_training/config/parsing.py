@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from deepspeech_training.config.flag import LARGEST_INT, Flag, Value
+from deepspeech_training.config.flag import LARGEST_INT, Flag, Value, join_list, split_list
 from deepspeech_training.config.groups import FLAGS, Config, config_of
 from deepspeech_training.config.obsolete import ABSL, OBSOLETE, REFUSED, SILENT_AT_DEFAULT
 from deepspeech_training.config.presets import PRESETS
@@ -114,7 +114,7 @@ class _Reader:
             if match is None:
                 raise FlagError(
                     f"{place.prefix}{word!r} is not a flag; flags start with --, and a list is written with commas and "
-                    "without spaces: --train_files a.csv,b.csv"
+                    "without spaces: --train_files a.csv,b.csv (a name with a comma in double quotes: '\"a,b.csv\"')"
                 )
             try:
                 self._read_flag(match[1], match[2], rest, place)
@@ -173,9 +173,7 @@ class _Reader:
                 if negated:
                     raise _Fault(f"{name}: write {name.removeprefix('no')}: false")
                 if not _KNOWN[resolved].repeatable:
-                    if len(items) > 1 and any("," in item for item in items):
-                        raise _Fault(f"{name}: a comma within an item of a list")
-                    items = [",".join(items)]
+                    items = [items[0] if len(items) == 1 else join_list(items)]
                 for item in items:
                     reader._read_flag(name, item, deque(), here)
             except _Fault as fault:
@@ -284,7 +282,9 @@ def _read_value(name: str, flag: Flag, text: str) -> Value:
     elif flag.type is float:
         value = _float_of(text) if "_" not in text else None
     elif flag.type is tuple:
-        value = tuple(item.strip() for item in text.split(",") if item.strip())
+        value = split_list(text)
+    if flag.path and value:
+        value = tuple(map(os.path.expanduser, value)) if isinstance(value, tuple) else os.path.expanduser(text)
     if value is None or not flag.allows(value):
         raise _Fault(f"--{name} {text or repr('')}: must be {flag.allowed}{_nearest(flag, text)}")
     return value

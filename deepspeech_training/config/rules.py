@@ -1,8 +1,11 @@
 """What a single flag cannot know: whether its file is there, and whether it goes with the others."""
 
+import itertools
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
+from deepspeech_training.atomic_file import check_writable
 from deepspeech_training.augment.catalogue import parse_augmentations
 from deepspeech_training.config.groups import DEEPSPEECH_WEIGHTS, FLAGS, Config, as_dict
 from deepspeech_training.errors import FlagError
@@ -10,12 +13,35 @@ from deepspeech_training.models.deepspeech.geometry import LAYERS
 
 
 def check_files(config: Config) -> None:
-    """Raise FlagError where a file that a flag names is missing."""
+    """Check the files that flags name.
+
+    Raises:
+        FlagError: a file is missing, or a list has been divided at the comma in the name of a file.
+        UserError: an output cannot be written.
+    """
     values = as_dict(config)
     for name, flag in FLAGS.items():
-        if flag.is_file and values[name] and not Path(values[name]).is_file():
-            found = "this is a folder, not a file" if Path(values[name]).is_dir() else "no such file"
-            raise FlagError(f"--{name} {values[name]}: {found}")
+        value = values[name]
+        if not value:
+            continue
+        if flag.path == "file" and not Path(value).is_file():
+            found = "this is a folder, not a file" if Path(value).is_dir() else "no such file"
+            raise FlagError(f"--{name} {value}: {found}")
+        if flag.path == "files":
+            _check_commas(name, value)
+        if flag.path == "output":
+            check_writable(Path(value))
+
+
+def _check_commas(name: str, paths: Sequence[str]) -> None:
+    """Raise FlagError where two items of a list together are a file, and one alone is none."""
+    for first, second in itertools.pairwise(paths):
+        whole = f"{first},{second}"
+        if not (Path(first).exists() and Path(second).exists()) and Path(whole).exists():
+            raise FlagError(
+                f"--{name} {first},{second}: a comma divides a list; there is a file {whole!r}\n"
+                f"A name with a comma is written in double quotes: --{name} '\"{whole}\"'"
+            )
 
 
 def check_together(config: Config) -> None:

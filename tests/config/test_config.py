@@ -26,7 +26,7 @@ from deepspeech_training.config.groups import (
 from deepspeech_training.config.help import EXAMPLE, flags_markdown, format_help
 from deepspeech_training.config.obsolete import OBSOLETE, REFUSED
 from deepspeech_training.config.presets import PRESETS
-from deepspeech_training.errors import EXIT_FLAGS, FlagError
+from deepspeech_training.errors import EXIT_FLAGS, FlagError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -573,13 +573,18 @@ def test_the_example_in_the_help_is_a_command_line_that_works():
 
 def configs():
     texts = st.text(max_size=12).map(lambda text: text.replace("\n", "").replace("\r", "").strip())
-    items = texts.map(lambda text: text.replace(",", "").strip()).filter(bool)
+    paths = texts.map(lambda text: text.replace("~", ""))
 
     def values(name, flag):
         if name == "audio_sample_rate":
             return st.sampled_from([8000, 16000, 48000])  # any window of whole ms is whole samples
         # With these, flags are checked together.
-        if flag.is_file or name in ("export_dir", "reuse_characters", "normalise_features", "train_scorer"):
+        if flag.path in ("file", "output") or name in (
+            "export_dir",
+            "reuse_characters",
+            "normalise_features",
+            "train_scorer",
+        ):
             return st.just(flag.default)
         if flag.type is tuple and flag.choices:
             return st.lists(st.sampled_from(flag.choices), max_size=3).map(tuple)
@@ -602,7 +607,9 @@ def configs():
             return texts.filter(lambda text: not text.startswith("<"))
         if flag.alone:
             return texts.filter(lambda text: text.lower() not in SWITCH_WORDS)
-        return texts if flag.type is str else st.lists(items, max_size=3).map(tuple)
+        if flag.type is tuple:
+            return st.lists(paths.filter(bool), max_size=3).map(tuple)
+        return paths if flag.path else texts
 
     return st.builds(from_dict, st.fixed_dictionaries({}, optional={n: values(n, flag) for n, flag in FLAGS.items()}))
 
@@ -803,7 +810,6 @@ def test_augmentations_are_a_list_in_yaml_and_the_cache_is_switched_there(tmp_pa
         ("epochs:\n", "line 1: epochs has no value"),
         ("epochs: {a: 1}\n", "line 1: a value is one word"),
         ("train_files: [[a]]\n", "line 1: a value is one word"),
-        ("train_files: ['a,b', c]\n", "line 1: train_files: a comma within an item"),
         ("epochs: 3\naugment: [gain, pich]\n", "--augment pich: there is no augmentation 'pich'"),
         ("- epochs\n", "must be lines such as"),
         ("epochs: [\n", "is not YAML"),
@@ -863,3 +869,33 @@ def test_a_scorer_of_the_training_transcripts_is_the_only_one_and_needs_a_beam(t
     (tmp_path / "a.scorer").touch()
     words = [str(tmp_path / word) if word == "a.scorer" else word for word in other]
     assert "--train_scorer" in error_of("--train_scorer", *words)
+
+
+def test_a_name_with_a_comma_stands_in_double_quotes(tmp_path):
+    argv = ["--train_files", '"a,b.csv",c.csv', "--test_files", '"say ""hi"".csv"']
+    data = parse_flags(argv).config.data
+    assert data.train_files == ("a,b.csv", "c.csv") and data.test_files == ('say "hi".csv',)
+    path = tmp_path / "run.yaml"
+    path.write_text("train_files: ['a,b.csv', c.csv]\n")
+    assert parse_flags(["--config", str(path)]).config.data.train_files == ("a,b.csv", "c.csv")
+
+
+def test_a_comma_in_the_name_of_a_file_is_told_with_the_way_to_write_it(tmp_path):
+    path = tmp_path / "a,b.csv"
+    path.write_text("")
+    with pytest.raises(FlagError) as caught:
+        parse_flags(["--train_files", str(path)])
+    assert "double quotes" in str(caught.value) and f"'\"{path}\"'" in str(caught.value)
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch):
+    monkeypatch.setenv("HOME", "/home/somebody")
+    argv = ["--train_files=~/a.csv,~/b.csv", "--checkpoint_dir=~/run", "--export_dir", "~/out"]
+    config = parse_flags(argv).config
+    assert config.data.train_files == ("/home/somebody/a.csv", "/home/somebody/b.csv")
+    assert str(config.checkpoint.save_dir) == "/home/somebody/run" and config.export.export_dir == "/home/somebody/out"
+
+
+def test_an_output_that_cannot_be_written_is_found_before_the_training(tmp_path):
+    with pytest.raises(UserError, match="there is no folder"):
+        parse_flags(["--test_output_file", str(tmp_path / "no" / "results.json")])
