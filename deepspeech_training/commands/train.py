@@ -986,7 +986,7 @@ class Session:
             batches += f" and device ({len(machine.devices)} devices)"
         started = Started(
             version=VERSION,
-            **machine.versions,
+            versions=machine.versions,
             devices=machine.description,
             precision=machine.precision,
             intra_op_threads=machine.intra_op,

@@ -155,13 +155,12 @@ class FrozenLayers(Record):
 
 @dataclass(frozen=True)
 class Started(Event):
-    """What is trained, on what, and how."""
+    """What is trained, on what, and how; `versions` are those of the libraries that compute, by their names."""
 
     kind = "start"
 
     version: str
-    tensorflow: str
-    keras: str
+    versions: Mapping[str, str]
     devices: str
     precision: str
     intra_op_threads: int
@@ -178,6 +177,11 @@ class Started(Event):
     flags: Mapping[str, Any]
     frozen: FrozenLayers | None = field(default=None, metadata=of(FrozenLayers))
     judged_by: Sequence[Figure] = field(default=SPEECH_TO_TEXT, metadata=of(Figure))
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        versions = {name: values[name] for name in ("tensorflow", "keras") if name in values}  # of version 0.1.0
+        return super().from_json({"versions": versions, **values})
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,8 @@ def size(num_bytes: float) -> str:
 
 
 def _started(event: Started) -> Iterator[str]:
-    yield f"deepspeech_training {event.version}, TensorFlow {event.tensorflow}, Keras {event.keras}"
+    versions = {"deepspeech_training": event.version, **event.versions}
+    yield ", ".join(f"{name} {version}" for name, version in versions.items())
     yield f"Device    {event.devices}; {event.precision}; {event.intra_op_threads} threads per operation"
     yield from data_lines(event.sets)
     yield f"Batches   {event.batches_per_epoch:,} per epoch, {event.batches}; padding {event.padding_share:.1%}"

@@ -145,9 +145,8 @@ class SessionLog:
         session, fields = self._session, others(event.as_json(), "event", "time")
         match event:
             case Started():
-                versions = {"tensorflow": event.tensorflow, "keras": event.keras}
                 return {
-                    "versions": session["versions"] | versions,
+                    "versions": {**session["versions"], **event.versions},
                     **{key: fields[key] for key in ("precision", "parameters", "n_hidden", "checkpoint_dir", "flags")},
                     "device": event.devices,
                     "batches_per_epoch": event.batches_per_epoch,

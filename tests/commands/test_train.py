@@ -99,8 +99,8 @@ def test_help_and_version_do_not_import_tensorflow():
     for flag in ("--help", "--helpfull", "--version"):
         command = [sys.executable, "-X", "importtime", str(ROOT / "DeepSpeech.py"), flag]
         done = subprocess.run(command, capture_output=True, text=True, timeout=TIMEOUT_S, check=True)
-        assert "deepspeech_training.commands.train" in done.stderr
-        assert "tensorflow" not in done.stderr and "keras" not in done.stderr
+        packages = {line.rsplit("|", 1)[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
+        assert "deepspeech_training" in packages and not packages & {"tensorflow", "keras"}
         assert done.stdout == f"{VERSION}\n" if flag == "--version" else "--train_files" in done.stdout
 
 
@@ -148,7 +148,7 @@ def test_a_log_that_is_no_terminal_has_plain_lines(trained):
     assert "\r" not in result.err and "\x1b" not in result.err
     log = result.log.splitlines()
     assert log[0].startswith("I Kind      auto: the acoustic model") and "Mode      mixed: " in log[1]
-    assert log[2].startswith(f"I deepspeech_training {VERSION}, TensorFlow ")
+    assert log[2].startswith(f"I deepspeech_training {VERSION}, tensorflow ")
     for text in (
         "I Device    CPU:0",
         "I Data      train         10 clips",
