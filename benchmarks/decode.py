@@ -25,8 +25,9 @@ from posterior_model import num_samples, posterior_model  # noqa: E402
 from posteriors import sentence_posteriors  # noqa: E402
 
 from deepspeech_training.alphabet import Alphabet  # noqa: E402
-from deepspeech_training.decoding.beam import BeamDecoder, usable_cores  # noqa: E402
+from deepspeech_training.decoding.beam import BeamDecoder  # noqa: E402
 from deepspeech_training.decoding.scorer import Scorer  # noqa: E402
+from deepspeech_training.machine.resources import usable_cores  # noqa: E402
 
 
 def main() -> None:

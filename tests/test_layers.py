@@ -12,13 +12,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "deepspeech_training"
 ORDER = """
 errors version
 console atomic_file alphabet
-audio decoding
+audio
 data features
 augment
 models
 config
 reporting
 machine
+decoding
 runtime
 checkpoints
 importers scorer export

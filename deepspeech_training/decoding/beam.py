@@ -23,6 +23,7 @@ import numpy as np
 from deepspeech_training.decoding.candidate import Candidate
 from deepspeech_training.decoding.language_model import TrieArrays, murmur_hash
 from deepspeech_training.decoding.scorer import Dictionary, Scorer, check_weight
+from deepspeech_training.machine.resources import usable_cores
 
 CLIENT_CUTOFF_TOP_N = 40  # what the deployed clients decode with
 LARGEST_BEAM = 100_000
@@ -329,10 +330,6 @@ def _scorer_arrays(scorer: Scorer | None) -> tuple[TrieArrays, Dictionary]:
         array.flags.writeable = False
     data, sizes, levels, states, arcs = empty
     return TrieArrays(data, sizes, levels), Dictionary(states, arcs, 0)
-
-
-def usable_cores() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 # --- the compiled search -----------------------------------------------------------------------------------------

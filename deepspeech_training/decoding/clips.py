@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from deepspeech_training.decoding.beam import BeamDecoder, usable_cores
+from deepspeech_training.decoding.beam import BeamDecoder
+from deepspeech_training.machine.resources import usable_cores
 
 
 class Heard(NamedTuple):

@@ -30,11 +30,6 @@ class Task:
     temporary: list[Path] = field(default_factory=list)
 
 
-def num_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def _tasks(recordings: Iterable[tuple[list[ClipJob], Path | None]]) -> Iterator[Task]:
     task = Task()
     for jobs, temporary in recordings:

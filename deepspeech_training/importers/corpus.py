@@ -28,11 +28,12 @@ from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.importers import splits
 from deepspeech_training.importers.clip_jobs import AUDIO_FORMATS, ClipJob
-from deepspeech_training.importers.converting import Converters, num_cores
+from deepspeech_training.importers.converting import Converters
 from deepspeech_training.importers.ledger import WHOLE, Ledger
 from deepspeech_training.importers.report import name_of, write_reports
 from deepspeech_training.importers.source import NotSafe, check_paths, open_source, printable, safe_name
 from deepspeech_training.importers.transcripts import Refusal, TranscriptRules
+from deepspeech_training.machine.resources import usable_cores
 
 CORPORA_DIR = Path("persistent-data") / "corpora"
 REJECTION_CODES = (
@@ -147,7 +148,7 @@ def format_corpus(corpus: Corpus, source_paths: Sequence[str | Path], options: O
     try:
         work_dir.mkdir(parents=True, exist_ok=True)
         with (
-            Converters(options.workers or num_cores()) as converters,
+            Converters(options.workers or usable_cores()) as converters,
             _only_one(options.output_dir, work_dir),
             Ledger(work_dir / "ledger.sqlite") as ledger,
         ):

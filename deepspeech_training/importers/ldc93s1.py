@@ -30,8 +30,7 @@ MAX_BYTES = 1_000_000  # the clip has 93,638
 SOURCES = ("auto", "real", "synthetic")
 REAL_NAME, SYNTHETIC_NAME, CSV_NAME = "LDC93S1.wav", "LDC93S1-synthetic.wav", "ldc93s1.csv"
 
-_PACKAGE = Path(__file__).resolve().parent.parent
-SYNTHETIC_CLIP = _PACKAGE / "package_data" / "smoke.wav"
+SYNTHETIC_CLIP = Path(__file__).resolve().parent.parent / "package_data" / "smoke.wav"
 
 
 def import_ldc93s1(
@@ -39,7 +38,6 @@ def import_ldc93s1(
     *,
     source: str = "auto",
     console: Console | None = None,
-    local_paths: Sequence[str | Path] | None = None,
     url: str = URL,
     timeout_s: float = 20.0,
 ) -> Path:
@@ -50,7 +48,6 @@ def import_ldc93s1(
         source: "real" takes the clip of the LDC or fails, "synthetic" takes the shipped one, "auto" takes the real one
             if it can be had.
         console: says which clip it is; stderr unless told.
-        local_paths: where to look before the download; `local_copies()` unless told.
         url: of the real clip.
         timeout_s: when to give up a download that stands still, or one that is not done by then.
     Returns:
@@ -67,8 +64,7 @@ def import_ldc93s1(
         directory.mkdir(parents=True, exist_ok=True)
         clip = None
         if source != "synthetic":
-            paths = local_copies() if local_paths is None else [Path(path) for path in local_paths]
-            clip = _real_clip(directory, console, paths, url, timeout_s)
+            clip = _real_clip(directory, console, url, timeout_s)
         if clip is None and source == "real":
             raise UserError(
                 f"the real clip {REAL_NAME} could not be had; the lines above say what was tried.\n"
@@ -89,14 +85,6 @@ def import_ldc93s1(
             f"cannot import the clip into {directory}: {error}\nName a directory that can be written."
         ) from error
     return csv_path
-
-
-def local_copies() -> list[Path]:
-    """Where the real clip may lie on this machine: the test data, and the folder shared/ beside the project."""
-    roots = [_PACKAGE.parent.parent / "shared" / "data"]
-    if os.environ.get("DEEPSPEECH_TEST_DATA"):
-        roots.insert(0, Path(os.environ["DEEPSPEECH_TEST_DATA"]))
-    return [root / "ldc93s1" / REAL_NAME for root in roots]
 
 
 def download(url: str, *, timeout_s: float = 20.0, max_bytes: int = MAX_BYTES) -> bytes:
@@ -124,17 +112,12 @@ def download(url: str, *, timeout_s: float = 20.0, max_bytes: int = MAX_BYTES) -
     return bytes(content)
 
 
-def _real_clip(directory: Path, console: Console, local_paths: list[Path], url: str, timeout_s: float) -> Path | None:
-    """The checked clip in `directory`, from there, from this machine or from the network; None if there is none."""
+def _real_clip(directory: Path, console: Console, url: str, timeout_s: float) -> Path | None:
+    """The checked clip in `directory`, from there or from the network; None if there is none."""
     clip = directory / REAL_NAME
     if _has_clip(clip, console):
         console.info(f"the real clip LDC93S1 is at {clip} already")
         return clip
-    for path in local_paths:
-        if _has_clip(path, console):
-            _write(clip, path.read_bytes())
-            console.info(f"the real clip LDC93S1, copied from {path} to {clip}")
-            return clip
     try:
         content = download(url, timeout_s=timeout_s)
     except UserError as error:

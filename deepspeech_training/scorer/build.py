@@ -14,11 +14,11 @@ from deepspeech_training.checkpoints.describe import read_description
 from deepspeech_training.checkpoints.folder import best_or_last
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
+from deepspeech_training.machine.resources import available_memory
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.scorer import kenlm_programs, kneser_ney
 from deepspeech_training.scorer.arpa import write_arpa
 from deepspeech_training.scorer.kenlm_trie import MAX_QUANTISED_BITS, TrieBits, trie_chunks, trie_size
-from deepspeech_training.scorer.memory import available_bytes
 from deepspeech_training.scorer.package import DEFAULT_ALPHA, DEFAULT_BETA, Spelled, package_bytes, spell
 from deepspeech_training.scorer.vocabulary import Corpus, TextSource, read_vocabulary, write_vocabulary
 
@@ -445,7 +445,7 @@ def _most_frequent(counts: dict[str, int], top_k: int, console: Console) -> dict
 
 def _check_memory(num_tokens: int, order: int, console: Console) -> None:
     """Say what memory the estimation takes, and stop where there is not so much."""
-    needed, available = kneser_ney.memory_bytes(num_tokens, order), available_bytes()
+    needed, available = kneser_ney.memory_bytes(num_tokens, order), available_memory()
     known = "" if available is None else f" of {available / 1e9:.1f} GB that are free"
     console.info(f"estimating order {order} takes up to {needed / 1e9:.1f} GB of memory{known}")
     advice = "Take less text, a lower --arpa_order, or an installed KenLM with --kenlm_bins."

@@ -1,6 +1,7 @@
 """The programs of an installed KenLM, for corpora that are too large for numpy: lmplz, filter and build_binary."""
 
 import os
+import re
 import subprocess
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -8,6 +9,7 @@ from pathlib import Path
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.machine.resources import memory_limit
 from deepspeech_training.scorer.kenlm_trie import TrieBits
 
 PROGRAMS = ("lmplz", "filter", "build_binary")
@@ -58,14 +60,23 @@ def estimate_and_build(
     Args:
         folder: where the files go.
         vocabulary: the words to keep; None: all.
-        memory: for lmplz, as in "85%" or "4G".
+        memory: for lmplz, as in "85%" (of the container's memory where that is limited, else of the machine's) or "4G".
     Returns:
         The paths of the ARPA file and of the binary one.
     Raises:
         UserError: a program fails; the message has its last lines.
     """
     arpa_path, limited_path, binary_path = folder / "lm.arpa", folder / "lm_filtered.arpa", folder / "lm.binary"
-    command = ["--order", str(order), "--temp_prefix", f"{folder}/", "--memory", memory, "--text", str(text_path)]
+    command = [
+        "--order",
+        str(order),
+        "--temp_prefix",
+        f"{folder}/",
+        "--memory",
+        _in_container(memory),
+        "--text",
+        str(text_path),
+    ]
     command += ["--arpa", str(arpa_path), "--prune", *map(str, prune)]
     _run(kenlm_bins, "lmplz", [*command, "--discount_fallback"], console)
     if vocabulary is not None:
@@ -80,6 +91,14 @@ def estimate_and_build(
         command += ["-q", str(bits.prob), "-b", str(bits.backoff)]
     _run(kenlm_bins, "build_binary", [*command, "trie", str(arpa_path), str(binary_path)], console)
     return arpa_path, binary_path
+
+
+def _in_container(memory: str) -> str:
+    """lmplz takes a share of the machine's memory, whatever its container may take."""
+    limit = memory_limit()
+    if limit is None or not re.fullmatch(r"\d+(\.\d+)?%", memory):
+        return memory
+    return f"{int(limit * float(memory[:-1]) / 100 / 2**20)}M"
 
 
 def _run(kenlm_bins: str, name: str, arguments: list[str], console: Console, *, given: bytes = b"") -> None:

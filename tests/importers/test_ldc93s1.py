@@ -78,7 +78,7 @@ class Import:
 
     def __init__(self, directory: Path, **arguments):
         stream = io.StringIO()
-        arguments = {"local_paths": [], "url": NO_SERVER, "console": Console(stream=stream)} | arguments
+        arguments = {"url": NO_SERVER, "console": Console(stream=stream)} | arguments
         try:
             self.csv_path = ldc93s1.import_ldc93s1(directory, **arguments)
         finally:
@@ -88,10 +88,9 @@ class Import:
         self.clip = self.csv_path.parent / self.row["wav_filename"]
 
 
-def test_a_local_copy_is_taken_before_the_network(tmp_path, known_clip, server):
-    copy = tmp_path / "copy.wav"
-    copy.write_bytes(known_clip)
-    done = Import(tmp_path / "new" / "data", local_paths=[tmp_path / "none.wav", copy], url=server.url)
+def test_a_clip_that_lies_in_the_directory_already_is_taken_without_the_network(tmp_path, known_clip, server):
+    (tmp_path / "LDC93S1.wav").write_bytes(known_clip)
+    done = Import(tmp_path, url=server.url)
     assert done.clip.read_bytes() == known_clip
     assert done.row == {
         "wav_filename": "LDC93S1.wav",
@@ -196,16 +195,14 @@ def test_a_directory_that_is_a_file_is_a_fault_the_person_can_mend(tmp_path):
 
 
 def test_the_real_clip_has_the_checksum_that_is_known(tmp_path, real_clip):
-    done = Import(tmp_path, local_paths=[real_clip], source="real")
-    assert done.clip.read_bytes() == real_clip.read_bytes()
+    (tmp_path / "LDC93S1.wav").write_bytes(real_clip.read_bytes())
+    assert "already" in Import(tmp_path, source="real").said
 
 
-def test_the_test_data_folder_comes_before_the_one_beside_the_project(monkeypatch):
-    monkeypatch.delenv("DEEPSPEECH_TEST_DATA", raising=False)
-    beside = ldc93s1.local_copies()
-    assert beside == [ROOT.parent / "shared" / "data" / "ldc93s1" / "LDC93S1.wav"]
-    monkeypatch.setenv("DEEPSPEECH_TEST_DATA", "/somewhere")
-    assert ldc93s1.local_copies() == [Path("/somewhere/ldc93s1/LDC93S1.wav"), *beside]
+def test_nothing_that_is_shipped_knows_of_the_folders_of_developers():
+    for path in [*(ROOT / "deepspeech_training").rglob("*.py"), *(ROOT / "bin").glob("*.sh")]:
+        text = path.read_text(encoding="utf-8")
+        assert "DEEPSPEECH_TEST_DATA" not in text and '"shared"' not in text and "shared/data" not in text, path
 
 
 def test_the_command_prints_the_csv_and_says_the_rest_on_stderr(tmp_path):

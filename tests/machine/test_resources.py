@@ -6,8 +6,12 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_training.console import Console
+from deepspeech_training.decoding import beam, clips
+from deepspeech_training.importers import corpus
 from deepspeech_training.machine import resources
 
+PACKAGE = Path(resources.__file__).resolve().parents[1]
 GIB = 2**30
 MEMINFO = "MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\nSwapFree: 0 kB\n"  # 8 GiB can be had
 READ_GPUS = """
@@ -68,6 +72,32 @@ def test_the_affinity_limits_the_cores(root, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {3, 5}, raising=False)
     root({"/sys/fs/cgroup/cpu.max": "400000 100000\n"})
     assert resources.usable_cores() == 2
+
+
+def test_decoding_and_imports_take_as_many_workers_as_the_container_has_cores(root, monkeypatch, tmp_path):
+    root({"/sys/fs/cgroup/cpu.max": "200000 100000\n"})
+    taken = []
+
+    def workers(count, **_):
+        taken.append(count)
+        raise LookupError
+
+    monkeypatch.setattr(beam, "ThreadPoolExecutor", workers)
+    monkeypatch.setattr(clips, "ThreadPoolExecutor", workers)
+    monkeypatch.setattr(corpus, "Converters", workers)
+    for begin in (
+        lambda: beam.BeamDecoder.decode_batch(None, []),
+        lambda: clips.ClipDecoder(None, str),
+        lambda: corpus.format_corpus(None, [], corpus.Options(tmp_path), Console()),
+    ):
+        with pytest.raises(LookupError):
+            begin()
+    assert taken == [2, 2, 2]
+
+
+def test_one_module_counts_the_cores():
+    counting = [path.name for path in PACKAGE.rglob("*.py") if "sched_getaffinity" in path.read_text(encoding="utf-8")]
+    assert counting == ["resources.py"]
 
 
 V2 = "/sys/fs/cgroup/memory."

@@ -13,8 +13,9 @@ from test_docs import commands
 
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.machine import resources
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
-from deepspeech_training.scorer import build, optimize
+from deepspeech_training.scorer import build, kenlm_programs, optimize
 from deepspeech_training.scorer.build import build_scorer_main, generate_lm_main, generate_scorer_package_main
 from deepspeech_training.scorer.dictionary import ARC, HEADER, STATE
 from deepspeech_training.scorer.kenlm_trie import trie_size
@@ -282,9 +283,27 @@ def test_a_language_model_of_another_kind_is_refused(run, test_data, english, tm
 
 
 def test_a_text_that_needs_more_memory_than_there_is_leads_to_kenlm(run, golden, english, tmp_path, monkeypatch):
-    monkeypatch.setattr("deepspeech_training.scorer.build.available_bytes", lambda: 1000)
+    monkeypatch.setattr("deepspeech_training.scorer.build.available_memory", lambda: 1000)
     code, said = run(build_scorer_main, input_txt=golden / "text.txt", alphabet=english, package=tmp_path / "s")
     assert code == 1 and "too many for the memory" in said and "--kenlm_bins" in said
+
+
+def test_pages_of_files_that_were_read_are_no_memory_that_is_taken(run, golden, english, tmp_path, monkeypatch):
+    """After a large text a container's memory is full of its pages, which the kernel gives up when memory is wanted."""
+    limited = tmp_path / "cgroup"
+    limited.mkdir()
+    for name, text in (("max", f"{2**30}"), ("current", f"{2**30}"), ("stat", f"inactive_file {2**29}\n")):
+        (limited / f"memory.{name}").write_text(text)
+    monkeypatch.setattr(resources, "_cgroup_folders", lambda controller: [limited])
+    code, said = run(build_scorer_main, input_txt=golden / "text.txt", alphabet=english, package=tmp_path / "s")
+    assert code == 0 and "of 0.5 GB that are free" in said
+
+
+def test_lmplz_takes_a_share_of_what_the_container_may_take(monkeypatch):
+    monkeypatch.setattr(kenlm_programs, "memory_limit", lambda: 2**30)
+    assert [kenlm_programs._in_container(size) for size in ("50%", "4G")] == ["512M", "4G"]
+    monkeypatch.setattr(kenlm_programs, "memory_limit", lambda: None)
+    assert kenlm_programs._in_container("85%") == "85%"
 
 
 def test_the_commands_of_the_page_have_options_that_are_read():
