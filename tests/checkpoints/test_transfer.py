@@ -31,7 +31,7 @@ from deepspeech_training.checkpoints.file import DamagedCheckpoint
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.tf1 import Tf1Folder, folder_to_load
 from deepspeech_training.checkpoints.transfer import Transfer
-from deepspeech_training.commands.train import Session
+from deepspeech_training.commands.train import run as run_here
 from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
@@ -193,7 +193,7 @@ def trained(tmp_path) -> Path:
 
 def refused(*argv) -> str:
     with pytest.raises(FlagError) as caught:
-        Session(parse_flags([str(word) for word in argv]), Console(level=3)).run()
+        run_here(parse_flags([str(word) for word in argv]), Console(level=3))
     return str(caught.value)
 
 

@@ -10,11 +10,13 @@ import soundfile
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.audio.synthetic_speech import synthesize
-from deepspeech_training.commands.train import kinds_of_data, main, text_files
+from deepspeech_training.commands.text import text_files
+from deepspeech_training.commands.train import main
 from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import cleaned, missing, report, scan, split, write_csvs
 from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.training.run import kinds_of_data
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = Alphabet.english()
@@ -146,7 +148,7 @@ def test_punctuation_goes_and_letters_of_the_alphabet_stay():
 
 
 def kinds(*flags) -> set[str]:
-    return set(kinds_of_data(parse_flags(list(map(str, flags))).config)[0])
+    return set(kinds_of_data(parse_flags(list(map(str, flags))).config))
 
 
 def test_auto_looks_at_what_there_is(folder, tmp_path):

@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from deepspeech_training.commands import train as cli
+from deepspeech_training.commands import train
 from deepspeech_training.training.interrupt import Interrupted, interrupts
 
 
@@ -24,28 +24,28 @@ def handlers():
 def test_a_signal_that_compiled_code_turns_into_an_error_still_ends_the_program_as_a_signal(
     number, code, corpus, tmp_path, monkeypatch, capfd
 ):
-    def stopped_while_it_traces(session):
-        session._begin_log(tmp_path / "logs")
+    def stopped_while_it_traces(call):
+        call.begin_log(tmp_path / "logs")
         try:
             os.kill(os.getpid(), number)
         except Interrupted:
             raise ValueError("Could not pack sequence") from None
 
-    monkeypatch.setattr(cli.Session, "_run", stopped_while_it_traces)
+    monkeypatch.setattr(train, "prepare", stopped_while_it_traces)
     flags = ["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")]
-    assert cli.main(flags) == code
+    assert train.main(flags) == code
     assert "Traceback" not in capfd.readouterr().err
     (log,) = (tmp_path / "logs").glob("*.json")
     assert json.loads(log.read_text())["status"] == "interrupted"
 
 
 def test_an_error_without_a_signal_stays_an_error(corpus, tmp_path, monkeypatch):
-    def fails(session):
+    def fails(call):
         raise ValueError("a mistake")
 
-    monkeypatch.setattr(cli.Session, "_run", fails)
+    monkeypatch.setattr(train, "prepare", fails)
     with pytest.raises(ValueError, match="a mistake"):
-        cli.main(["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")])
+        train.main(["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")])
 
 
 def test_a_signal_that_was_lost_before_training_ends_the_loop():

@@ -1,0 +1,40 @@
+"""A checkpoint -> the folder of an export, without TensorFlow: after a training, or alone."""
+
+import os
+
+from deepspeech_training.config import Config
+from deepspeech_training.data.samples import limit_fairly
+from deepspeech_training.reporting.events import Exported
+from deepspeech_training.training import announce
+from deepspeech_training.training.run import Run
+from deepspeech_training.training.source import Source
+
+MAX_CLIPS_TO_COMPARE = 20  # of --test_files
+
+
+def export(run: Run, source: Source) -> str:
+    """Write the checkpoint of `source` into --export_dir, compared on clips of --test_files; -> the model's path.
+
+    Raises:
+        UserError: it answers otherwise than the checkpoint; nothing is written then.
+    """
+    from deepspeech_training.export.folder import TrainedModel as ExportedModel
+
+    checkpoint = source.folder.load(source.checkpoint_kind)
+    run.console.info(f"Exports {checkpoint.path}")
+    if not run.work.train:  # a training has said so at its end
+        announce.unfinished_model(source, checkpoint.model, run.console)
+    written = run.call.exporter.write(
+        ExportedModel(str(checkpoint.path), checkpoint.weights, run.alphabet, run.features, run.network),
+        limit_fairly(run.samples("test"), MAX_CLIPS_TO_COMPARE, run.config.training.random_seed),
+        scorer_path=run.scorer_path,
+    )
+    run.events.emit(Exported(str(written), str(checkpoint.path)))
+    return str(written)
+
+
+def with_export_dir(config: Config) -> Config:
+    """What an export alone makes of --output_dir without --export_dir."""
+    if not config.checkpoint.output_dir or config.export.export_dir:
+        return config
+    return config.replace(export_dir=os.path.join(config.checkpoint.output_dir, "exports"))

@@ -1,0 +1,88 @@
+"""Text mode: --text_data, transcripts or texts among recordings -> a language model and a scorer. It takes the CPU."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.checkpoints.folder import CheckpointFolder
+from deepspeech_training.config import Config
+from deepspeech_training.console import Console
+from deepspeech_training.data.folder import scan
+from deepspeech_training.errors import UserError
+from deepspeech_training.reporting.events import Exported
+from deepspeech_training.training.decoder import labels_of_scorer
+from deepspeech_training.training.labels import Labels, given_alphabet, trained_alphabet
+from deepspeech_training.training.run import Call
+from deepspeech_training.training.source import source_of_evaluation
+
+
+def build(call: Call, alphabet: Labels) -> Path:
+    """Build the scorer of the texts that the flags name; -> its path."""
+    from deepspeech_training.scorer.build import build_scorer
+
+    package = _folder(call.config) / "model.scorer"
+    argv = ["--package", str(package)]
+    for option, paths in zip(("--input_txt", "--input_csv"), _texts(call.config, call.console), strict=True):
+        if paths:
+            argv += [option, ",".join(paths)]
+    with labels_of_scorer(alphabet) as options:
+        build_scorer([*argv, *options], call.console)
+    call.events.emit(Exported(str(package), checkpoint=""))
+    call.console.info(f"The scorer is {package}")
+    return package
+
+
+def build_alone(call: Call) -> Path:
+    """The same for a call that does nothing else: it has a session log of its own, and no run says the alphabet."""
+    folder = _folder(call.config)
+    log = call.begin_log(folder.parent / "logs" if call.config.checkpoint.output_dir else folder / "logs")
+    log.update(mode=call.choice.mode)
+    call.say_kind()
+    return build(call, _alphabet(call.config, call.console))
+
+
+def _folder(config: Config) -> Path:
+    return Path(config.checkpoint.output_dir or "persistent-data") / "scorer"
+
+
+def _alphabet(config: Config, console: Console) -> Labels:
+    """The flag's, else that of the checkpoint beside which the scorer will be used, else English."""
+    given = given_alphabet(config.decoder)
+    if given is not None:
+        return given
+    folder = CheckpointFolder(config.checkpoint.load_dir, console)
+    if folder.has("best") or folder.has("train"):
+        newest = source_of_evaluation(replace(config.checkpoint, load_evaluate="auto"), (), folder)
+        return trained_alphabet(newest, None, console)
+    console.info("The scorer is for the English alphabet of the package")
+    return Alphabet.english()
+
+
+def text_files(paths: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The text files and the CSVs that --text_data means; of a folder all *.txt, *.txt.gz and *.csv below it.
+
+    Raises:
+        UserError: there is no such file, or none in a folder.
+    """
+    texts, csvs = [], []
+    for name in paths:
+        path = Path(name)
+        if not path.exists():
+            raise UserError(f"--text_data {name}: no such file or folder")
+        inside = sorted(p for p in path.rglob("*") if p.name.endswith((".txt", ".txt.gz", ".csv")))
+        for file in inside if path.is_dir() else [path]:
+            (csvs if file.suffix == ".csv" else texts).append(str(file))
+        if path.is_dir() and not inside:
+            raise UserError(f"--text_data {name}: there is no .txt, .txt.gz or .csv in this folder")
+    return texts, csvs
+
+
+def _texts(config: Config, console: Console) -> tuple[list[str], list[str]]:
+    """Text files and CSVs: --text_data, else --train_files, else the texts among the recordings."""
+    texts, csvs = text_files(config.voice.text_data)
+    if not texts and not csvs:
+        csvs = list(config.data.train_files)
+    if not texts and not csvs:
+        texts = [str(path) for path in scan(Path(config.voice.voice_data_dir), console).texts]
+    return texts, csvs

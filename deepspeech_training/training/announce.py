@@ -1,0 +1,309 @@
+"""What is said of a run: of what kind it is, its plan, where it starts, what came of it."""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from deepspeech_training.checkpoints.describe import Checkpoint, TrainedModel
+from deepspeech_training.checkpoints.tf1 import find_tf1_checkpoint
+from deepspeech_training.checkpoints.transfer import Transfer
+from deepspeech_training.config import FLAGS, Config, as_dict
+from deepspeech_training.config.flag import value_text
+from deepspeech_training.config.groups import CheckpointFlags
+from deepspeech_training.config.presets import PRESETS, suited
+from deepspeech_training.console import Console
+from deepspeech_training.data.plan import Plan
+from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
+from deepspeech_training.models.deepspeech.geometry import LAYERS, NetworkGeometry, layer_of
+from deepspeech_training.reporting.diagnosis import Epoch, Evidence, diagnose
+from deepspeech_training.reporting.events import Ended, Events, FrozenLayers, Initialised, Outcome, Resumed, Started
+from deepspeech_training.training.backends.base import Machine
+from deepspeech_training.training.interrupt import Interrupted, interrupts
+from deepspeech_training.training.source import Source
+from deepspeech_training.version import VERSION
+
+if TYPE_CHECKING:
+    from deepspeech_training.training.loop import RunState
+    from deepspeech_training.training.run import Run
+
+DEFAULT_EXPORT_DIR = Path("persistent-data/exports")
+
+
+@contextmanager
+def ending(events: Events) -> Iterator[None]:
+    """Tell how a call ended, as the last event; an error that compiled code made of a signal is a signal again."""
+    ended = "crashed", EXIT_RUN, ""
+    try:
+        yield
+        ended = "done", EXIT_OK, ""
+    except UserError as error:
+        ended = "failed", error.exit_code, str(error)
+        raise
+    except Interrupted as interrupted:
+        ended = "interrupted", interrupted.exit_code, str(interrupted)
+        raise
+    except Exception as error:
+        exit_code = interrupts.requested()
+        if exit_code is None:
+            raise
+        ended = "interrupted", exit_code, ""
+        raise Interrupted(exit_code) from error
+    finally:
+        events.emit(Ended(*ended))
+        events.close()
+
+
+def kind_of_data(config: Config, *, voice: bool, text: bool) -> str:
+    """What is trained, the acoustic model (`voice`), a scorer (`text`) or both, and why, in one line."""
+    flags, train_files = config.voice, config.data.train_files
+    if voice:
+        csvs = f"{len(train_files)} CSV{'s' if len(train_files) > 1 else ''}"
+        why = f"--train_files names {csvs}" if train_files else f"there are recordings in {flags.voice_data_dir}"
+        and_text = (" and a scorer", ", and there is --text_data") if text else ("", "")
+        what = f"the acoustic model{and_text[0]}, as {why}{and_text[1]}"
+    elif flags.voice_mode == "text":
+        texts = f"texts in {flags.voice_data_dir}"
+        source = "--text_data" if flags.text_data else "transcripts" if train_files else texts
+        what = f"a language model and scorer, from {source}"
+    else:
+        folder = f"{flags.voice_data_dir} has texts and no recordings"
+        what = (
+            f"a language model and scorer, as {'there is --text_data and no recordings' if flags.text_data else folder}"
+        )
+    return f"Kind      {flags.voice_mode}: {what}"
+
+
+def taken_for_granted(source: Source, flags: Mapping[str, Any], console: Console) -> None:
+    """A checkpoint of DeepSpeech's trainer may not say its sample rate and windows: what the flags say counts."""
+    unsaid = () if source.description is None else source.description.unsaid
+    if not unsaid:
+        return
+    values = {name: flags[name] for name in unsaid}
+    console.info(
+        f"{source.path} does not say {', '.join(f'--{name}' for name in unsaid)}; taken to be "
+        f"{', '.join(map(str, values.values()))}"
+    )
+    others = {name: FLAGS[name].default for name, value in values.items() if value != FLAGS[name].default}
+    if others:
+        console.warn(
+            "DeepSpeech's own value, with which most of its checkpoints were trained, is "
+            + ", ".join(f"--{name} {value}" for name, value in others.items())
+            + ": weights know nothing of other features than they were trained with"
+        )
+
+
+def preset(run: "Run") -> None:
+    """The values of --preset that count, those that flags have replaced, and whether it suits the data."""
+    name = run.config.training.preset
+    if name == "none":
+        return
+    console, chosen, now = run.console, PRESETS[name], as_dict(run.config)
+    hours = sum(found.hours for found in run.data_summary() if found.set == "train")
+    values = ", ".join(f"{flag} {value_text(value)}" for flag, value in chosen.values.items() if now[flag] == value)
+    others = [
+        f"{flag} {value_text(now[flag])} instead of {value_text(value)}"
+        for flag, value in chosen.values.items()
+        if now[flag] != value
+    ]
+    console.info(f"Preset    {name}, for {chosen.amount}: {values}")
+    if others:
+        console.info(f"          but {', '.join(others)}")
+    console.info(f"          expect {chosen.expect}")
+    if suited(hours) != name:
+        console.warn(f"--preset {name}: {suited(hours)} is made for {hours:.3g} hours of training data")
+
+
+def start(run: "Run", machine: Machine, plan: Plan, transfer: Transfer | None) -> None:
+    """With what a training starts: versions, devices, data, network, plan."""
+    config, network = run.config, run.network
+    batches = (
+        f"up to {config.batches.batch_seconds:g} padded seconds each"
+        if config.batches.batch_seconds
+        else f"{config.batches.train_batch_size} clips each"
+    )
+    if len(machine.devices) > 1:
+        batches += f" and device ({len(machine.devices)} devices)"
+    batches_per_epoch = len(plan.batches(1))
+    started = Started(
+        version=VERSION,
+        versions=machine.versions,
+        devices=machine.description,
+        precision=machine.precision,
+        intra_op_threads=machine.intra_op,
+        sets=run.data_summary(),
+        batches_per_epoch=batches_per_epoch,
+        batches=batches,
+        padding_share=plan.padding_share(1),
+        parameters=network.num_parameters,
+        n_hidden=network.n_hidden,
+        frozen=_frozen(config.transfer.freeze_layers, network),
+        checkpoint_bytes=3 * 4 * network.num_parameters,
+        export_bytes={
+            "float32": network.export_bytes(quantized=False),
+            "int8": network.export_bytes(quantized=True),
+        },
+        plan=_training_plan(
+            config, batches_per_epoch, has_dev=bool(run.data.sets.get("dev")), has_source=transfer is not None
+        ),
+        checkpoint_dir=str(run.folder.folder),
+        flags=as_dict(config),
+    )
+    run.events.emit(started)
+
+
+def source_of_weights(
+    run: "Run", machine: Machine, transfer: Transfer | None, checkpoint: Checkpoint | None, state: "RunState"
+) -> None:
+    """Where the run starts, and what has changed since."""
+    source = run.source
+    if source.kind == "init":
+        run.events.emit(Initialised("new weights"))
+        return
+    if source.kind == "weights":
+        run.events.emit(Initialised(transfer.description))
+        return
+    if state.stopped is None:
+        run.events.emit(Resumed(str(checkpoint.path), state.epoch, state.step_in_epoch, state.step))
+    else:
+        run.console.info(f"{checkpoint.path} is of a finished run ({state.stopped})")
+    before, now = checkpoint.model.flags, as_dict(run.config)
+    changed = [
+        f"--{name} {before[name]} -> {now[name]}"
+        for name in now
+        if name in before and before[name] != now[name] and not FLAGS[name].quiet
+    ]
+    if changed:
+        run.console.info("Changed since the checkpoint: " + ", ".join(changed))
+    if "load_checkpoint_dir" in run.call.given and _is_another_source(run.config.checkpoint, transfer):
+        began = "with new weights" if transfer is None else f"with {transfer.description}"
+        run.console.info(
+            f"--load_checkpoint_dir {run.config.checkpoint.load_dir} has no effect: it "
+            f"counts when a run begins, and this one began {began}"
+        )
+    recordings = checkpoint.model.augment_sources
+    for path, fingerprint in run.recordings.items():
+        if recordings.get(path, fingerprint) != fingerprint:
+            run.console.info(f"The recordings of --augment in {path} are others than before")
+    for what, then, here in (
+        ("threads", checkpoint.model.threads, {"intra_op": machine.intra_op, "inter_op": machine.inter_op}),
+        ("precision", checkpoint.model.precision, machine.compute_dtype),
+        ("devices", checkpoint.model.devices, len(machine.devices)),
+    ):
+        if then != here:
+            run.console.info(f"Other {what} than before ({then} -> {here}): last digits may differ")
+
+
+def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
+    """At the end of a training: what is best, where everything is, what to make of it, and what to do next."""
+    config, folder = run.config, run.folder
+    found = diagnose(
+        Evidence(
+            epoch=state.epoch,
+            epochs=config.training.epochs,
+            stopped=state.stopped,
+            updates=state.updates,
+            history=[Epoch.of_history(figures) for figures in state.history],
+            early_stop=config.early_stop.early_stop,
+            best_by=config.checkpoint.best_by,
+        )
+    )
+    files = {kind: next(iter(folder.state_files(kind)), None) for kind in ("best", "train")}
+    if found.verdict == "undertrained":
+        next_command = f"the same command with --epochs {2 * config.training.epochs} goes on"
+    elif config.export.export_dir:
+        model = Path(config.export.export_dir) / f"{config.export.export_file_name}.tflite"
+        next_command = f"bin/transcribe --model {model} CLIP.wav"
+    else:
+        exported = DEFAULT_EXPORT_DIR / folder.folder.name
+        next_command = f"bin/export --checkpoint_dir {folder.folder} --export_dir {exported}"
+    said = Outcome(
+        epoch=state.epoch,
+        best_epoch=state.schedule.best_epoch,
+        best_figures=state.schedule.best_figures,
+        best_file=str(files["best"]),
+        last_file=str(files["train"]),
+        log="" if run.log.fault else str(run.log.path),
+        events_log=str(events_log),
+        diagnosis=found.lines(),
+        next=next_command,
+    )
+    run.events.emit(said)
+
+
+def unfinished_model(source: Source, model: TrainedModel, console: Console) -> None:
+    """Warn of a model that has not learnt enough: an export looks the same whether it has or not."""
+    last = source.folder.read_description("train")
+    run = last[1].progress if last is not None and last[1].progress.history else model.progress
+    if not run.history:
+        return
+    found = diagnose(
+        Evidence(
+            epoch=model.progress.epoch,
+            epochs=model.flags["epochs"],
+            stopped=run.stopped,
+            is_best=source.checkpoint_kind == "best",
+            updates=model.progress.updates,
+            history=[Epoch.of_history(figures) for figures in run.history],
+            early_stop=model.flags["early_stop"],
+            average_of=model.average_of,
+        )
+    )
+    if not found.healthy:
+        console.warn("\n".join(found.lines()))
+
+
+def _is_another_source(flags: CheckpointFlags, transfer: Transfer | None) -> bool:
+    """Whether --load_checkpoint_dir is neither the folder of this run nor that of its source."""
+    named = flags.load_dir
+    if named.resolve() == flags.save_dir.resolve():
+        return False
+    if transfer is None:
+        return True
+    source = Path(transfer.source)
+    if not source.is_absolute():  # of an earlier version: it counts from a folder that nothing tells
+        return False
+    if not named.is_dir():
+        named = find_tf1_checkpoint(named) or named
+    return named.resolve() not in (source.resolve(), source.resolve().parent)
+
+
+def _frozen(names: Sequence[str], network: NetworkGeometry) -> FrozenLayers | None:
+    """The layers of --freeze_layers and how many weights they have; None without."""
+    layers = [layer for layer in LAYERS if layer in names]
+    if not layers:
+        return None
+    shapes = network.weight_shapes()
+    return FrozenLayers(
+        layers, parameters=sum(math.prod(shape) for name, shape in shapes.items() if layer_of(name) in layers)
+    )
+
+
+def _training_plan(config: Config, batches_per_epoch: int, *, has_dev: bool, has_source: bool) -> str:
+    """How long and how it is trained, in one line."""
+    optimizer = config.optimizer
+    training, stop, epochs = config.training, config.early_stop, config.training.epochs
+    parts = [
+        f"up to {epochs:,} epochs, {epochs * batches_per_epoch:,} steps",
+        f"learning rate {optimizer.learning_rate:g}",
+        f"dropout {training.dropout_rate:g}",
+    ]
+    if optimizer.lr_schedule == "cosine":
+        parts[1] += " falling along a cosine"
+    if config.reduces_rate_on_plateau and has_dev:
+        parts[1] += " falling on plateaus" if optimizer.lr_schedule != "cosine" else " and on plateaus"
+    if optimizer.warmup_epochs:
+        parts[1] += f" after {optimizer.warmup_epochs:g} epochs of warm-up"
+    if has_source and config.transfer.source_learning_rate_factor != 1:
+        parts[1] += f" (layers of the source {config.transfer.source_learning_rate_factor:g} times that)"
+    if optimizer.weight_decay:
+        parts.append(f"weight decay {optimizer.weight_decay:g}")
+    if optimizer.ema:
+        parts.append(f"average of the weights {optimizer.ema:g}")
+    if not has_dev:
+        return ", ".join([*parts, "no dev set: no best checkpoint and no early stop"])
+    if not stop.early_stop:
+        return ", ".join([*parts, "no early stop"])
+    least = f", not before epoch {stop.min_epochs}" if stop.min_epochs else ""
+    return ", ".join([*parts, f"stops after {stop.es_epochs} epochs without a better dev loss{least}"])

@@ -1,0 +1,334 @@
+"""A `Run` -> devices, task, weights and a trainer: where a training begins or resumes, and TensorFlow is imported."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepspeech_training.atomic_file import write_atomically
+from deepspeech_training.checkpoints.describe import Checkpoint
+from deepspeech_training.checkpoints.transfer import Transfer
+from deepspeech_training.config import to_flag_lines
+from deepspeech_training.data.loader import Loader
+from deepspeech_training.data.plan import BatchRules, Plan
+from deepspeech_training.data.samples import Rejection, limit_fairly, write_rejections
+from deepspeech_training.errors import UserError
+from deepspeech_training.machine.gpu_monitor import GpuMonitor
+from deepspeech_training.machine.resources import usable_cores
+from deepspeech_training.models.deepspeech.normalisation import Normalisation
+from deepspeech_training.reporting.events import Sink
+from deepspeech_training.reporting.json_log import JsonLines
+from deepspeech_training.reporting.tensorboard import TensorBoard
+from deepspeech_training.training import announce
+from deepspeech_training.training.backends import BACKENDS, DEFAULT_BACKEND
+from deepspeech_training.training.backends.base import Backend, Machine, UpdateRules
+from deepspeech_training.training.loop import RunState, Trainer
+from deepspeech_training.training.memory import memory_for_audio, try_heaviest_batches
+from deepspeech_training.training.run import Run
+from deepspeech_training.training.schedule import wants_stop
+from deepspeech_training.training.source import Source
+from deepspeech_training.version import VERSION
+
+if TYPE_CHECKING:
+    from deepspeech_training.tasks.speech_to_text import SpeechToText
+
+MAX_CLIPS_TO_MEASURE = 5000  # of --train_files, for --normalise_features
+
+
+def set_up(run: Run) -> "tuple[Machine, SpeechToText]":
+    """Import TensorFlow on the devices that were chosen, and make the task.
+
+    Raises:
+        UserError: it cannot use the GPU that --mode gpu demands.
+    """
+    choice = run.call.choice
+    run.call.say_kind()
+    run.console.say(*choice.line)
+    run.log.update(mode=choice.mode, chosen=[gpu.uuid for gpu in choice.gpus])
+    choice.apply(os.environ)
+    machine = BACKENDS[DEFAULT_BACKEND].set_up(run.config.performance)
+    if choice.uses_gpu and not machine.on_gpu:
+        what = (
+            "TensorFlow does not see the GPU that was chosen: it was installed without CUDA, or its libraries are "
+            "not there\nInstall them (pip install 'deepspeech_training[gpu]'); `doctor` says more."
+        )
+        if choice.mode == "gpu":
+            raise UserError(f"{what} Or use --mode cpu.")
+        run.console.warn(f"{what}\nNO GPU IS USED, this runs on the CPU.")
+    from deepspeech_training.tasks.speech_to_text import SpeechToText
+
+    task = SpeechToText(
+        run.alphabet,
+        run.features,
+        run.network,
+        augmenter=run.augmenter,
+        cache=run.cache,
+        leading_blanks=run.config.training.leading_blanks,
+    )
+    return machine, task
+
+
+def loader_of(run: Run, task: "SpeechToText", **details: Any) -> Loader:
+    """A loader with as many threads as the flags say; `details` are the other arguments of `Loader`."""
+    return Loader(task.load, threads=run.config.performance.loader_threads or min(usable_cores(), 8), **details)
+
+
+def backend_for_evaluation(
+    run: Run, task: "SpeechToText", machine: Machine, source: Source, trained: Backend | None
+) -> Backend:
+    """A backend with the weights of a checkpoint: that of the training, where it can take them, else a new one."""
+    checkpoint = source.folder.load(source.checkpoint_kind)
+    weights, progress = checkpoint.weights, checkpoint.model.progress
+    epochs = "" if progress.epoch is None else f", after {progress.epoch:,} epochs"
+    run.console.info(f"Uses {checkpoint.path} (step {progress.step:,}{epochs})")
+    if trained is None or trained.trains_other_weights:
+        return _backend(run, task, machine, _Start(weights))
+    trained.set_weights(weights)
+    return trained
+
+
+def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, RunState]:
+    """Train to the end, from where the run's source says.
+
+    Raises:
+        Interrupted: a signal came; the state is saved.
+        UserError: a batch does not fit into memory, nothing usable is left to train on, or the disk is full.
+    """
+    plan = _plan(run, num_devices=len(machine.devices))
+    checkpoint = _checkpoint_to_begin_with(run)
+    resumed = checkpoint if run.source.kind == "resume" else None
+    state = RunState(learning_rate=run.config.optimizer.learning_rate)
+    if resumed is not None:
+        state = RunState.from_json(resumed.model.run)
+    log = JsonLines(run.folder.folder / "events.jsonl")
+    # Without a checkpoint to resume, what the log has is of a run that was killed before its first.
+    log.cut_back(0 if resumed is None else resumed.model.log_length)
+    sinks: list[Sink] = [log]
+    if run.config.reporting.summary_dir:
+        sinks.append(TensorBoard(Path(run.config.reporting.summary_dir), resumed_step=state.step))
+    sessions = run.log.continue_run([] if resumed is None else resumed.model.sessions)
+    write_atomically(run.folder.folder / "flags.txt", [("\n".join(to_flag_lines(run.config)) + "\n").encode()])
+    start = _start(run, task, machine, checkpoint)
+    backend = _backend(run, task, machine, start)
+    if machine.on_gpu:
+        sinks.append(GpuMonitor(run.events))
+    with run.events.also_to(*sinks):
+        announce.start(run, machine, plan, start.transfer)
+        announce.source_of_weights(run, machine, start.transfer, checkpoint, state)
+        _settle_plan(run, state, plan)
+        if resumed is not None:
+            backend.set_state(resumed.arrays)
+        _settle_rate(run, state)
+        _train(
+            run, task, machine, backend, plan, state, log, _description(run, task, machine, start.transfer, sessions)
+        )
+    announce.outcome(run, state, log.path)
+    if state.quarantine:
+        run.console.warn(
+            f"{len(state.quarantine):,} clips were left out in training: {run.folder.folder / 'rejected.csv'}"
+        )
+    return backend, state
+
+
+@dataclass(frozen=True)
+class _Start:
+    """What a training begins with.
+
+    Args:
+        weights: by canonical name.
+        transfer: what of them comes from another run, as it was read.
+        normalisation: of the features; None for none.
+    """
+
+    weights: Mapping[str, np.ndarray]
+    transfer: Transfer | None = None
+    normalisation: Normalisation | None = None
+
+
+def _plan(run: Run, *, num_devices: int) -> Plan:
+    config = run.config
+    return Plan(
+        run.samples("train"),
+        BatchRules(
+            batch_size=config.batches.train_batch_size * num_devices,
+            batch_seconds=config.batches.batch_seconds * num_devices,
+            shuffle=config.limits.shuffle,
+            reverse=config.limits.reverse_train,
+            seed=config.training.random_seed,
+            sample_rate=run.features.sample_rate,
+        ),
+    )
+
+
+def _checkpoint_to_begin_with(run: Run) -> Checkpoint | None:
+    """Load the source, None for new weights; checkpoints that do not belong to the run are set aside."""
+    source, folder = run.source, run.folder
+    checkpoint = None if source.folder is None else source.folder.load(source.checkpoint_kind)
+    if source.kind != "resume":
+        aside = folder.set_aside()
+        if aside is not None:
+            run.console.info(f"A new run begins: the checkpoints that were there are in {aside}")
+    elif source.checkpoint_kind == "best":
+        aside = folder.set_aside(later_than=checkpoint.model.progress.step)
+        if aside is not None:
+            run.console.info(f"Later checkpoints than the best one are in {aside}")
+    return checkpoint
+
+
+def _start(run: Run, task: "SpeechToText", machine: Machine, checkpoint: Checkpoint | None) -> _Start:
+    """The weights of the source, new ones, or some of each."""
+    transfer, resumes = run.transfer, run.source.kind == "resume"
+    weights = checkpoint.arrays if resumes else task.initial_weights(run.config.training.random_seed)
+    if run.source.kind == "weights":
+        transfer = replace(transfer, source=os.path.abspath(checkpoint.path), step=checkpoint.model.progress.step)
+        weights = transfer.weights(checkpoint.arrays, weights, run.alphabet)
+    normalisation = None
+    if run.config.geometry.normalise_features:
+        normalisation = Normalisation.from_arrays(checkpoint.arrays) if resumes else _measured(run, task, machine)
+        if resumes or (transfer is not None and "layer_1" in transfer.old_layers):
+            weights = normalisation.unfold(weights)
+    return _Start(weights, transfer, normalisation)
+
+
+def _measured(run: Run, task: "SpeechToText", machine: Machine) -> Normalisation:
+    """The normalisation of the features of the training clips, or of some of them."""
+    config = run.config
+    samples = limit_fairly(run.samples("train"), MAX_CLIPS_TO_MEASURE, config.training.random_seed)
+    size = config.batches.train_batch_size
+    planned = [samples[i : i + size] for i in range(0, len(samples), size)]
+    with (
+        loader_of(run, task) as loader,
+        run.console.progress("Measuring the features", total=len(planned), unit="batches") as progress,
+    ):
+
+        def counted():
+            for batch in loader.batches(planned):
+                yield batch
+                progress.update()
+
+        library = BACKENDS[DEFAULT_BACKEND]
+        computed = library.over_batches(task.features, counted(), device=machine.devices[0])
+        return Normalisation.of(
+            features[np.arange(features.shape[1]) < num_frames[:, None]] for _, (features, num_frames) in computed
+        )
+
+
+def _backend(run: Run, task: "SpeechToText", machine: Machine, start: _Start) -> Backend:
+    config = run.config
+    old_layers = () if start.transfer is None else start.transfer.old_layers
+    factors = dict.fromkeys(old_layers, config.transfer.source_learning_rate_factor)
+    factors |= dict.fromkeys(config.transfer.freeze_layers, 0.0)
+    return BACKENDS[DEFAULT_BACKEND].backend(
+        task,
+        start.weights,
+        devices=machine.devices,
+        compute_dtype=machine.compute_dtype,
+        rules=UpdateRules(
+            beta1=config.optimizer.beta1,
+            beta2=config.optimizer.beta2,
+            epsilon=config.optimizer.epsilon,
+            max_grad_norm=config.training.max_grad_norm,
+            weight_decay=config.optimizer.weight_decay,
+            ema=config.optimizer.ema,
+            rate_factors=factors,
+        ),
+        dropout_rates=config.training.dropout_rates,
+        normalisation=start.normalisation,
+        log=run.console.warn,
+    )
+
+
+def _description(
+    run: Run, task: "SpeechToText", machine: Machine, transfer: Transfer | None, sessions: list[str]
+) -> dict[str, Any]:
+    """What each checkpoint says besides the state of the run."""
+    return {
+        "version": VERSION,
+        **task.describe(),
+        "transfer": None if transfer is None else transfer.as_json(),
+        "threads": {"intra_op": machine.intra_op, "inter_op": machine.inter_op},
+        "precision": machine.compute_dtype,
+        "devices": len(machine.devices),
+        "sessions": sessions,
+        "augment_sources": dict(run.recordings),
+        "data": [found.as_json() for found in run.data_summary()],
+    }
+
+
+def _settle_plan(run: Run, state: RunState, plan: Plan) -> None:
+    """Start an epoch again whose batches have changed."""
+    fingerprint = plan.fingerprint()
+    if state.plan and state.plan != fingerprint and state.step_in_epoch and state.validation is None:
+        run.console.info(
+            f"The training clips or their batches have changed: epoch {state.epoch + 1} starts again from its first "
+            "batch"
+        )
+        state.begin_epoch()
+    state.plan = fingerprint
+
+
+def _settle_rate(run: Run, state: RunState) -> None:
+    """--force_initialize_learning_rate sets the rate once, not again each time that the same command is resumed."""
+    flag = run.config.optimizer.learning_rate
+    if run.config.plateau.force_initialize_learning_rate:
+        if state.forced_rate != flag:
+            state.forced_rate = flag
+            state.learning_rate = flag
+            run.console.info(f"Learning rate set to {flag:g} (--force_initialize_learning_rate)")
+    elif "learning_rate" in run.call.given and state.step and state.learning_rate != flag:
+        run.console.info(
+            f"The checkpoint's learning rate {state.learning_rate:g} is kept; "
+            f"--force_initialize_learning_rate takes {flag:g}"
+        )
+
+
+def _train(
+    run: Run,
+    task: "SpeechToText",
+    machine: Machine,
+    backend: Backend,
+    plan: Plan,
+    state: RunState,
+    log: JsonLines,
+    description: dict[str, Any],
+) -> None:
+    config = run.config
+
+    def save_rejections(quarantined: list[Rejection]) -> None:
+        write_rejections(run.folder.folder / "rejected.csv", [*run.data.rejected, *quarantined])
+
+    with loader_of(run, task, static_shapes=machine.on_gpu, keep_bytes=memory_for_audio()) as loader:
+        trainer = Trainer(
+            backend=backend,
+            task=task,
+            config=config,
+            plan=plan,
+            dev_sets=run.data.sets.get("dev", []),
+            metrics_sets=run.data.sets.get("metrics", []),
+            loader=loader,
+            folder=run.folder,
+            state=state,
+            extra_state=description,
+            events=run.events,
+            log=log,
+            save_rejections=save_rejections,
+        )
+        if (
+            state.epoch < config.training.epochs
+            and not wants_stop(state.schedule, state.epoch, config)
+            and not config.batches.skip_batch_test
+        ):
+            try_heaviest_batches(
+                backend,
+                task,
+                machine,
+                loader,
+                [plan.samples[i] for i in plan.heaviest_batch()],
+                dev_samples=run.samples("dev"),
+                dev_batch_size=config.batches.dev_batch_size * len(machine.devices),
+                by_seconds=config.batches.batch_seconds > 0,
+            )
+        trainer.run()

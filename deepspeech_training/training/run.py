@@ -1,0 +1,396 @@
+"""A parsed command line -> `Call` (what is asked for) -> `Run` (all that is known before TensorFlow is imported).
+
+Flags, checkpoints, alphabet and every row of every CSV are checked here, in this order. A `Run` is made once, by
+`prepare`, and never changes: what a training changes is its RunState.
+"""
+
+import os
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from deepspeech_training.audio.cache import AudioCache
+from deepspeech_training.augment.augmenter import Augmenter
+from deepspeech_training.augment.catalogue import parse_augmentations
+from deepspeech_training.checkpoints.folder import CheckpointFolder
+from deepspeech_training.checkpoints.tf1 import folder_to_load
+from deepspeech_training.checkpoints.transfer import Transfer
+from deepspeech_training.config import Config, ParsedFlags, as_dict
+from deepspeech_training.config.groups import AugmentFlags, CheckpointFlags
+from deepspeech_training.console import Console
+from deepspeech_training.data.folder import has_audio
+from deepspeech_training.data.samples import CheckedData, Sample
+from deepspeech_training.decoding.scorer import Scorer
+from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.machine.device_choice import Choice, choose
+from deepspeech_training.machine.resources import HOW_TO_MOUNT, read_resources, will_be_lost
+from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.reporting.events import DataChecked, Events, SetSummary
+from deepspeech_training.reporting.session_log import SessionLog
+from deepspeech_training.training import announce
+from deepspeech_training.training.datasets import checked_data, csvs_of_voice_folder
+from deepspeech_training.training.decoder import read_scorer, scorer_of_training
+from deepspeech_training.training.labels import Labels, alphabet_of_run
+from deepspeech_training.training.memory import check_memory_to_begin
+from deepspeech_training.training.source import (
+    Folder,
+    Source,
+    adopted_flags,
+    folder_to_evaluate,
+    source_of_evaluation,
+    source_of_training,
+)
+from deepspeech_training.training.transfer import transfer_of_run
+
+if TYPE_CHECKING:
+    from deepspeech_training.export.folder import ExportFolder
+
+# What a call that does one thing only must and must not be given.
+ONLY = {
+    "test": "this command only tests: give --test_files and --checkpoint_dir, and nothing to train or export",
+    "export": "this command only exports: give --export_dir and --checkpoint_dir, and neither --train_files nor "
+    "--one_shot_infer",
+}
+
+
+@dataclass(frozen=True)
+class Work:
+    """What one call has to do, in this order."""
+
+    train: bool = False
+    text: bool = False
+    test: bool = False
+    export: bool = False
+    infer: bool = False
+
+    @property
+    def names(self) -> list[str]:
+        return [name for name, wanted in vars(self).items() if wanted]
+
+    @property
+    def computes(self) -> bool:
+        """Whether TensorFlow is needed: an export and a scorer do without."""
+        return self.train or self.test or self.infer
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of the program.
+
+    Args:
+        config: the flags, defaults included.
+        given: names of those that the person has set.
+        command: as it was typed, for the session log.
+        work: what it asks for.
+        choice: what to compute on; None where nothing is computed, in an export alone.
+        exporter: the folder of the export, checked; None without one.
+        console: its lines are events.
+        events: where all that happens is told.
+    """
+
+    config: Config
+    given: frozenset[str]
+    command: str
+    work: Work
+    choice: Choice | None
+    exporter: "ExportFolder | None"
+    console: Console
+    events: Events
+
+    def say_kind(self) -> None:
+        if self.work.train or self.work.text:
+            self.console.info(announce.kind_of_data(self.config, voice=self.work.train, text=self.work.text))
+
+    def begin_log(self, folder: Path) -> SessionLog:
+        """From here on the call has an id and a log."""
+        log = SessionLog(
+            folder,
+            command=self.command,
+            working_folder=os.getcwd(),
+            work=self.work.names,
+            flags=as_dict(self.config),
+        )
+        if log.fault:
+            self.console.info(log.fault)
+        self.events.add(log)
+        return log
+
+
+@dataclass(frozen=True)
+class Run:
+    """All that a call works with, checked.
+
+    Args:
+        call: what was asked for.
+        config: its flags, with those that the checkpoint decides and the CSVs of --voice_data_dir.
+        log: of this session.
+        folder: where checkpoints are saved; locked while the run trains.
+        source: where the weights come from.
+        transfer: what the run takes from another one, now or when it began.
+        alphabet, features, network: what the model reads and writes, and its shapes.
+        data: the samples of each set.
+        scorer, scorer_path: of the decoder; None and "" for none.
+        augmenter: of the training clips.
+        recordings: fingerprints of what --augment mixes in, by path.
+        cache: of decoded audio.
+    """
+
+    call: Call
+    config: Config
+    log: SessionLog
+    folder: CheckpointFolder
+    source: Source
+    transfer: Transfer | None
+    alphabet: Labels
+    features: FeatureGeometry
+    network: NetworkGeometry
+    data: CheckedData
+    scorer: Scorer | None
+    scorer_path: str
+    augmenter: Augmenter | None
+    recordings: Mapping[str, str]
+    cache: AudioCache | None
+
+    @property
+    def work(self) -> Work:
+        return self.call.work
+
+    @property
+    def console(self) -> Console:
+        return self.call.console
+
+    @property
+    def events(self) -> Events:
+        return self.call.events
+
+    def samples(self, kind: str) -> list[Sample]:
+        """Those of all CSVs of a set together."""
+        return [sample for found in self.data.sets.get(kind, ()) for sample in found.samples]
+
+    def data_summary(self) -> list[SetSummary]:
+        """The figures of each CSV, for events and checkpoints."""
+        return [SetSummary.of(kind, found, self.features.sample_rate) for kind, found in self.data.all_sets()]
+
+
+def work_of(config: Config, *, only: str = "") -> Work:
+    """What the flags ask for.
+
+    Args:
+        only: "test" or "export" for a command that does nothing else; "" for all that is asked for.
+    Raises:
+        FlagError: nothing, or something else than the command does, or data that the mode needs is missing or doubled.
+    """
+    trains_on = kinds_of_data(config)
+    exports, infers = bool(config.export.export_dir), bool(config.inference.one_shot_infer)
+    work = Work(
+        train="voice" in trains_on and config.training.epochs > 0,
+        text="text" in trains_on,
+        test=bool(config.data.test_files) and only != "export",  # there, an export is compared on them
+        export=exports,
+        infer=infers,
+    )
+    if only and (trains_on or work.names != [only]):
+        raise FlagError(ONLY[only])
+    if not work.names:
+        voice = "for --voice_mode voice " if config.voice.voice_mode == "voice" else ""
+        raise FlagError(
+            f"there is nothing to do: {voice}give --train_files, --voice_data_dir, --text_data, "
+            "--test_files, --export_dir or --one_shot_infer\n--help lists all flags and shows an example."
+        )
+    return work
+
+
+def kinds_of_data(config: Config) -> frozenset[str]:
+    """What --voice_mode takes: "voice", "text", both or nothing.
+
+    Raises:
+        FlagError: the data that the mode needs is not named, or named twice.
+    """
+    voice, train_files = config.voice, config.data.train_files
+    mode, folder, has_text = voice.voice_mode, voice.voice_data_dir, bool(voice.text_data)
+    if folder and train_files:
+        raise FlagError("--voice_data_dir and --train_files are two sources of the same: leave one out")
+    if mode == "text" and not (has_text or train_files or folder):
+        raise FlagError("--voice_mode text: there is no text; give --text_data, or --train_files for transcripts")
+    sounds = bool(train_files) or bool(folder and has_audio(Path(folder)))
+    if mode == "voice" and folder and not sounds:
+        raise FlagError(f"--voice_mode voice: there are no recordings below {folder}")
+    if mode != "auto":
+        return frozenset({mode} if sounds or mode == "text" else ())
+    return frozenset(
+        kind for kind, there in (("voice", sounds), ("text", has_text or (folder and not sounds))) if there
+    )
+
+
+def call_of(parsed: ParsedFlags, *, only: str, command: str, console: Console, events: Events) -> Call:
+    """Check what the flags ask for, and on what: all that can be said without looking at checkpoints and data.
+
+    Raises:
+        FlagError: they ask for nothing, or for what does not go together.
+        UserError: an export could not be written, or the device that is demanded is not there.
+    """
+    config = parsed.config
+    work = work_of(config, only=only)
+    exporter = _exporter(config, console) if work.export else None
+    choice = None
+    if work.computes or work.text:
+        choice = choose(config.compute, read_resources(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
+    return Call(config, parsed.given, command, work, choice, exporter, console, events)
+
+
+def _exporter(config: Config, console: Console) -> "ExportFolder":
+    """Find out before a training of days whether its export could be written."""
+    try:
+        from deepspeech_training.export.folder import ExportFolder
+    except ImportError as error:
+        raise UserError(
+            f"--export_dir needs the package {error.name}, which is not installed: pip install ai-edge-litert"
+        ) from error
+    exporter = ExportFolder(config.export, config.card, console)
+    exporter.check()
+    return exporter
+
+
+def prepare(call: Call) -> Run:
+    """Find the checkpoint, and check all that the call works with.
+
+    Raises:
+        UserError: anything that would keep it from its end, as far as that can be known beforehand.
+    """
+    config, work, console = call.config, call.work, call.console
+    features = FeatureGeometry(config.data.audio_sample_rate, config.data.feature_win_len, config.data.feature_win_step)
+    save_folder = CheckpointFolder(config.checkpoint.save_dir, console)
+    load_folder = folder_to_load(
+        CheckpointFolder(config.checkpoint.load_dir, console), features, config.training.relu_clip
+    )
+    if work.train:
+        _check_that_it_will_be_kept(config.checkpoint)
+        save_folder.lock()
+        used: Folder = save_folder
+        log = call.begin_log(config.checkpoint.logs_dir)
+        source = source_of_training(config.checkpoint, call.given, save_folder, load_folder)
+    else:
+        used = folder_to_evaluate(config.checkpoint, save_folder, load_folder)
+        source = source_of_evaluation(config.checkpoint, call.given, used)
+        log = call.begin_log(_logs_of_evaluation(config.checkpoint, call.given, used.folder))
+    adopted = adopted_flags(
+        source,
+        as_dict(config),
+        call.given,
+        continues=work.train and source.kind == "resume",
+        console=console,
+    )
+    config = config.replace(**adopted)
+    announce.taken_for_granted(source, as_dict(config), console)
+    log.update(flags=as_dict(config), checkpoint_dir=str(used.folder))
+    alphabet, alphabet_name = alphabet_of_run(config.decoder, config.transfer, source, console)
+    transfer = transfer_of_run(config.transfer, source, alphabet, console) if work.train else None
+    if source.description is not None:
+        features = source.description.features
+    if work.train and config.voice.voice_data_dir:
+        csvs = csvs_of_voice_folder(
+            config.voice.voice_data_dir, config.data, alphabet, folder=save_folder.folder, console=console
+        )
+        config = config.replace(**csvs)
+    scorer_path = config.decoder.scorer_file
+    scorer = read_scorer(scorer_path, alphabet)
+    data = checked_data(
+        config.data,
+        config.limits,
+        trains=work.train,
+        alphabet=alphabet,
+        alphabet_name=alphabet_name,
+        features=features,
+        folder=save_folder.folder if work.train else None,
+        seed=config.training.random_seed,
+        console=console,
+    )
+    if config.decoder.train_scorer:
+        scorer_path = str(scorer_of_training(alphabet, data, used.folder, trains=work.train, console=console))
+        scorer = read_scorer(scorer_path, alphabet)
+    call.events.emit(DataChecked([SetSummary.of(kind, s, features.sample_rate) for kind, s in data.all_sets()]))
+    augmenter = _augmenter(config, features, console) if work.train else None
+    run = Run(
+        call=call,
+        config=config,
+        log=log,
+        folder=save_folder,
+        source=source,
+        transfer=transfer,
+        alphabet=alphabet,
+        features=features,
+        network=NetworkGeometry(
+            num_classes=alphabet.num_classes,
+            n_hidden=config.geometry.n_hidden,
+            layer_norm=config.geometry.layer_norm,
+            relu_clip=config.training.relu_clip,
+            n_features=features.n_mfcc,
+            n_context=features.n_context,
+        ),
+        data=data,
+        scorer=scorer,
+        scorer_path=scorer_path,
+        augmenter=augmenter,
+        recordings={} if augmenter is None else augmenter.source_fingerprints(),
+        cache=_cache(config.augmentation, features, console),
+    )
+    if work.computes and not config.batches.skip_batch_test:
+        longest = max((sample.num_samples for sample in run.samples("train")), default=0)
+        check_memory_to_begin(
+            run.network,
+            longest_clip_s=longest / features.sample_rate,
+            trains=work.train,
+            on_gpu=call.choice.uses_gpu,
+        )
+    return run
+
+
+def _check_that_it_will_be_kept(flags: CheckpointFlags) -> None:
+    if not flags.ephemeral and will_be_lost(flags.save_dir):
+        raise FlagError(
+            f"{flags.save_dir.absolute()}: no volume is mounted there, so that the checkpoints would be gone "
+            f"with this container\nStart it with {HOW_TO_MOUNT}\n"
+            "or, if nothing of this run is to be kept, add --ephemeral."
+        )
+
+
+def _logs_of_evaluation(flags: CheckpointFlags, given: Collection[str], folder: Path) -> Path:
+    """Where the log of a call that does not train goes: not into the folder of a source that others train in."""
+    if flags.output_dir or flags.save_checkpoint_dir or {"checkpoint_dir", "load_checkpoint_dir"} <= set(given):
+        return flags.logs_dir
+    return folder / "logs"
+
+
+def _augmenter(config: Config, features: FeatureGeometry, console: Console) -> Augmenter | None:
+    """What --augment asks for; its noise and the like is looked for before TensorFlow is imported."""
+    augmentations = parse_augmentations(config.augmentation.augment)
+    if not augmentations:
+        return None
+    augmenter = Augmenter(augmentations, features, seed=config.training.random_seed)
+    console.info(f"Augments {' '.join(map(str, augmentations))}")
+    for augmentation in augmentations:
+        if augmentation.name != "resample":
+            continue
+        rate, never = augmentation.values["rate"], augmentation.values["rate"].low >= features.sample_rate
+        if never or rate.high > features.sample_rate:
+            what = "no effect" if never else "no effect at times"
+            console.warn(
+                f"--augment {augmentation}: {what}, since only a rate below --audio_sample_rate "
+                f"{features.sample_rate} loses anything"
+            )
+    return augmenter
+
+
+def _cache(flags: AugmentFlags, features: FeatureGeometry, console: Console) -> AudioCache | None:
+    if not flags.feature_cache:
+        return None
+    cache = AudioCache(
+        Path(flags.feature_cache),
+        sample_rate=features.sample_rate,
+        max_bytes=round(flags.feature_cache_gb * 1e9),
+        warn=console.warn,
+    )
+    console.info(f"Cache {cache.describe()}")
+    return cache
