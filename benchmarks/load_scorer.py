@@ -29,7 +29,8 @@ from decode import make_clips  # noqa: E402
 from posterior_model import num_samples, posterior_model  # noqa: E402
 
 from deepspeech_training.alphabet import Alphabet  # noqa: E402
-from deepspeech_training.decoding.beam import BeamDecoder, load_kernels  # noqa: E402
+from deepspeech_training.decoding.beam import BeamDecoder  # noqa: E402
+from deepspeech_training.decoding.compiled import load_kernels  # noqa: E402
 from deepspeech_training.decoding.scorer import Scorer  # noqa: E402
 from deepspeech_training.scorer.build import build_scorer_main  # noqa: E402
 

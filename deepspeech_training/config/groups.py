@@ -15,7 +15,7 @@ from deepspeech_training.config.presets import PRESETS
 from deepspeech_training.models.deepspeech.geometry import LAYERS
 
 DEFAULT_CHECKPOINT_DIR = "persistent-data/checkpoints"
-DEFAULT_CACHE_DIR = "persistent-data/cache"
+DEFAULT_CACHE_DIR = "persistent-data/caches/audio"
 DEEPSPEECH_WEIGHTS = {"lm_alpha": 0.931289039105002, "lm_beta": 1.1834137581510284}  # in all flags.txt that it writes
 MODES = ("gpu", "cpu", "mixed")
 

@@ -1,4 +1,4 @@
-"""The beam search itself, compiled by numba; `beam` prepares its arrays and is the one that imports this module.
+"""The beam search itself, compiled by numba; `beam` prepares its arrays, `compiled` imports this module.
 
 Prefix beam search over the labels of CTC (Hannun et al. 2014), with the rules and the float32 arithmetic of the
 deployed clients (ctcdecode of DeepSpeech 0.9.3 and Coqui STT 1.4.0), so that scores agree with 0.9.3 to the last

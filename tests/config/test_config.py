@@ -294,7 +294,7 @@ def test_a_wrong_augmentation_is_refused_before_anything_starts():
 
 def test_the_cache_alone_is_on_the_volume():
     for words in (["--feature_cache"], ["--feature_cache", "--epochs", "3"]):
-        assert config_of(*words).augmentation.feature_cache == "persistent-data/cache"
+        assert config_of(*words).augmentation.feature_cache == "persistent-data/caches/audio"
     assert config_of("--feature_cache", "a", "--epochs=3").augmentation.feature_cache == "a"
     assert config_of("--feature_cache=").augmentation.feature_cache == ""
     assert len(parse_flags(["--cache_for_epochs", "3"]).notices) == 1
@@ -789,7 +789,7 @@ def test_augmentations_are_a_list_in_yaml_and_the_cache_is_switched_there(tmp_pa
     text = "feature_cache: true\naugment:\n  - gain[db=3]\n  - noise[p=0.7,snr=30~20]\n"
     found = config_of(*yaml_config(tmp_path, text)).augmentation
     assert found.augment == ("gain[db=3]", "noise[p=0.7,snr=30~20]")
-    assert found.feature_cache == "persistent-data/cache"
+    assert found.feature_cache == "persistent-data/caches/audio"
     assert config_of(*yaml_config(tmp_path, "augment: 'noise[p=0.7,snr=30~20]'\n")).augmentation.augment == (
         "noise[p=0.7,snr=30~20]",
     )
@@ -797,7 +797,7 @@ def test_augmentations_are_a_list_in_yaml_and_the_cache_is_switched_there(tmp_pa
     assert (again.augment, again.feature_cache) == (("codec",), "")
     for word in SWITCH_WORDS:
         found = config_of(*yaml_config(tmp_path, f"feature_cache: {word}\n")).augmentation.feature_cache
-        assert found == ("persistent-data/cache" if word in ("true", "yes", "on") else "")
+        assert found == ("persistent-data/caches/audio" if word in ("true", "yes", "on") else "")
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet
-from deepspeech_training.decoding import beam
+from deepspeech_training.decoding import compiled
 from deepspeech_training.decoding.beam import BeamDecoder
 from deepspeech_training.decoding.language_model import ScorerError
 from deepspeech_training.decoding.scorer import Scorer
@@ -187,14 +187,14 @@ def test_compiled_code_does_not_go_to_a_full_volume(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
     volume = tmp_path / "persistent-data"
     volume.mkdir()
-    assert beam.cache_folder() == Path("persistent-data/cache")
+    assert compiled.cache_folder() == Path("persistent-data/caches/numba")
     usage = shutil.disk_usage(tmp_path)
 
     def full_on_the_volume(folder):
         return usage._replace(free=3_000_000) if volume in Path(folder).resolve().parents else usage
 
     monkeypatch.setattr(shutil, "disk_usage", full_on_the_volume)
-    assert beam.cache_folder() == tmp_path / "home" / "deepspeech-training"
+    assert compiled.cache_folder() == tmp_path / "home" / "deepspeech-training"
 
 
 def test_a_user_without_a_name_and_a_home_has_a_folder_for_compiled_code(tmp_path, monkeypatch):
@@ -206,15 +206,15 @@ def test_a_user_without_a_name_and_a_home_has_a_folder_for_compiled_code(tmp_pat
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    assert beam.cache_folder().parent == tmp_path
+    assert compiled.cache_folder().parent == tmp_path
 
 
 @pytest.mark.slow
 def test_where_nothing_can_be_written_the_search_is_compiled_in_a_temporary_folder(tmp_path):
     script = (
         "import numpy as np\n"
-        "from deepspeech_training.decoding import beam\n"
-        "print(beam.cache_folder())\n"
+        "from deepspeech_training.decoding import beam, compiled\n"
+        "print(compiled.cache_folder())\n"
         "print(beam.BeamDecoder('a', width=2).decode(np.array([[0.9, 0.1]], np.float32))[0].labels)\n"
     )
     home = tmp_path / "file"
