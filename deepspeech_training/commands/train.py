@@ -1,100 +1,24 @@
-"""DeepSpeech's form, one call for all: argv -> check of everything -> train, test, export, transcribe, in this order.
-
-Flags, checkpoints, alphabet and every row of every CSV are checked before TensorFlow is imported. An export alone does
-not import it.
-"""
+"""The command that trains, and does all else that its flags ask for: DeepSpeech's form, one call for all."""
 
 import os
 import shlex
 import shutil
 import sys
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Sequence
 from pathlib import Path
 
 from deepspeech_training.alphabet import Alphabet, alphabet_of_flags
-from deepspeech_training.commands import text
-from deepspeech_training.commands.export import export, with_export_dir
-from deepspeech_training.config import Config, ParsedFlags, parse_flags
+from deepspeech_training.config import Config, parse_flags
 from deepspeech_training.config.help import format_help
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import missing, report, scan
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError, UserError
 from deepspeech_training.machine.device_choice import resource_lines
 from deepspeech_training.machine.resources import read_resources
-from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
-from deepspeech_training.reporting.events import Events
 from deepspeech_training.reporting.session_log import program
-from deepspeech_training.training import announce
 from deepspeech_training.training.interrupt import Interrupted, interrupts
-from deepspeech_training.training.run import Run, call_of, prepare
-from deepspeech_training.training.source import source_of_evaluation
+from deepspeech_training.training.session import carry_out
 from deepspeech_training.version import VERSION
-
-
-def run(
-    parsed: ParsedFlags,
-    console: Console,
-    *,
-    argv: Sequence[str] = (),
-    only: str = "",
-    show: Callable[[str], None] = print,
-) -> int:
-    """Do all that the flags ask for.
-
-    Args:
-        argv: the words of the command line, for the session log.
-        only: "test" or "export" for a command that does nothing else.
-        show: takes what belongs on stdout: reports and the transcript.
-    Raises:
-        UserError: what a person can mend.
-        Interrupted: a signal came.
-    """
-    if only == "export":
-        parsed = replace(parsed, config=with_export_dir(parsed.config))
-    events = Events([ConsoleSink(console, log_steps=parsed.config.reporting.log_steps)])
-    console = EventConsole(console, events)
-    with announce.ending(events):
-        for notice in parsed.notices:
-            console.warn(notice)
-        command = shlex.join([program(), *map(str, argv)])
-        call = call_of(parsed, only=only, command=command, console=console, events=events)
-        if call.work.names == ["text"]:
-            text.build_alone(call)
-            return EXIT_OK
-        checked = prepare(call)
-        if call.work.text:
-            text.build(call, checked.alphabet)
-        if call.work.computes:
-            _compute(checked, show)
-        else:
-            export(checked, checked.source)
-    return EXIT_OK
-
-
-def _compute(run: Run, show: Callable[[str], None]) -> None:
-    """What needs TensorFlow, and the export of what has been trained."""
-    from deepspeech_training.commands.infer import infer
-    from deepspeech_training.commands.test import test
-    from deepspeech_training.training import begin
-
-    machine, task = begin.set_up(run)
-    backend, source = None, run.source
-    if run.work.train:
-        announce.preset(run)
-        backend, _ = begin.train(run, task, machine)
-        source = source_of_evaluation(run.config.checkpoint, run.call.given, run.folder)
-    tests = "test" in run.data.sets
-    if tests or run.work.infer:
-        backend = begin.backend_for_evaluation(run, task, machine, source, backend)
-    if tests:
-        test(run, backend, task, machine, show)
-    if run.work.export:
-        export(run, source)
-    if run.work.infer:
-        show(infer(run, backend, task))
-    if run.cache is not None:
-        run.console.info(f"Cache {run.cache.describe()}")
 
 
 def export_main(argv: Sequence[str] | None = None) -> int:
@@ -124,7 +48,8 @@ def main(argv: Sequence[str] | None = None, *, only: str = "") -> int:
             return EXIT_OK
         reporting = parsed.config.reporting
         console = Console(level=reporting.log_level, show_progressbar=reporting.show_progressbar)
-        return run(parsed, console, argv=argv, only=only, show=lambda text: print(text, flush=True))
+        carry_out(parsed, console, command=shlex.join([program(), *argv]), only=only)
+        return EXIT_OK
     except UserError as error:
         console.error(str(error))
         return error.exit_code

@@ -31,13 +31,13 @@ from deepspeech_training.checkpoints.file import DamagedCheckpoint
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.tf1 import Tf1Folder, folder_to_load
 from deepspeech_training.checkpoints.transfer import Transfer
-from deepspeech_training.commands.train import run as run_here
 from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech.geometry import LAYERS, NetworkGeometry, layer_of
 from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.training.session import carry_out
 
 EPOCHS = 6
 ENGLISH = Alphabet.english()
@@ -193,7 +193,7 @@ def trained(tmp_path) -> Path:
 
 def refused(*argv) -> str:
     with pytest.raises(FlagError) as caught:
-        run_here(parse_flags([str(word) for word in argv]), Console(level=3))
+        carry_out(parse_flags([str(word) for word in argv]), Console(level=3), command="")
     return str(caught.value)
 
 

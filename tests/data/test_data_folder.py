@@ -10,13 +10,13 @@ import soundfile
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.audio.synthetic_speech import synthesize
-from deepspeech_training.commands.text import text_files
 from deepspeech_training.commands.train import main
 from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import cleaned, missing, report, scan, split, write_csvs
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.training.run import kinds_of_data
+from deepspeech_training.training.text_scorer import text_files
 
 ROOT = Path(__file__).resolve().parents[2]
 ENGLISH = Alphabet.english()

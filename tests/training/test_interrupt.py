@@ -7,6 +7,7 @@ import signal
 import pytest
 
 from deepspeech_training.commands import train
+from deepspeech_training.training import session
 from deepspeech_training.training.interrupt import Interrupted, interrupts
 
 
@@ -31,7 +32,7 @@ def test_a_signal_that_compiled_code_turns_into_an_error_still_ends_the_program_
         except Interrupted:
             raise ValueError("Could not pack sequence") from None
 
-    monkeypatch.setattr(train, "prepare", stopped_while_it_traces)
+    monkeypatch.setattr(session, "prepare", stopped_while_it_traces)
     flags = ["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")]
     assert train.main(flags) == code
     assert "Traceback" not in capfd.readouterr().err
@@ -43,7 +44,7 @@ def test_an_error_without_a_signal_stays_an_error(corpus, tmp_path, monkeypatch)
     def fails(call):
         raise ValueError("a mistake")
 
-    monkeypatch.setattr(train, "prepare", fails)
+    monkeypatch.setattr(session, "prepare", fails)
     with pytest.raises(ValueError, match="a mistake"):
         train.main(["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")])
 
