@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_training.errors import UserError
+from deepspeech_training.text_files import read_text
 
 if TYPE_CHECKING:  # loaded where it is needed: an importer needs alphabets and no numpy, which takes 0.1 s
     import numpy as np
@@ -58,25 +59,16 @@ class Alphabet:
 
     @classmethod
     def read(cls, path: str | Path) -> "Alphabet":
-        r"""Read an `alphabet.txt`: UTF-8, one character on each line, in the order of the labels.
+        r"""Read an `alphabet.txt`: one character on each line, in the order of the labels.
 
         A line that starts with `#` is a comment, `\#` is the character `#`, a line of one space is the space, and
         empty lines do not count. Unlike DeepSpeech this takes a last line without a newline, a byte order mark,
-        and decomposed characters (they are composed: NFC).
+        UTF-16 with one, and decomposed characters (they are composed: NFC).
 
         Raises:
-            UserError: the file cannot be read, is not UTF-8, has no character, one twice, or several on one line.
+            UserError: the file or its encoding cannot be read; it has no character, one twice, or several on a line.
         """
-        try:
-            text = Path(path).read_bytes().decode("utf-8-sig")
-        except UnicodeDecodeError as error:
-            line = len(_LINE_END.split(error.object[: error.start].decode()))
-            raise UserError(f"{path}, line {line}: the alphabet is not UTF-8\nSave the file as UTF-8.") from error
-        except OSError as error:
-            raise UserError(
-                f"{path}: cannot read the alphabet: {error.strerror}\n"
-                "Give --alphabet_config_path a text file with one character on each line."
-            ) from error
+        text = read_text(str(path), what="the alphabet")
         return cls._parse(text, source=str(path))
 
     @classmethod

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "deepspeech_training"
 # From the ground up: what stands in a line imports from its own line and from those before it.
 ORDER = """
 errors version
-console atomic_file alphabet
+console atomic_file text_files alphabet
 audio
 data features
 augment

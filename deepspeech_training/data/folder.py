@@ -10,7 +10,6 @@ import hashlib
 import io
 import os
 import re
-import unicodedata
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +22,7 @@ from deepspeech_training.audio.files import AudioError, AudioInfo, read_audio_in
 from deepspeech_training.audio.formats import EXAMPLES, is_audio_name
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import read_rows
+from deepspeech_training.data.text import Cleaner
 from deepspeech_training.errors import UserError
 
 SETS = ("train", "dev", "test")
@@ -185,8 +185,9 @@ def missing(found: VoiceFolder, alphabet: Alphabet | ByteAlphabet) -> list[str]:
         return ["not one of the recordings can be read"]
     if not found.usable:
         return ["no recording has a transcript: put one.txt beside one.wav, or give a CSV with wav_filename,transcript"]
-    characters = Counter(c for clip in found.usable for c in cleaned(clip.transcript, alphabet))
-    unknown = [repr(c) for c, _ in characters.most_common() if alphabet.missing(c)]
+    clean = Cleaner(alphabet)
+    characters = Counter(c for clip in found.usable for c in alphabet.missing(clean(clip.transcript)))
+    unknown = [repr(c) for c, _ in characters.most_common()]
     if unknown:
         return [
             f"transcripts have characters that the alphabet lacks: {' '.join(unknown[:20])}; give an alphabet with "
@@ -236,19 +237,6 @@ def report(found: VoiceFolder, alphabet: Alphabet | ByteAlphabet) -> Iterator[st
 # --- the CSVs ----------------------------------------------------------------------------------------------------
 
 
-def cleaned(text: str, alphabet: Alphabet | ByteAlphabet) -> str:
-    """A transcript for an alphabet: in lower case if it has no capitals, without punctuation that it lacks.
-
-    >>> cleaned("Well, I don't KNOW -- yet.", Alphabet.english())
-    "well i don't know yet"
-    """
-    text = unicodedata.normalize("NFC", text)
-    if not any(character.isupper() for character in alphabet.characters):
-        text = text.lower()
-    kept = [c if not (unicodedata.category(c).startswith("P") and alphabet.missing(c)) else " " for c in text]
-    return " ".join("".join(kept).split())
-
-
 def split(found: VoiceFolder) -> dict[str, list[VoiceClip]]:
     """A tenth for dev and for test, the same at every call; with fewer than 20 clips all are trained on.
 
@@ -279,6 +267,7 @@ def write_csvs(found: VoiceFolder, folder: Path, alphabet: Alphabet | ByteAlphab
     """
     written = {}
     folder.mkdir(parents=True, exist_ok=True)
+    clean = Cleaner(alphabet)
     for name, clips in split(found).items():
         path = folder / f"{name}.csv"
         if not clips:
@@ -289,7 +278,7 @@ def write_csvs(found: VoiceFolder, folder: Path, alphabet: Alphabet | ByteAlphab
         writer.writerow(["wav_filename", "wav_filesize", "transcript"])
         for clip in clips:
             relative = os.path.relpath(clip.path.absolute(), folder.absolute())
-            writer.writerow([relative, clip.size, cleaned(clip.transcript, alphabet)])
+            writer.writerow([relative, clip.size, clean(clip.transcript)])
         write_atomically(path, [text.getvalue().encode("utf-8", errors="surrogateescape")])
         written[name] = str(path)
     return written

@@ -12,6 +12,7 @@ import io
 import itertools
 import json
 import os
+import re
 import stat
 import unicodedata
 from collections import Counter
@@ -23,9 +24,12 @@ from pathlib import Path
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, AudioInfo, num_samples_after_resampling, read_audio_info
+from deepspeech_training.audio.formats import is_audio_name
 from deepspeech_training.console import Console
+from deepspeech_training.data.text import Cleaner, fault_of, invisible_in, shown
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.text_files import SAVE_AS_UTF8, NotDecoded, decode
 
 REASON_CODES = (
     "bad_row",
@@ -42,6 +46,7 @@ FAULTS_SHOWN = 20
 TEXT_SHOWN = 200  # characters of a transcript in a message
 MAX_FIELD_CHARACTERS = 1 << 20  # far more than any transcript: a longer field is a quote that never closes
 PATHS_PER_TASK = 64
+_LINE_END = re.compile("\r\n|\r|\n")
 # A header in the page cache costs 0.03 ms, nearly all of it in Python; on a network volume latency counts, and threads
 # hide it. (Measured on 10,000 clips: processes would save 0.1 s.)
 DEFAULT_WORKERS = 8
@@ -130,26 +135,22 @@ class CheckedData:
 def read_rows(csv_path: str | Path) -> list[Row]:
     """Read a CSV with the columns `wav_filename`, `transcript`, and optionally `wav_filesize` and a speaker.
 
-    UTF-8 with or without a byte order mark, any line ends, blank lines skipped. Transcripts are brought into NFC;
+    UTF-8, or UTF-16 with a byte order mark; any line ends, blank lines skipped. Transcripts are brought into NFC;
     paths stay as they are, since a file system may tell its forms apart. A row whose fields cannot be told apart
     is returned with its `fault`, and reading goes on with the next line.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, is empty, or lacks a column.
+        UserError: the file or its encoding cannot be read; it is empty, or lacks a column.
     """
     try:
         data = Path(csv_path).read_bytes()
     except OSError as error:
         raise UserError(f"{csv_path}: cannot read the CSV: {error.strerror}") from error
     try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        row = len(list(io.StringIO(error.object[: error.start].decode() + "x", newline="")))
-        encoding = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else "another encoding"
+        text = decode(data)
+    except NotDecoded as error:
         raise UserError(
-            f"{csv_path}, row {row}: byte 0x{error.object[error.start]:02x} is not UTF-8; "
-            f"the file seems to be in {encoding}\n"
-            "Save it as UTF-8."
+            f"{csv_path}, row {error.line}: byte 0x{error.byte:02x} is not UTF-8; {error.guess}\n{SAVE_AS_UTF8}"
         ) from error
     records = _records(list(io.StringIO(text, newline="")))
     number, header, fault = next(records, (1, None, "the CSV is empty"))
@@ -216,7 +217,24 @@ def _row(number: int, fields: list[str] | None, fault: str | None, index: dict[s
         fault = "wav_filename is empty"
     elif any("\0" in value for value in fields):
         fault = "it has a NUL byte"
+    elif column := _column_with_rows(fields, index):
+        fault = _quotes_fault(column, number, fields[index[column]])
     return Row(number, wav_filename, size, transcript, next(filter(None, speakers), None), fault)
+
+
+def _column_with_rows(fields: list[str], index: dict[str, int]) -> str:
+    """The column whose quotes took in rows that follow, or ""; a line end alone may be meant."""
+    for column, place in index.items():
+        if "\n" in fields[place] or "\r" in fields[place]:
+            others = _LINE_END.split(fields[place])[1:]
+            if any(is_audio_name(name) for line in others for name in line.split(",")[:-1]):
+                return column
+    return ""
+
+
+def _quotes_fault(column: str, row: int, value: str) -> str:
+    last = row + len(_LINE_END.findall(value))
+    return f"{column} has a line end: its quotes open in row {row} and close in row {last}"
 
 
 def check_sets(
@@ -352,14 +370,24 @@ def _check_row(
         return reject(header.fault.code, header.fault.reason)
     if not row.transcript.strip():
         return reject("empty_transcript", "the transcript is empty")
+    fault = _text_fault(row, alphabet)
     missing = alphabet.missing(row.transcript)
     if missing:
         listed = " ".join(map(_show_character, missing[:FAULTS_SHOWN]))
         more = f" and {len(missing) - FAULTS_SHOWN} more" if len(missing) > FAULTS_SHOWN else ""
-        hint = "" if alphabet.missing(row.transcript.lower()) else " (in lower case all of them are)"
-        return reject(
-            "not_in_alphabet", f"the transcript has characters that are not in the alphabet: {listed}{more}{hint}"
+        in_case = Cleaner(alphabet).in_case(row.transcript)
+        hint = (
+            ""
+            if alphabet.missing(in_case)
+            else f" (in {'lower' if in_case.islower() else 'upper'} case all of them are)"
         )
+        return reject(
+            "not_in_alphabet",
+            f"the transcript has characters that are not in the alphabet: {listed}{more}{hint}"
+            + (f"; {fault}" if fault else ""),
+        )
+    if fault:
+        return reject("bad_row", fault)
     labels = tuple(alphabet.encode(row.transcript).tolist())
     num_samples = num_samples_after_resampling(header.info.num_frames, header.info.sample_rate, geometry.sample_rate)
     frames, needed = geometry.num_frames(num_samples), labels_with_repeats(labels)
@@ -374,6 +402,17 @@ def _check_row(
     sample_id = f"{csv_name}:{row.row}"
     size = row.wav_filesize or header.size
     return Sample(sample_id, path, size, row.transcript, labels, num_samples, row.speaker, row.row, csv_path)
+
+
+def _text_fault(row: Row, alphabet: Alphabet) -> str:
+    """Why the transcript is no text, though the alphabet may have all its characters, as that of bytes does."""
+    letters = alphabet.characters if isinstance(alphabet, Alphabet) else ()
+    if _LINE_END.search(row.transcript) and not {"\r", "\n"} & set(letters):
+        return _quotes_fault("transcript", row.row, row.transcript)
+    if fault := fault_of(row.transcript, letters):
+        return fault
+    invisible = invisible_in(row.transcript, letters)
+    return f"the text has characters that nobody sees: {shown(invisible)}" if invisible else ""
 
 
 @dataclass(frozen=True, slots=True)

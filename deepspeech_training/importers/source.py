@@ -24,6 +24,7 @@ from typing import BinaryIO
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
+from deepspeech_training.text_files import TextFile
 
 ARCHIVE_ENDS = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 MAX_ENTRY_BYTES = 4 << 30  # of one recording or one text: the largest real ones have some 100 MB
@@ -32,7 +33,6 @@ MAX_HEADER_BYTES = 1 << 20  # of a long name or a list of attributes in a tar
 MAX_ENTRIES = 50_000_000
 MAX_NAME_BYTES = 4096
 MAX_RATIO = 2000  # zip: more than deflate can reach on anything but a bomb (its limit is 1032)
-MAX_LINE_CHARACTERS = 1 << 20
 _CHUNK = 1 << 20
 _TAR_BUFFER = 1 << 16  # tarfile moves the rest of it for every header
 _PLAIN_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII)
@@ -417,30 +417,18 @@ def ends_with(*patterns: str) -> Callable[[str], bool]:
     return lambda name: any(fnmatch.fnmatchcase(name.rsplit("/", 1)[-1].lower(), pattern) for pattern in patterns)
 
 
+def text_of(source, name: str) -> TextFile:
+    """A text of the corpus."""
+    return TextFile(source.describe(name), lambda: source.open(name))
+
+
 def read_lines(source, name: str) -> Iterator[tuple[int, str | None]]:
-    """(number of the line, its text without the end) of a text of the corpus; None for a line that is not UTF-8.
+    """(number of the line, its text without the end) of a text of the corpus; None for one that cannot be decoded.
 
     Raises:
-        UserError: it cannot be read, is in UTF-16, or has a line that never ends.
+        UserError: it cannot be read, or has a line that never ends.
     """
-    try:
-        file = source.open(name)
-    except OSError as error:
-        raise UserError(f"{source.describe(name)}: cannot be read: {error.strerror}") from error
-    with file:
-        number = 0
-        while raw := file.readline(MAX_LINE_CHARACTERS + 1):
-            number += 1
-            if len(raw) > MAX_LINE_CHARACTERS:
-                raise UserError(f"{source.describe(name)}, row {number}: a line of more than 1 MiB: not a text")
-            if number == 1 and raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-                raise UserError(f"{source.describe(name)}: it is in UTF-16\nSave it as UTF-8.")
-            try:
-                text = raw.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                yield number, None
-                continue
-            yield number, text.rstrip("\r\n")
+    return text_of(source, name).lines()
 
 
 def first_of(source, patterns: Sequence[str]) -> str | None:

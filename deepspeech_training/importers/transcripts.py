@@ -1,7 +1,7 @@
-"""What people wrote down -> transcripts that a model can learn: every rule that changes or refuses text is here.
+"""What people wrote down -> transcripts that a model can learn, or the reason why not.
 
 The default rules are those of DeepSpeech's importers (validate_label_eng in its util/importers.py), made to name what
-they refuse. What they remove in each language is the table PUNCTUATION.
+they refuse. What they do with signs and letters is in data/text.py, which folders of recordings and scorers share.
 """
 
 import functools
@@ -14,53 +14,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.data.text import PLAIN_APOSTROPHES, Cleaner, fault_of, tidied
 from deepspeech_training.errors import FlagError, UserError
 
 MAX_CHARACTERS = 10_000  # of one transcript; a longer one is a broken row
-
-
-@dataclass(frozen=True)
-class Punctuation:
-    """What the default rules do with signs of one language.
-
-    Args:
-        removed: characters that vanish.
-        spaces: characters that become a space.
-        refused: characters that refuse the whole transcript, since nobody knows how they were read aloud. Digits
-            of any script always do.
-        replaced: pairs of characters, applied first: other forms of the same letter or sign.
-    """
-
-    removed: str = '.,;?!:"'
-    spaces: str = "-_"
-    refused: str = "()<[]&*{"
-    replaced: tuple[tuple[str, str], ...] = ()
-
-
-# The ancestor's rules, for English, and the typographic signs that Common Voice has in all languages.
-_APOSTROPHES = (("’", "'"), ("‘", "'"), ("`", "'"), ("´", "'"))
-_REMOVED = '.,;?!:"“”„«»‹›…'
-_SPACES = "-_–—‐‑/"
-PUNCTUATION = {
-    "en": Punctuation(_REMOVED, _SPACES, replaced=_APOSTROPHES),
-    "ar": Punctuation(_REMOVED + "،؛؟ـ", _SPACES),  # the last one is the tatweel, which only stretches a word
-    "az": Punctuation(_REMOVED, _SPACES, replaced=(*_APOSTROPHES, ("İ", "i"), ("I", "ı"))),
-    "ca": Punctuation(_REMOVED, _SPACES, replaced=_APOSTROPHES),
-    "de": Punctuation(_REMOVED + "‚‘’'", _SPACES),
-    "el": Punctuation(_REMOVED + "·;", _SPACES, replaced=_APOSTROPHES),
-    "es": Punctuation(_REMOVED + "¿¡", _SPACES),
-    "fa": Punctuation(_REMOVED + "،؛؟ـ", _SPACES + "\u200c"),  # the zero-width non-joiner parts two halves of a word
-    "fr": Punctuation(_REMOVED, _SPACES, replaced=_APOSTROPHES),
-    "hi": Punctuation(_REMOVED + "।॥", _SPACES),
-    "it": Punctuation(_REMOVED, _SPACES, replaced=_APOSTROPHES),
-    "ja": Punctuation(_REMOVED + "。、？！「」『』・", _SPACES + "\u3000"),
-    "tr": Punctuation(_REMOVED, _SPACES, replaced=(*_APOSTROPHES, ("İ", "i"), ("I", "ı"))),
-    "zh": Punctuation(_REMOVED + "。，、？！：；「」『』《》", _SPACES + "\u3000"),
-    "*": Punctuation(_REMOVED, _SPACES, replaced=_APOSTROPHES),  # every other language
-}
-# Byte order mark, zero-width space, word joiner, soft hyphen, marks of direction: nobody sees or says them.
-_INVISIBLE = dict.fromkeys(map(ord, "\ufeff\u200b\u2060\u00ad\u200e\u200f"))
 _NUMBER = re.compile(r"\d+")
+# What --normalize would lose with all else that is not ASCII, though there is an ASCII form.
+_ASCII_SIGNS = PLAIN_APOSTROPHES | dict.fromkeys(map(ord, "–—‐‑"), "-") | dict.fromkeys(map(ord, "“”„«»"), '"')
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,16 +39,17 @@ Validator = Callable[[str], str | None]
 class TranscriptRules:
     """Text of a corpus to a transcript, or a Refusal.
 
-    In this order: NFC and single spaces; numbers to words; `normalize`; the validator (the default rules of the
-    language, or a function of the user's); lower case; the alphabet; a space after every character.
+    In this order: NFC, single spaces, nothing invisible; numbers to words; `normalize`; the validator (the default
+    rules of the language, or a function of the user's); lower case; the alphabet; a space after every character.
 
     Args:
-        language: a code such as "en" or "zh-CN"; chooses the line of PUNCTUATION and how numbers are read.
+        language: a code such as "en" or "zh-CN"; chooses the line of PUNCTUATION, the small form of I, and how
+            numbers are read.
         validator: from `load_validator`; None takes the default rules.
         numbers: "keep", or "words".
-        lowercase: None: with the default rules, as the ancestor; not with a validator of the user's.
+        lowercase: None: with the default rules, unless the alphabet has capitals; not with a validator of the user's.
         normalize: decompose (NFKD) and drop all that is not ASCII, as the ancestor's --normalize.
-        alphabet: refuse what it cannot write; None takes all characters.
+        alphabet: refuse what it cannot write, and leave what it has; None takes all characters.
         space_after_every_character: for scripts without spaces, as the ancestor's option of that name.
 
     >>> TranscriptRules()("It's 20 – or so?")
@@ -112,23 +73,27 @@ class TranscriptRules:
     def __call__(self, text: str) -> str | Refusal:
         if len(text) > MAX_CHARACTERS:
             return Refusal("bad_row", f"the text has more than {MAX_CHARACTERS:,} characters", f"{len(text)}")
-        text = " ".join(unicodedata.normalize("NFC", text.translate(_INVISIBLE)).split())
-        if not text.isprintable() and (bad := [c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Cn")]):
-            return Refusal("bad_row", "the text has control characters", " ".join(f"U+{ord(c):04X}" for c in bad[:20]))
+        text = tidied(text)
+        if fault := fault_of(text):
+            reason, _, value = fault.partition(": ")
+            return Refusal("bad_row", reason, value)
         if not text:
             return Refusal("empty_transcript", "there is no text", "")
         if self.numbers == "words":
             text = _NUMBER.sub(lambda found: f"{_words_of(found[0], self.language)}", text)
         if self.normalize:
-            text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode("ascii")
+            text = unicodedata.normalize("NFKD", text.translate(_ASCII_SIGNS)).encode("ascii", "ignore").decode("ascii")
         if self.validator is None:
-            label = _default_label(text, self.punctuation)
+            kind, found = self._cleaner.refused_in(text)
+            if found:
+                return Refusal("label_refused", f"the default rules take no {kind}", " ".join(found)[:100])
+            label = self._cleaner.without_signs(text)
         else:
             label = _checked(self.validator, text)
         if isinstance(label, Refusal):
             return label
         if self.lowercase or (self.lowercase is None and self.validator is None):
-            label = label.lower()
+            label = self._cleaner.in_case(label)
         label = " ".join(unicodedata.normalize("NFC", label).split())
         if not label:
             return Refusal("empty_transcript", "nothing is left of the text but punctuation", text)
@@ -139,25 +104,8 @@ class TranscriptRules:
         return label
 
     @functools.cached_property
-    def punctuation(self) -> Punctuation:
-        return PUNCTUATION.get(re.split("[-_]", self.language.lower())[0], PUNCTUATION["*"])
-
-
-@functools.cache
-def _tables(rules: Punctuation) -> tuple[dict[int, str], re.Pattern]:
-    table = {ord(old): new for old, new in rules.replaced}
-    table |= {ord(character): " " for character in rules.spaces}
-    table |= {ord(character): "" for character in rules.removed if ord(character) not in table}
-    return table, re.compile(f"[{re.escape(rules.refused)}]")
-
-
-def _default_label(text: str, rules: Punctuation) -> str | Refusal:
-    table, refused = _tables(rules)
-    if found := _NUMBER.findall(text):
-        return Refusal("label_refused", "the default rules take no digits", " ".join(found)[:100])
-    if found := refused.findall(text):
-        return Refusal("label_refused", "the default rules take no such signs", " ".join(dict.fromkeys(found)))
-    return text.translate(table)
+    def _cleaner(self) -> Cleaner:
+        return Cleaner(self.alphabet, self.language, case="lower" if self.lowercase else "alphabet")
 
 
 def _checked(validator: Validator, text: str) -> str | Refusal:

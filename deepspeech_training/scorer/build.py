@@ -13,6 +13,7 @@ from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.checkpoints.describe import read_description
 from deepspeech_training.checkpoints.folder import best_or_last
 from deepspeech_training.console import Console
+from deepspeech_training.data.text import Cleaner
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.machine.resources import available_memory
 from deepspeech_training.runtime.model_file import ModelFile
@@ -61,6 +62,7 @@ def build_scorer_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--keep_case", action="store_true", help="leave capitals as they are; else the text is brought into lower case"
     )
+    _add_language_option(parser)
     _add_estimation_options(parser, required=False)
     parser.add_argument("--arpa", metavar="FILE", help="write the language model as an ARPA file too")
     parser.add_argument(
@@ -93,6 +95,10 @@ def generate_lm_parser() -> argparse.ArgumentParser:
     parser.add_argument("--input_txt", required=True, metavar="FILE", help="a sentence on each line; .gz is unpacked")
     parser.add_argument("--output_dir", required=True, metavar="DIR", help="where the two files go")
     parser.add_argument("--top_k", type=int, required=True, metavar="N", help="words to keep, the most frequent ones")
+    parser.add_argument(
+        "--alphabet", metavar="FILE", help="clean the text for this alphabet.txt; else signs stay, as in DeepSpeech"
+    )
+    _add_language_option(parser)
     _add_estimation_options(parser, required=True)
     return parser
 
@@ -119,6 +125,15 @@ def generate_scorer_package_parser() -> argparse.ArgumentParser:
 
 def _with_default(text: str) -> str:
     return f"{text} (default: %(default)s)"
+
+
+def _add_language_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--language",
+        metavar="CODE",
+        default="",
+        help="of the text, such as tr or az, whose small form of I is ı (an alphabet with ı tells that too)",
+    )
 
 
 def _boolean(text: str) -> bool:
@@ -253,7 +268,8 @@ def _build_scorer(flags: argparse.Namespace, console: Console) -> None:
     alphabet = _alphabet(flags.alphabet, flags.model, bytes_output_mode)
     outputs = [Path(name) for name in (flags.package, flags.arpa) if name]
     _check_folders([*(path.parent for path in outputs), *([Path(flags.output_dir)] if flags.output_dir else [])])
-    source = TextSource(texts, csvs, lower=not flags.keep_case, characters=bytes_output_mode)
+    cleaner = Cleaner(alphabet or ByteAlphabet(), flags.language, case="keep" if flags.keep_case else "lower")
+    source = TextSource(texts, csvs, cleaner, characters=bytes_output_mode)
     spelled: list[Spelled] = []
 
     def choose(counts: dict[str, int]) -> dict[str, int]:
@@ -276,7 +292,9 @@ def _generate_lm(flags: argparse.Namespace, console: Console) -> None:
     def choose(counts: dict[str, int]) -> dict[str, int]:
         return _most_frequent(counts, flags.top_k, console)
 
-    built = _build_model(TextSource((flags.input_txt,)), estimation, choose, folder, console)
+    alphabet = Alphabet.read(flags.alphabet) if flags.alphabet else ByteAlphabet()
+    source = TextSource((flags.input_txt,), cleaner=Cleaner(alphabet, flags.language, case="lower"))
+    built = _build_model(source, estimation, choose, folder, console)
     _write_model(folder, flags.top_k, built, console)
 
 

@@ -1,5 +1,6 @@
 """Texts and transcripts -> words: sentences as lists of words, as numbers, and the most frequent ones."""
 
+import functools
 import gzip
 import unicodedata
 import zlib
@@ -7,14 +8,18 @@ from array import array
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
+from deepspeech_training.alphabet import ByteAlphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.console import Console, Progress
 from deepspeech_training.data.samples import read_rows
+from deepspeech_training.data.text import Cleaner
 from deepspeech_training.errors import UserError
 from deepspeech_training.scorer.language_model import SENTENCE_END, SENTENCE_START, SPECIAL_WORDS
+from deepspeech_training.text_files import SAVE_AS_UTF8, TextFile, numbered_lines, read_text
 
 LINES_PER_UPDATE = 10_000
 
@@ -26,20 +31,20 @@ class TextSource:
     Args:
         texts: text files, a sentence on each line; `.gz` is unpacked.
         csvs: CSV files with a column `transcript`.
-        lower: bring into lower case, as DeepSpeech's generate_lm.py does.
+        cleaner: what becomes of a line, as of the transcripts that the model is trained on.
         characters: each character without the spaces is a word: for models with bytes as labels.
     """
 
     texts: tuple[str, ...]
     csvs: tuple[str, ...] = ()
-    lower: bool = True
+    cleaner: Cleaner = field(default_factory=lambda: Cleaner(ByteAlphabet(), case="lower"))
     characters: bool = False
 
     def sentences(self, console: Console) -> Iterator[list[str]]:
         """The words of each line and transcript; an empty line is an empty sentence, as it is for `lmplz`.
 
         Raises:
-            UserError: a file cannot be read or is not UTF-8, or has a word with a meaning of its own.
+            UserError: a file or its encoding cannot be read, or it has a word with a meaning of its own.
         """
         for path in self.texts:
             for number, line in _lines(path, console):
@@ -54,18 +59,14 @@ class TextSource:
                     yield self._words(row.transcript, path, row.row)
 
     def _words(self, text: str, path: str, number: int) -> list[str]:
-        if not text.isascii():
-            text = unicodedata.normalize("NFC", text)
-        if self.lower:
-            text = text.lower()
-        words = text.split()
         if "<" in text:
-            special = next((word for word in words if word in SPECIAL_WORDS), None)
+            special = next((word for word in text.split() if word.lower() in SPECIAL_WORDS), None)
             if special:
                 raise UserError(
                     f"{path}, line {number}: the word {special} stands for something else in a language model\n"
                     "Take it out of the text."
                 )
+        words = self.cleaner(text).split()
         return list("".join(words)) if self.characters else words
 
 
@@ -76,17 +77,15 @@ def _lines(path: str, console: Console) -> Iterator[tuple[int, str]]:
             open(path, "rb") as file,
             console.progress(f"reading {Path(path).name}", total=Path(path).stat().st_size, unit="bytes") as progress,
         ):
-            stream: Iterable[bytes] = gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file
             read = 0
-            for number, line in enumerate(stream, 1):
+            stream: BinaryIO = gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file
+            for number, line in numbered_lines(stream):
                 if number % LINES_PER_UPDATE == 0:
                     read = _update(progress, read, file.tell())
-                text = line.decode()
-                yield number, text.removeprefix("\ufeff") if number == 1 else text
-    except UnicodeDecodeError as error:
-        raise UserError(
-            f"{path}, line {number}: byte 0x{error.object[error.start]:02x} is not UTF-8\nSave the file as UTF-8."
-        ) from error
+                if line is None:
+                    text = TextFile(path, functools.partial(gzip.open if stream is not file else open, path, "rb"))
+                    raise UserError(f"{path}, line {number}: {text.not_decoded}\n{SAVE_AS_UTF8}")
+                yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise UserError(f"{path}: the file is cut short or not gzipped: {error}\nCopy it again.") from error
     except OSError as error:
@@ -159,16 +158,9 @@ def read_vocabulary(path: str) -> list[str]:
     """Read words separated by white space, each once.
 
     Raises:
-        UserError: the file cannot be read, is not UTF-8, or has no word.
+        UserError: the file cannot be read, is in an encoding that is not read, or has no word.
     """
-    try:
-        data = Path(path).read_bytes()
-        words = list(dict.fromkeys(unicodedata.normalize("NFC", data.decode("utf-8-sig")).split()))
-    except OSError as error:
-        raise UserError(f"{path}: cannot read the vocabulary: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        line = data[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line}: the vocabulary is not UTF-8\nSave the file as UTF-8.") from error
+    words = list(dict.fromkeys(unicodedata.normalize("NFC", read_text(path, what="the vocabulary")).split()))
     if not words:
         raise UserError(f"{path}: the vocabulary has no words")
     return words

@@ -13,7 +13,8 @@ from deepspeech_training.audio.synthetic_speech import synthesize
 from deepspeech_training.commands.train import main
 from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
-from deepspeech_training.data.folder import cleaned, missing, report, scan, split, write_csvs
+from deepspeech_training.data.folder import missing, report, scan, split, write_csvs
+from deepspeech_training.data.text import Cleaner
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.training.run import kinds_of_data
 from deepspeech_training.training.text_scorer import text_files
@@ -111,7 +112,7 @@ def test_transcripts_in_one_file_are_found(tmp_path, name, text, kind):
         record(tmp_path / f"{stem}.wav")
     (tmp_path / name).write_text(text)
     found = scan(tmp_path, Console())
-    assert [(cleaned(clip.transcript, ENGLISH), clip.transcript_from) for clip in found.clips] == [
+    assert [(Cleaner(ENGLISH)(clip.transcript), clip.transcript_from) for clip in found.clips] == [
         ("she had", kind),
         ("all year", kind),
     ]
@@ -137,11 +138,6 @@ def test_what_is_missing_is_told(tmp_path, capsys):
     assert "Missing   no recording has a transcript" in capsys.readouterr().out
     assert main(["--check_voice_data"]) == 2
     assert main(["--check_voice_data", "--voice_data_dir", str(tmp_path / "nowhere")]) == 1
-
-
-def test_punctuation_goes_and_letters_of_the_alphabet_stay():
-    assert cleaned("“It’s” -- he SAID: 'don't'", ENGLISH) == "it s he said 'don't'"
-    assert cleaned("Ab!", Alphabet("AbB!")) == "Ab!"
 
 
 # --- voice, text or both -----------------------------------------------------------------------------------------

@@ -133,7 +133,7 @@ def test_transcripts_are_composed_and_paths_are_not(write_csv):
         (HEADER.encode() + b"a.wav,1,a\nb.wav,1,\xe9\n", "row 3: byte 0xe9 is not UTF-8"),
         (b"\xef\xbb\xbf" + HEADER.encode() + "é.wav,1,é".encode() + b"\xe8\n", "row 2: byte 0xe8 is not UTF-8"),
         (b'wav_filename,"transcript\na.wav,a\n', "row 1: its quotes do not match"),
-        (HEADER.encode("utf-16"), "row 1: byte 0xff is not UTF-8; the file seems to be in UTF-16"),
+        (HEADER.encode("utf-16-le"), "row 1: no column wav_filename"),
     ],
 )
 def test_an_unusable_csv_says_what_was_found(write_csv, contents, expected):

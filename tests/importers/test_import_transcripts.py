@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.errors import FlagError, UserError
-from deepspeech_training.importers.transcripts import PUNCTUATION, Refusal, TranscriptRules, load_validator
+from deepspeech_training.importers.transcripts import Refusal, TranscriptRules, load_validator
 
 
 def ancestor(label: str) -> str | None:
@@ -55,12 +55,11 @@ def test_a_refusal_says_what_was_found(text, code, value):
     assert (refusal.code, refusal.value) == (code, value)
 
 
-def test_every_language_of_the_table_keeps_its_letters():
+def test_every_language_keeps_its_letters():
     samples = {"fr": "L’été, c'est ça !", "de": "„Über’m Fluß“", "tr": "IŞIK, İyi", "es": "¿Qué?", "zh": "你好，世界。"}
     wanted = {"fr": "l'été c'est ça", "de": "überm fluß", "tr": "ışık iyi", "es": "qué", "zh": "你好世界"}
     for language, text in samples.items():
         assert TranscriptRules(language=language)(text) == wanted[language]
-    assert set(samples) <= set(PUNCTUATION)
     assert TranscriptRules(language="zh-CN", space_after_every_character=True)("你好。") == "你 好"
 
 

@@ -5,7 +5,9 @@ import subprocess
 import numpy as np
 import pytest
 
+from deepspeech_training.alphabet import ByteAlphabet
 from deepspeech_training.console import Console
+from deepspeech_training.data.text import Cleaner
 from deepspeech_training.scorer.arpa import read_arpa
 from deepspeech_training.scorer.kneser_ney import MAX_ORDER, count_ngrams, estimate
 from deepspeech_training.scorer.vocabulary import Corpus, TextSource
@@ -14,7 +16,7 @@ TOLERANCE = 1e-5  # of log10
 
 
 def estimated(path, order, prune=()):
-    corpus = Corpus.read(TextSource((str(path),), lower=False).sentences(Console()))
+    corpus = Corpus.read(TextSource((str(path),), cleaner=Cleaner(ByteAlphabet(), case="keep")).sentences(Console()))
     return estimate(corpus.tokens, corpus.vocabulary, order=order, prune=prune, console=Console())
 
 
