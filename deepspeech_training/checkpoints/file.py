@@ -22,7 +22,12 @@ from deepspeech_training.errors import UserError
 FORMAT = 1
 MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 MAX_STATE_BYTES = 1 << 30
-_DTYPES = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8"), "I32": np.dtype("<i4"), "I64": np.dtype("<i8")}
+_DTYPES: dict[str, np.dtype] = {
+    "F32": np.dtype("<f4"),
+    "F64": np.dtype("<f8"),
+    "I32": np.dtype("<i4"),
+    "I64": np.dtype("<i8"),
+}
 _DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 

@@ -12,7 +12,7 @@ import os
 import re
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.checkpoints.describe import Checkpoint, TrainedModel, read_checkpoint, read_description
@@ -50,7 +50,7 @@ class CheckpointFolder:
     def __init__(self, folder: Path, console: Console):
         self.folder = folder
         self._console = console
-        self._lock = None
+        self._lock: IO[str] | None = None
         self._weights_on_disk: tuple[int, str, str] | None = None  # step, file name, checksum
 
     def lock(self) -> None:
@@ -60,14 +60,14 @@ class CheckpointFolder:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.folder / ".lock", "a+")  # noqa: SIM115 - held until the process ends
+            lock = self._lock = open(self.folder / ".lock", "a+")  # noqa: SIM115 - held until the process ends
         except OSError as error:
             raise UserError(
                 f"{self.folder}: checkpoints cannot be saved there ({error.strerror})\n"
                 "Name a folder that can be written with --checkpoint_dir."
             ) from error
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             raise UserError(
                 f"{self.folder}: another process is training in this folder\n"

@@ -18,10 +18,11 @@ import numpy as np
 
 from deepspeech_training.checkpoints.file import DamagedCheckpoint
 
-_MAGIC = 0xDB4775248B80FB57
+MAGIC = 0xDB4775248B80FB57
 _FOOTER_BYTES = 48  # two block handles of up to 20 bytes, and the magic number
 _MAX_INDEX_BYTES = 64_000_000  # the table of a DeepSpeech model has 2 kB
-_DTYPES = {1: np.dtype("<f4"), 2: np.dtype("<f8"), 3: np.dtype("<i4"), 9: np.dtype("<i8")}  # tensorflow.DataType
+# By the number of tensorflow.DataType.
+_DTYPES: dict[int, np.dtype] = {1: np.dtype("<f4"), 2: np.dtype("<f8"), 3: np.dtype("<i4"), 9: np.dtype("<i8")}
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,7 @@ class TensorBundle:
                 data = file.read(variable.size)
         except OSError as error:
             raise DamagedCheckpoint(f"{path}: {error.strerror}") from error
-        if len(data) != variable.size or _masked_crc(data) != variable.crc:
+        if len(data) != variable.size or masked_crc(data) != variable.crc:
             raise DamagedCheckpoint(f"{path}: {name} is not what was saved (CRC-32C differs)")
         return np.frombuffer(data, variable.dtype).reshape(variable.shape)
 
@@ -113,7 +114,7 @@ def _read_index(path: Path) -> tuple[int, dict[str, Variable]]:
         table = path.read_bytes()
     except OSError as error:
         raise DamagedCheckpoint(f"{path}: {error.strerror}") from error
-    if len(table) < _FOOTER_BYTES or int.from_bytes(table[-8:], "little") != _MAGIC:
+    if len(table) < _FOOTER_BYTES or int.from_bytes(table[-8:], "little") != MAGIC:
         raise ValueError("the number that ends such a file is not there")
     footer = table[-_FOOTER_BYTES:-8]
     _, _, place = _read_handle(footer, 0)  # of the metaindex, which TensorFlow leaves empty
@@ -123,8 +124,8 @@ def _read_index(path: Path) -> tuple[int, dict[str, Variable]]:
         offset, size, _ = _read_handle(handle, 0)
         entries |= _block_entries(_block(table, offset, size))
     header = dict(_fields(entries.pop(b"", b"")))
-    num_shards = header.get(1, 0)
-    if not isinstance(num_shards, int) or not 1 <= num_shards <= 1000:
+    num_shards = _number(header.get(1, 0))
+    if not 1 <= num_shards <= 1000:
         raise ValueError(f"it is said to have {num_shards} data files")
     if header.get(2, 0) != 0:
         raise ValueError("it is big endian")
@@ -140,7 +141,7 @@ def _block(table: bytes, offset: int, size: int) -> bytes:
     if offset + size + 5 > len(table) - _FOOTER_BYTES:
         raise ValueError("a block lies outside the file")
     block, trailer = table[offset : offset + size], table[offset + size : offset + size + 5]
-    if _masked_crc(table[offset : offset + size + 1]) != int.from_bytes(trailer[1:], "little"):
+    if masked_crc(table[offset : offset + size + 1]) != int.from_bytes(trailer[1:], "little"):
         raise ValueError("a block is not what was saved (CRC-32C differs)")
     if trailer[0] != 0:
         raise ValueError("its table is compressed, which TensorFlow does not do")
@@ -195,28 +196,30 @@ def _variable(name: str, message: bytes) -> Variable:
     found = dict(_fields(message))
     if 7 in found:
         raise ValueError(f"{name} is in slices, which DeepSpeech does not do")
-    dtype = _DTYPES.get(found.get(1, 0))
-    if dtype is None:
-        raise ValueError(f"{name} has a type (number {found.get(1, 0)}) that DeepSpeech's variables do not have")
-    numbers = [found.get(number, 0) for number in (3, 4, 5, 6)]
-    if not all(isinstance(value, int) for value in numbers):
-        raise ValueError(f"{name} has an entry that cannot be read")
-    shard, offset, size, crc = numbers
-    return Variable(dtype, tuple(_shape(found.get(2, b""))), shard, offset, size, crc)
+    type_number, shard, offset, size, crc = (_number(found.get(number, 0)) for number in (1, 3, 4, 5, 6))
+    if type_number not in _DTYPES:
+        raise ValueError(f"{name} has a type (number {type_number}) that DeepSpeech's variables do not have")
+    return Variable(_DTYPES[type_number], tuple(_shape(_bytes(found.get(2, b"")))), shard, offset, size, crc)
 
 
 def _shape(message: bytes) -> Iterator[int]:
     """A TensorShapeProto: field 2 is a dimension, whose field 1 is its size."""
-    for number, dimension in _fields(_bytes(message)):
+    for number, dimension in _fields(message):
         if number == 2:
-            size = dict(_fields(_bytes(dimension))).get(1, 0)
-            if not isinstance(size, int) or size >= 1 << 40:  # a negative one is written as a huge one
+            size = _number(dict(_fields(_bytes(dimension))).get(1, 0))
+            if size >= 1 << 40:  # a negative one is written as a huge one
                 raise ValueError("a shape is unknown")
             yield size
 
 
 def _bytes(value: int | bytes) -> bytes:
     if not isinstance(value, bytes):
+        raise ValueError("an entry cannot be read")
+    return value
+
+
+def _number(value: int | bytes) -> int:
+    if not isinstance(value, int):
         raise ValueError("an entry cannot be read")
     return value
 
@@ -244,10 +247,10 @@ def _fields(message: bytes) -> Iterator[tuple[int, int | bytes]]:
 # --- the checksum ------------------------------------------------------------------------------------------------
 
 
-def _masked_crc(data: bytes) -> int:
+def masked_crc(data: bytes) -> int:
     """CRC-32C as LevelDB and TensorFlow store it: rotated, and a constant added.
 
-    >>> hex(_masked_crc(b"123456789"))  # the CRC-32C of which is 0xe3069283 (RFC 3720, B.4)
+    >>> hex(masked_crc(b"123456789"))  # the CRC-32C of which is 0xe3069283 (RFC 3720, B.4)
     '0xc78ab0e5'
     """
     crc = int(_crc32c_loop()(np.frombuffer(data, np.uint8), _crc32c_table()))

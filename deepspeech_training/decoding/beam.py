@@ -308,7 +308,7 @@ def _scorer_arrays(scorer: Scorer | None) -> tuple[TrieArrays, Dictionary]:
     """The arrays of a scorer; without one, empty ones of the same types, so that the search is compiled once."""
     if scorer is not None:
         return scorer.language_model.arrays, scorer.dictionary
-    empty = [
+    empty: list[np.ndarray] = [
         np.zeros(0, np.uint64),
         np.zeros(6, np.int64),
         np.zeros((1, 11), np.int64),

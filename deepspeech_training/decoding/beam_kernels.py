@@ -57,9 +57,9 @@ SIZES_ORDER, SIZES_WORDS, SIZES_HASHES, SIZES_UNIGRAMS, SIZES_WORD_BITS, SIZES_S
 
 compiled = njit(cache=True, nogil=True, error_model="numpy")
 # Within the search nothing is allocated, so arrays need not be counted: that takes more time than the search itself.
-uncounted = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
+uncounted = njit(cache=True, nogil=True, error_model="numpy", _nrt=False)  # type: ignore[call-overload]  # an option that numba does not list
 # Called for each prefix of each frame: to pass all the arrays would cost more than the work.
-inlined = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)
+inlined = njit(cache=True, nogil=True, error_model="numpy", _nrt=False, forceinline=True)  # type: ignore[call-overload]
 
 
 # --- the language model ------------------------------------------------------------------------------------------

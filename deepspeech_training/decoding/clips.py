@@ -46,8 +46,7 @@ class ClipDecoder:
         self.close()
 
     def _decode(self, probs: np.ndarray) -> Heard:
-        text, other = (
-            None if beam is None else self._to_text(beam.decode(probs)[0].labels)
-            for beam in (self._beam, self._without_scorer)
-        )
-        return Heard(text, other)
+        def text(beam: BeamDecoder) -> str:
+            return self._to_text(beam.decode(probs)[0].labels)
+
+        return Heard(text(self._beam), None if self._without_scorer is None else text(self._without_scorer))

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 VOLUME = Path("persistent-data")
 COMPILED_BYTES = 64 * 2**20  # room that compiled code may take; what was measured is 27 MB
@@ -32,15 +33,16 @@ def load_kernels(say: Callable[[str], None] | None = None) -> ModuleType:
 def _import_kernels(say: Callable[[str], None]) -> ModuleType:
     import numba
 
-    before = numba.config.CACHE_DIR
+    settings: Any = numba.config
+    before = settings.CACHE_DIR
     folder = Path(before) if before else cache_folder() / _fingerprint()
     if not any(folder.rglob("*.nbi")):
         say("Compiling the beam decoder, once (about half a minute)")
-    numba.config.CACHE_DIR = str(folder)
+    settings.CACHE_DIR = str(folder)
     try:
         from deepspeech_training.decoding import beam_kernels
     finally:
-        numba.config.CACHE_DIR = before
+        settings.CACHE_DIR = before
     return beam_kernels
 
 

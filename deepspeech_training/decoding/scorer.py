@@ -37,7 +37,8 @@ class Dictionary(NamedTuple):
         """Up to `limit` words as labels of the automaton, spread over its first arcs."""
         first, count = (int(value) for value in self.states[self.start, 1:3])
         for place in np.unique(np.linspace(0, max(count - 1, 0), limit).astype(int)) if count else ():
-            word, arc = [], first + int(place)
+            word: list[int] = []
+            arc = first + int(place)
             # Arcs from the middle: words that begin alike would tell less. Longer words than this are left out.
             while len(word) < 1000:
                 label, state = int(self.arcs[arc, 0]), int(self.arcs[arc, 3])

@@ -120,13 +120,8 @@ def check_packages() -> Iterator[Finding]:
             "pip install --editable '.[cpu]', or make smoke, installs it",
         )
         return
-    missing = [
-        name
-        for line in required
-        if "extra ==" not in line
-        for name in [re.match(r"[\w.-]+", line)[0]]
-        if not _is_installed(name)
-    ]
+    names = [re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in required if "extra ==" not in line]
+    missing = [name for name in names if not _is_installed(name)]
     if missing:
         yield Finding(FAULT, "packages", f"not installed: {', '.join(missing)}", f"pip install {' '.join(missing)}")
 

@@ -10,6 +10,7 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 UNLIMITED = 2**60  # cgroup v1 has no word for "no limit", only a number near 2 ** 63
 KEPT_NOWHERE = ("overlay", "aufs", "tmpfs", "ramfs")  # file systems that are gone with their container
@@ -155,7 +156,8 @@ def select_gpus(gpus: Sequence[Gpu], setting: str | None) -> tuple[Gpu, ...]:
     return tuple(chosen)
 
 
-def _reason(error: Exception) -> str:
+def _reason(error: Any) -> str:
+    """Why an NVMLError leaves us without a GPU."""
     import pynvml
 
     reasons = {

@@ -25,7 +25,7 @@ def _chunks(model: LanguageModel) -> Iterator[bytes]:
     for n, ngrams in enumerate(model.orders, 1):
         yield f"\n\\{n}-grams:\n".encode()
         for start in range(0, len(ngrams), LINES_AT_ONCE):
-            rows = ngrams.at(np.s_[start : start + LINES_AT_ONCE])
+            rows = ngrams.at(slice(start, start + LINES_AT_ONCE))
             texts = map(" ".join, vocabulary[rows.words].tolist())
             backoffs = _numbers(rows.log10_backoff) if n < model.order else [""] * len(rows)
             yield "".join(

@@ -120,8 +120,9 @@ def trie_chunks(model: LanguageModel, bits: TrieBits) -> list[bytes]:
     chunks = [header + bytes(-len(header) % 8)]
     chunks.append(struct.pack("<Q", len(hashes)) + hashes.tobytes() + bytes(8))
     quantised = [_quantisation_tables(table, bits) for table in tables[1:-1]]
-    quantised_longest = _centers(tables[-1].log10_prob, 1 << bits.prob) if bits.prob else None
+    quantised_longest = None
     if bits.prob:
+        quantised_longest = _centers(tables[-1].log10_prob, 1 << bits.prob)
         chunks.append(bytes((QUANTISATION_VERSION, bits.prob, bits.backoff)) + bytes(5))
         chunks.extend(table.tobytes() for pair in quantised for table in pair)
         chunks.append(quantised_longest.tobytes())

@@ -26,7 +26,7 @@ class Ngrams:
     def __len__(self) -> int:
         return len(self.words)
 
-    def at(self, rows: np.ndarray) -> "Ngrams":
+    def at(self, rows: np.ndarray | slice) -> "Ngrams":
         return Ngrams(self.words[rows], self.log10_prob[rows], self.log10_backoff[rows])
 
 

@@ -33,7 +33,7 @@ class Spelled:
         left_out: words with a character that the alphabet lacks.
     """
 
-    labels: list[Sequence[int]]
+    labels: Sequence[Sequence[int]]
     left_out: list[str]
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from deepspeech_training.checkpoints.tensor_bundle import _MAGIC, _masked_crc
+from deepspeech_training.checkpoints.tensor_bundle import MAGIC, masked_crc
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 from deepspeech_training.models.deepspeech.tf1 import tf1_name
 
@@ -30,7 +30,7 @@ def _message(field: int, data: bytes) -> bytes:
 def entry(array: np.ndarray, offset: int, *, size: int | None = None, crc: int | None = None, shard: int = 0) -> bytes:
     shape = b"".join(_message(2, _number(1, n)) for n in array.shape)
     data = array.tobytes()
-    crc = _masked_crc(data) if crc is None else crc
+    crc = masked_crc(data) if crc is None else crc
     return (
         _number(1, _TYPES[array.dtype.name])
         + _message(2, shape)
@@ -57,7 +57,7 @@ def table(entries: dict[bytes, bytes], *, compression: int = 0, entries_per_bloc
     data += _with_trailer(_block({}), 0)
     block = _block(index)
     handles = metaindex + varint(len(data)) + varint(len(block))
-    return data + _with_trailer(block, 0) + handles.ljust(40, b"\0") + _MAGIC.to_bytes(8, "little")
+    return data + _with_trailer(block, 0) + handles.ljust(40, b"\0") + MAGIC.to_bytes(8, "little")
 
 
 def _block(entries: dict[bytes, bytes]) -> bytes:
@@ -72,7 +72,7 @@ def _block(entries: dict[bytes, bytes]) -> bytes:
 
 
 def _with_trailer(block: bytes, compression: int) -> bytes:
-    return block + bytes([compression]) + _masked_crc(block + bytes([compression])).to_bytes(4, "little")
+    return block + bytes([compression]) + masked_crc(block + bytes([compression])).to_bytes(4, "little")
 
 
 HEADER = _number(1, 1) + _message(3, _number(1, 1))
