@@ -8,7 +8,7 @@ import pwd
 import sys
 from pathlib import Path
 
-from deepspeech_training.machine.resources import HOW_TO_MOUNT, Gpu, Mount, Resources, read_resources
+from deepspeech_training.machine.resources import HOW_TO_MOUNT, Gpu, Mount, Resources, gigabytes, read_resources
 from deepspeech_training.version import VERSION
 
 VOLUME = "persistent-data"
@@ -39,14 +39,6 @@ def banner(found: Resources, *, mode: str, volume: Path, user: str, other_owner:
         )
     lines += ["", *_next_commands(found.image, has_volume=mounted(found.mount))]
     return lines
-
-
-def gigabytes(amount: int | None) -> str:
-    """
-    >>> gigabytes(24 * 2**30), gigabytes(512 * 2**20), gigabytes(None)
-    ('25.8 GB', '0.5 GB', 'an unknown amount')
-    """
-    return "an unknown amount" if amount is None else f"{amount / 1e9:.1f} GB"
 
 
 def describe_gpu(gpu: Gpu) -> str:
@@ -115,7 +107,7 @@ def _next_commands(image: str, *, has_volume: bool) -> list[str]:
     first = "persistent-data/corpora/first"
     commands = [
         "  bin/doctor                   check everything",
-        "  bin/run-ldc93s1.sh           learn one clip by heart: half a minute",
+        "  bin/run-ldc93s1.sh           memorise one clip: half a minute",
         f"  python DeepSpeech.py --train_files {first}/train.csv --dev_files {first}/dev.csv \\",
         f"      --test_files {first}/test.csv --checkpoint_dir persistent-data/checkpoints/first",
     ]

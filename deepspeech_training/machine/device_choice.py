@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from deepspeech_training.config.groups import MODES, ComputeFlags
 from deepspeech_training.console import INFO, WARN
 from deepspeech_training.errors import FlagError, UserError
-from deepspeech_training.machine.resources import Gpu, Resources, select_gpus
+from deepspeech_training.machine.resources import Gpu, Resources, gigabytes, select_gpus
 
 # The oldest generation that TensorFlow's wheels have kernels for since 2.18 (its release notes: 5.x was removed).
 LEAST_CAPABILITY = (6, 0)
@@ -207,11 +207,10 @@ def resource_lines(flags: ComputeFlags, found: Resources, *, visible: str | None
         yield f"{describe(gpu)}{busy}{warm}"
         yield f"          {gpu.uuid}, PCI {gpu.pci}; {refused.get(gpu.index, 'fits')}"
     yield f"CPU       {found.cores} cores can be used, {os.cpu_count()} are installed"
-    limit = "no limit" if found.memory_limit is None else f"the limit is {found.memory_limit / 1e9:.1f} GB"
-    available = "an unknown amount" if found.memory_available is None else f"{found.memory_available / 1e9:.1f} GB"
-    yield f"Memory    {available} can be taken; {limit}"
+    limit = "no limit" if found.memory_limit is None else f"the limit is {gigabytes(found.memory_limit)}"
+    yield f"Memory    {gigabytes(found.memory_available)} can be taken; {limit}"
     if found.disk_free is not None:
-        yield f"Disk      {found.disk_free / 1e9:.1f} GB are free for checkpoints"
+        yield f"Disk      {gigabytes(found.disk_free)} are free for checkpoints"
     place = "in a container" if found.in_container else "not in a container"
     yield f"Place     {place}" + (f", {found.image} image" if found.image else "")
     try:

@@ -21,8 +21,16 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN
-from deepspeech_training.machine.banner import describe_gpu, describe_user, gigabytes
-from deepspeech_training.machine.resources import HOW_TO_MOUNT, Gpu, Resources, read_resources, will_be_lost
+from deepspeech_training.machine.banner import describe_gpu, describe_user
+from deepspeech_training.machine.resources import (
+    HOW_TO_MOUNT,
+    Gpu,
+    Resources,
+    existing_part,
+    gigabytes,
+    read_resources,
+    will_be_lost,
+)
 from deepspeech_training.version import VERSION
 
 OK, NOTE, FAULT = "OK", "NOTE", "FAULT"
@@ -179,13 +187,14 @@ def check_volume(volume: Path, found: Resources) -> Iterator[Finding]:
     else:
         where = f", on a mount of {found.mount.point} ({found.mount.filesystem})" if found.mount else ""
         yield Finding(OK, "volume", f"{volume}{where}")
+    folder = existing_part(volume)
     try:
-        volume.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=volume) as file:
+        with tempfile.TemporaryFile(dir=folder) as file:
             file.write(b"x" * 2**20)
             file.flush()
             os.fsync(file.fileno())
-        not_ours = [path.name for path in volume.iterdir() if path.is_dir() and not os.access(path, os.W_OK)]
+        inside = volume.iterdir() if folder == volume.absolute() else ()
+        not_ours = [path.name for path in inside if path.is_dir() and not os.access(path, os.W_OK)]
         if not_ours:
             yield Finding(
                 NOTE,
@@ -222,7 +231,7 @@ def check_clock(volume: Path) -> Finding:
     if now < made - 86_400:
         return Finding(FAULT, "clock", f"it is {time.ctime(now)}, before the program was made", "set the clock")
     try:
-        with tempfile.NamedTemporaryFile(dir=volume) as file:
+        with tempfile.NamedTemporaryFile(dir=existing_part(volume)) as file:
             apart = abs(os.stat(file.name).st_mtime - time.time())
     except OSError:
         apart = 0.0

@@ -18,6 +18,14 @@ HOW_TO_MOUNT = "--mount type=volume,source=deepspeech-data,target=/DeepSpeech/pe
 ANONYMOUS_VOLUME = re.compile(r"/volumes/[0-9a-f]{64}/_data(/|$)")  # `docker run --rm` deletes such a volume
 
 
+def gigabytes(amount: int | None) -> str:
+    """
+    >>> gigabytes(24 * 2**30), gigabytes(512 * 2**20), gigabytes(None)
+    ('25.8 GB', '0.5 GB', 'an unknown amount')
+    """
+    return "an unknown amount" if amount is None else f"{amount / 1e9:.1f} GB"
+
+
 @dataclass(frozen=True)
 class Gpu:
     """One NVIDIA GPU.
@@ -283,12 +291,17 @@ def _cgroup_folders(controller: str) -> Iterator[Path]:
 # --- disk and container --------------------------------------------------------------------------------------------
 
 
-def disk_free(folder: str | os.PathLike) -> int | None:
-    """Bytes free where `folder` is, or will be made."""
+def existing_part(folder: str | os.PathLike) -> Path:
+    """`folder`, or the folder above it that is there already."""
     path = Path(folder).absolute()
     while not path.exists() and path != path.parent:
         path = path.parent
-    return _disk_usage(str(path), "free")
+    return path
+
+
+def disk_free(folder: str | os.PathLike) -> int | None:
+    """Bytes free where `folder` is, or will be made."""
+    return _disk_usage(str(existing_part(folder)), "free")
 
 
 def _disk_usage(path: str, field: str) -> int | None:

@@ -109,7 +109,8 @@ def test_little_shared_memory_matters_with_several_gpus(gpus, shm, level):
 
 
 def test_a_volume_that_can_be_written_is_fine(tmp_path):
-    assert levels(doctor.check_volume(tmp_path / "new", IN_IMAGE)) == [OK, OK]
+    assert levels(doctor.check_volume(tmp_path, IN_IMAGE)) == [OK, OK]
+    assert levels(doctor.check_volume(tmp_path / "new", IN_IMAGE)) == [OK, OK] and not (tmp_path / "new").exists()
 
 
 def test_a_volume_that_is_not_mounted_is_a_fault_in_an_image(tmp_path, monkeypatch):
