@@ -18,6 +18,7 @@ from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.errors import FlagError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure, figures_of
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class TrainedModel:
 
     Args:
         task: a name in tasks.TASKS.
+        judged_by: the figures of the task.
         network: fixes the shapes of the weights and what they mean.
         features: what they were trained on.
         alphabet: the labels; None where a checkpoint of DeepSpeech 0.9.3 does not say.
@@ -99,6 +101,7 @@ class TrainedModel:
     alphabet: Alphabet | ByteAlphabet | None
     progress: Progress
     task: str = "speech_to_text"
+    judged_by: Sequence[Figure] = SPEECH_TO_TEXT
     flags: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
     saved_at: float | None = None
@@ -185,6 +188,7 @@ def describe(state: Mapping[str, Any], path: Path) -> TrainedModel:
     try:
         model = TrainedModel(
             task=state.get("task", "speech_to_text"),
+            judged_by=figures_of(state),
             network=NetworkGeometry(**state["network"]),
             features=FeatureGeometry(**state["features"]),
             alphabet=None if state["alphabet"] is None else alphabet_of(state["alphabet"]),

@@ -32,7 +32,10 @@ from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
 from deepspeech_training.models.deepspeech.reference import client_features, forward, softmax, stack_context
-from deepspeech_training.reporting.diagnosis import Answers, Diagnosis, Epoch, Evidence, diagnose
+from deepspeech_training.reporting.diagnosis import Diagnosis, diagnose
+from deepspeech_training.reporting.evidence import Answers, Evidence
+from deepspeech_training.reporting.figures import LOSS, SPEECH_TO_TEXT, Figure, figures_text
+from deepspeech_training.reporting.history import Epoch
 from deepspeech_training.reporting.messages import duration, size
 from deepspeech_training.runtime.model_file import ModelFile
 
@@ -53,6 +56,7 @@ class Inspection:
         weights: one entry for each array.
         answers: to speech and silence; None if the network could not be run.
         history: of the whole run.
+        judged_by: the figures of the task.
     """
 
     path: Path
@@ -63,6 +67,7 @@ class Inspection:
     answers: Answers | None
     history: list[Epoch]
     diagnosis: Diagnosis
+    judged_by: Sequence[Figure] = SPEECH_TO_TEXT
 
     def as_dict(self) -> dict[str, Any]:
         return {
@@ -72,7 +77,7 @@ class Inspection:
             **self.facts,
             "weights": self.weights,
             "answers": None if self.answers is None else asdict(self.answers),
-            "history": [asdict(epoch) for epoch in self.history],
+            "history": [epoch.as_json(self.judged_by) for epoch in self.history],
             "diagnosis": self.diagnosis.as_dict(),
         }
 
@@ -187,12 +192,12 @@ def _inspect_state(path: Path, clip: str | None) -> Inspection:
         epochs=epochs,
         stopped=run.stopped,
         is_best=path.name.startswith("best"),
-        best_by=model.flags.get("best_by", "loss"),
         history=history,
         updates=model.progress.updates,
         early_stop=early_stop,
         answers=answers,
         average_of=model.average_of,
+        judged_by=model.judged_by,
     )
     return Inspection(
         path,
@@ -203,6 +208,7 @@ def _inspect_state(path: Path, clip: str | None) -> Inspection:
         answers,
         history,
         diagnose(evidence),
+        model.judged_by,
     )
 
 
@@ -442,7 +448,7 @@ def lines(found: Inspection) -> Iterator[str]:
     yield "Files     " + ", ".join(f"{file['name']} {size(file['bytes'])}" for file in found.files)
     saved = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(training["saved_at"]))
     if "epoch" in training:
-        yield from _training_lines(training, saved)
+        yield from _training_lines(training, found.judged_by, saved)
     elif training.get("step") is not None:
         rate = training["learning_rate"]
         yield f"Saved     {saved}, at step {training['step']:,}" + (
@@ -472,14 +478,14 @@ def lines(found: Inspection) -> Iterator[str]:
         yield f"Answer    to {facts['clip']}:"
         blank = f"the blank is likeliest in {found.answers.blank_share:.0%} of the frames"
         yield f"          {found.answers.text!r}; {blank}"
-    yield from _history_lines(found.history)
+    yield from _history_lines(found.history, found.judged_by)
     if average_of and found.history:
         yield f"          these are of the run up to {average_of[-1]}, none is the average's"
     yield ""
     yield from found.diagnosis.lines()
 
 
-def _training_lines(training: Mapping[str, Any], saved: str) -> Iterator[str]:
+def _training_lines(training: Mapping[str, Any], judged_by: Sequence[Figure], saved: str) -> Iterator[str]:
     sessions = f", {len(training['sessions'])} sessions" if len(training["sessions"]) > 1 else ""
     trained = (
         f"after epoch {training['epoch']} of {training['epochs']}, step {training['step']:,}; "
@@ -490,7 +496,8 @@ def _training_lines(training: Mapping[str, Any], saved: str) -> Iterator[str]:
         yield f"Average   of {training['average_of'][0]}"
         for path in training["average_of"][1:]:
             yield f"             {path}"
-        yield "Losses    not known, and no WER or CER: nothing was measured on the average"
+        labels = " or ".join(figure.label for figure in judged_by)
+        yield f"Losses    not known, and no {labels}: nothing was measured on the average"
         yield f"Last      of these: {trained}"
     else:
         yield f"Saved     {saved}, {trained}"
@@ -501,13 +508,12 @@ def _training_lines(training: Mapping[str, Any], saved: str) -> Iterator[str]:
         parts = [f"train loss {training['train_loss']:.4f}"]
         for dev in training["dev"]:
             if dev["loss"] is not None:
-                parts.append(f"{dev['name']} loss {dev['loss']:.4f} WER {dev['wer']:.3f} CER {dev['cer']:.3f}")
+                parts.append(f"{dev['name']} {figures_text(dev, (LOSS, *judged_by))}")
         yield f"Losses    {' | '.join(parts)}"
     if training["best_epoch"] is not None:
-        best = training["best_figures"]
+        best = figures_text(training["best_figures"], (LOSS, *judged_by))
         yield (
-            f"Best      epoch {training['best_epoch']} by {training['best_by']}: dev loss {best['loss']:.4f} "
-            f"WER {best['wer']:.3f} CER {best['cer']:.3f}; "
+            f"Best      epoch {training['best_epoch']} by {training['best_by']}: dev {best}; "
             f"{training['epochs_without_improvement']} epochs without a lower loss"
         )
     yield f"Rate      learning rate {training['learning_rate']:.3g}, {training['precision']}"
@@ -556,20 +562,16 @@ def _weight_lines(found: Inspection) -> Iterator[str]:
         yield f"          lstm: {found.answers.saturated['lstm']:.1%} of the gates are stuck at 0 or 1"
 
 
-def _history_lines(history: Sequence[Epoch]) -> Iterator[str]:
+def _history_lines(history: Sequence[Epoch], judged_by: Sequence[Figure]) -> Iterator[str]:
     if not history:
         return
     every = -(-len(history) // EPOCHS_SHOWN)
-    yield "Epochs    epoch  train loss    dev loss     WER     CER"
+    yield "Epochs    epoch  train loss    dev loss" + "".join(f"{figure.label:>8}" for figure in judged_by)
     for epoch in history:
         if epoch.number % every == 0 or epoch is history[-1]:
-            losses = [_figure(value, 12, 4) for value in (epoch.train_loss, epoch.dev_loss)]
-            rates = [_figure(value, 8, 3) for value in (epoch.wer, epoch.cer)]
-            yield f"          {epoch.number:>5}" + "".join(losses + rates)
-
-
-def _figure(value: float | None, width: int, digits: int) -> str:
-    return f"{'-':>{width}}" if value is None else f"{value:{width}.{digits}f}"
+            losses = f"{LOSS.text(epoch.train_loss):>12}{LOSS.text(epoch.dev_loss):>12}"
+            rates = "".join(f"{figure.text(epoch.values.get(figure.name)):>8}" for figure in judged_by)
+            yield f"          {epoch.number:>5}{losses}{rates}"
 
 
 if __name__ == "__main__":

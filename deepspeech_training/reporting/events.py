@@ -8,7 +8,7 @@ import contextlib
 import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
@@ -178,10 +178,14 @@ class Started(Event):
     frozen: FrozenLayers | None = field(default=None, metadata=of(FrozenLayers))
     judged_by: Sequence[Figure] = field(default=SPEECH_TO_TEXT, metadata=of(Figure))
 
+    def as_json(self) -> dict[str, Any]:
+        written = super().as_json()
+        return others(written, "versions") | written["versions"]
+
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        versions = {name: values[name] for name in ("tensorflow", "keras") if name in values}  # of version 0.1.0
-        return super().from_json({"versions": versions, **values})
+        versions = others(values, "event", *(known.name for known in fields(cls)))
+        return super().from_json({**values, "versions": versions})
 
 
 @dataclass(frozen=True)
@@ -288,7 +292,7 @@ class SetFigures(Record):
         return cls(values["name"], values["loss"], others(values, "name", "loss", "clips"), values["clips"])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class EpochFigures(Record):
     """What a finished epoch came to: an entry of a run's history, and most of the event.
 
@@ -307,10 +311,10 @@ class EpochFigures(Record):
     metrics: Sequence[SetFigures] = field(metadata=of(SetFigures))
     best_loss: float | None
     best_epoch: int | None
-    best_by: str
-    best_figures: Mapping[str, float] | None
+    best_by: str = "loss"
+    best_figures: Mapping[str, float] | None = None
     epochs_without_improvement: int
-    patience: int | None
+    patience: int | None = None
     learning_rate: float
     seconds: float
     audio_seconds_per_second: float

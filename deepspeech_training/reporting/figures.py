@@ -1,7 +1,7 @@
 """The figures by which a model is judged, described: tasks declare theirs, and all that reports knows nothing more."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -62,6 +62,20 @@ WER = Figure("wer", "WER", "lower", empty=1.0, unit="words")
 CER = Figure("cer", "CER", "lower", poor=0.5, good=0.05, empty=1.0, unit="characters")
 # Of speech to text, and of the logs and checkpoints of versions that knew no other task and do not name its figures.
 SPEECH_TO_TEXT = (WER, CER)
+
+
+def decisive(figures: Sequence[Figure]) -> Figure:
+    """The figure that tells whether a model is of use, without such a one the first."""
+    return next((figure for figure in figures if figure.poor is not None), next(iter(figures), LOSS))
+
+
+def figures_text(values: Mapping[str, float | None], figures: Sequence[Figure]) -> str:
+    """The values of several figures.
+
+    >>> figures_text({"cer": 0.25, "wer": 0.5}, SPEECH_TO_TEXT)
+    'WER 0.500 CER 0.250'
+    """
+    return " ".join(f"{figure.label} {figure.text(values.get(figure.name))}" for figure in figures)
 
 
 def figures_of(description: Mapping[str, Any]) -> tuple[Figure, ...]:

@@ -4,7 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 
-from deepspeech_training.reporting.events import EpochFigures
+from deepspeech_training.reporting.events import SetFigures
+from deepspeech_training.reporting.figures import Figure
 
 
 @dataclass(frozen=True)
@@ -22,21 +23,23 @@ class Epoch:
     dev_loss: float | None = None
     values: Mapping[str, float | None] = field(default_factory=dict)
 
+    def as_json(self, judged_by: Sequence[Figure]) -> dict[str, Any]:
+        losses = {"number": self.number, "train_loss": self.train_loss, "dev_loss": self.dev_loss}
+        return losses | {figure.name: self.values.get(figure.name) for figure in judged_by}
+
     @classmethod
     def of_history(cls, entry: Mapping[str, Any]) -> Self:
         """From an entry of a run's history, in a checkpoint or a session log."""
-        figures = EpochFigures.from_json(entry)
-        dev = [found for found in figures.dev if found.loss is not None and found.clips]
-        clips = sum(found.clips for found in dev)
-        if not clips:
-            return cls(figures.epoch + 1, figures.train_loss)
-
-        def mean(values: Sequence[float]) -> float:
-            return sum(value * (found.clips / clips) for value, found in zip(values, dev, strict=True))
-
+        sets = [SetFigures.from_json(found) for found in entry["dev"]]
+        dev = [(found.loss, found) for found in sets if found.loss is not None and found.clips]
+        clips = sum(found.clips for _, found in dev)
+        number, train_loss = entry["epoch"] + 1, entry["train_loss"]
+        if not dev:
+            return cls(number, train_loss)
+        names = dev[0][1].values
         return cls(
-            figures.epoch + 1,
-            figures.train_loss,
-            mean([found.loss or 0.0 for found in dev]),
-            {name: mean([found.values[name] for found in dev]) for name in dev[0].values},
+            number,
+            train_loss,
+            sum(loss * (found.clips / clips) for loss, found in dev),
+            {name: sum(found.values[name] * (found.clips / clips) for _, found in dev) for name in names},
         )

@@ -14,11 +14,10 @@ from deepspeech_training.reporting.events import (
     Outcome,
     RateReduced,
     Resumed,
-    SetFigures,
     SetSummary,
     Started,
 )
-from deepspeech_training.reporting.figures import LOSS, Figure
+from deepspeech_training.reporting.figures import LOSS, figures_text
 
 
 def words(event: Event) -> list[tuple[int, str]]:
@@ -129,7 +128,8 @@ def _epoch_done(event: EpochDone) -> str:
     for kind, sets in (("dev", found.dev), ("metrics", found.metrics)):
         for one in sets:
             label = kind if len(sets) == 1 else f"{kind} {one.name}"
-            parts.append(f"{label} loss {_loss(one.loss, previous.get(one.name))}{_rates(one, event.judged_by)}")
+            rates = "" if one.loss is None else f" {figures_text(one.values, event.judged_by)}"
+            parts.append(f"{label} loss {_loss(one.loss, previous.get(one.name))}{rates}")
     if found.best_epoch is not None and found.best_figures is not None:
         if found.best_epoch == found.epoch:
             parts.append(f"best so far, saved as {event.saved}")
@@ -145,12 +145,6 @@ def _epoch_done(event: EpochDone) -> str:
         f"waited for data {found.waited_share:.0%}"
     )
     return " | ".join(parts)
-
-
-def _rates(found: SetFigures, judged_by: Sequence[Figure]) -> str:
-    if found.loss is None:
-        return ""
-    return "".join(f" {figure.label} {figure.text(found.values[figure.name])}" for figure in judged_by)
 
 
 def _loss(loss: float | None, previous: float | None) -> str:
@@ -178,8 +172,8 @@ def _rate_reduced(event: RateReduced) -> str:
 
 def _outcome(event: Outcome) -> Iterator[str]:
     if event.best_epoch is not None and event.best_figures is not None:
-        best = "".join(f" {f.label} {f.text(event.best_figures[f.name])}" for f in (LOSS, *event.judged_by))
-        yield f"Best      epoch {event.best_epoch + 1}: dev{best}; {event.best_file}"
+        best = figures_text(event.best_figures, (LOSS, *event.judged_by))
+        yield f"Best      epoch {event.best_epoch + 1}: dev {best}; {event.best_file}"
     yield f"Last      epoch {event.epoch}; {event.last_file}"
     yield f"Log       {event.log or event.events_log}"
     yield from event.diagnosis

@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,7 @@ from deepspeech_training.reporting.events import (
     StepDone,
     others,
 )
+from deepspeech_training.reporting.figures import Figure
 from deepspeech_training.reporting.messages import words
 from deepspeech_training.version import VERSION
 
@@ -159,7 +161,8 @@ class SessionLog:
                 return {"progress": fields}
             case EpochDone():
                 best = {"best_by": fields["best_by"], "best_figures": fields["best_figures"]}
-                return {"epochs": [*session["epochs"], others(fields, *_NOT_OF_AN_EPOCH)], **best}
+                epochs = [*session["epochs"], others(fields, *_NOT_OF_AN_EPOCH)]
+                return {"epochs": epochs, **best, "judged_by": _described(event.judged_by)}
             case GpusRead():
                 return {"gpus_now": fields["gpus"]}
             case Finished():
@@ -167,7 +170,7 @@ class SessionLog:
             case Outcome():
                 return {"diagnosis": fields["diagnosis"]}
             case SetTested():
-                return {"tests": [*session["tests"], fields]}
+                return {"tests": [*session["tests"], fields], "judged_by": _described(event.judged_by)}
             case Exported():
                 return {"exports": [*session["exports"], fields]}
             case Ended():
@@ -199,6 +202,10 @@ class SessionLog:
         self._beside.write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
         self._last_write, self._dirty = time.monotonic(), False
         return self._beside
+
+
+def _described(figures: Sequence[Figure]) -> list[dict[str, Any]]:
+    return [figure.as_json() for figure in figures]
 
 
 def git_revision() -> str:

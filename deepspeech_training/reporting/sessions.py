@@ -14,7 +14,7 @@ import os
 import socket
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ from typing import Any
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, UserError
-from deepspeech_training.reporting.diagnosis import Epoch
+from deepspeech_training.reporting.figures import LOSS, Figure, decisive, figures_of, figures_text
+from deepspeech_training.reporting.history import Epoch
 from deepspeech_training.reporting.messages import duration
 
 DEFAULT_FOLDER = "persistent-data"
@@ -49,6 +50,15 @@ class SessionFile:
     @property
     def epochs(self) -> list[Epoch]:
         return [Epoch.of_history(figures) for figures in self.values["epochs"]]
+
+    @property
+    def judged_by(self) -> tuple[Figure, ...]:
+        """The figures of its task."""
+        return figures_of(self.values)
+
+    @property
+    def best(self) -> Epoch:
+        return _best(self.epochs, self.judged_by)
 
     @property
     def status(self) -> str:
@@ -93,6 +103,24 @@ class Run:
         for session in self.sessions:
             found |= {epoch.number: epoch for epoch in session.epochs}
         return [found[number] for number in sorted(found)]
+
+    @property
+    def judged_by(self) -> tuple[Figure, ...]:
+        return self.sessions[-1].judged_by
+
+    @property
+    def best(self) -> Epoch:
+        return _best(self.epochs, self.judged_by)
+
+
+def _best(epochs: Sequence[Epoch], judged_by: Sequence[Figure]) -> Epoch:
+    """By the figure that decides, and where that is equal by the dev loss; an empty one without epochs."""
+    figure = decisive(judged_by)
+
+    def rank(epoch: Epoch) -> tuple[float, float]:
+        return figure.rank(epoch.values.get(figure.name)), LOSS.rank(epoch.dev_loss)
+
+    return min(epochs, key=rank, default=Epoch(0))
 
 
 def find_sessions(folder: Path, console: Console) -> list[SessionFile]:
@@ -188,18 +216,19 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(sessions: Sequence[SessionFile], _flags: argparse.Namespace) -> Iterator[str]:
-    figures = f"{'dev loss':>9} {'WER':>6} {'CER':>6}"
-    yield f"{'session':<18} {'status':<12} {'started':<16} {'took':>9} {'epochs':>9} {figures}  work, folder"
+    figures = _figures_of_all(sessions)
+    labels = _cells("dev loss", [figure.label for figure in figures], figures)
+    yield f"{'session':<18} {'status':<12} {'started':<16} {'took':>9} {'epochs':>9} {labels}  work, folder"
     for run in runs_of(sessions):
         for session in run.sessions:
             values, epochs = session.values, session.epochs
             span = f"{epochs[0].number}-{epochs[-1].number}" if epochs else "-"
-            best = min(epochs, key=_score) if epochs else Epoch(0)
+            best = session.best
             indent = "  " if session is not run.sessions[0] else ""
             yield (
                 f"{indent + session.id:<18} {session.status:<12} {_clock(values['started'])} "
                 f"{duration((values['ended'] or values['updated']) - values['started']):>9} {span:>9} "
-                f"{_figure(best.dev_loss, 9)} {_figure(best.wer, 6)} {_figure(best.cer, 6)}  "
+                f"{_cells(_loss(best.dev_loss), [f.text(best.values.get(f.name)) for f in figures], figures)}  "
                 f"{','.join(values['work'])} {_folder_of(session)}"
             )
         if len(run.sessions) > 1:
@@ -226,8 +255,9 @@ def _show(sessions: Sequence[SessionFile], flags: argparse.Namespace) -> Iterato
     every = -(-len(epochs) // EPOCHS_SHOWN)
     for epoch in epochs:
         if epoch.number % every == 0 or epoch is epochs[-1]:
-            losses = f"train loss {_figure(epoch.train_loss, 9)}  dev loss {_figure(epoch.dev_loss, 9)}"
-            yield f"Epoch {epoch.number:>5}  {losses}  WER {_figure(epoch.wer, 6)}  CER {_figure(epoch.cer, 6)}"
+            losses = f"train loss {_loss(epoch.train_loss):>9}  dev loss {_loss(epoch.dev_loss):>9}"
+            rates = "".join(f"  {f.label} {f.text(epoch.values.get(f.name)):>6}" for f in session.judged_by)
+            yield f"Epoch {epoch.number:>5}  {losses}{rates}"
     messages = [m for m in values["messages"] if m["event"] != "epoch"]
     if len(messages) > MESSAGES_SHOWN:
         yield f"... {len(messages) - MESSAGES_SHOWN} messages before; the log has them"
@@ -242,9 +272,11 @@ def _show(sessions: Sequence[SessionFile], flags: argparse.Namespace) -> Iterato
 def _compare(sessions: Sequence[SessionFile], flags: argparse.Namespace) -> Iterator[str]:
     chosen = [_chosen(sessions, text) for text in flags.ids]
     runs = {(run.sessions[0].path.parent, run.id): run for run in runs_of(sessions)}
-    columns = [_column(session, runs[session.path.parent, session.run]) for session in chosen]
+    figures = _figures_of_all(chosen)
+    columns = [_column(session, runs[session.path.parent, session.run], figures) for session in chosen]
     differing = {name for name in columns[0] if len({column[name] for column in columns}) > 1}
-    rows = [name for name in columns[0] if name in differing or name in _ALWAYS]
+    always = ("status", "epochs", "best dev loss", "train loss", *(f"best {figure.label}" for figure in figures))
+    rows = [name for name in columns[0] if name in differing or name in always]
     names = sorted({name for session in chosen for name in session.values["flags"]})
     table = [("", *(session.id for session in chosen))]
     table += [(name, *(column[name] for column in columns)) for name in rows]
@@ -257,23 +289,18 @@ def _compare(sessions: Sequence[SessionFile], flags: argparse.Namespace) -> Iter
         yield "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-_ALWAYS = ("status", "epochs", "best dev loss", "best WER", "best CER", "train loss")
-
-
-def _column(session: SessionFile, run: Run) -> dict[str, str]:
+def _column(session: SessionFile, run: Run, figures: Sequence[Figure]) -> dict[str, str]:
     """What is compared of a session and of the run that it belongs to."""
-    values, epochs = session.values, run.epochs
-    best = min(epochs, key=_score) if epochs else Epoch(0)
-    tests = {test["csv"]: f"WER {test['wer']:.3f} CER {test['cer']:.3f}" for test in values["tests"]}
+    values, epochs, best = session.values, run.epochs, run.best
+    tests = {test["csv"]: figures_text(test, session.judged_by) for test in values["tests"]}
     return {
         "status": session.status,
         "run": session.run,
         "epochs": str(len(epochs)),
         "best epoch": str(best.number or "-"),
-        "best dev loss": _figure(best.dev_loss, 0),
-        "best WER": _figure(best.wer, 0),
-        "best CER": _figure(best.cer, 0),
-        "train loss": _figure(epochs[-1].train_loss if epochs else None, 0),
+        "best dev loss": _loss(best.dev_loss),
+        **{f"best {figure.label}": figure.text(best.values.get(figure.name)) for figure in figures},
+        "train loss": _loss(epochs[-1].train_loss if epochs else None),
         "training time": duration(sum(e["seconds"] for s in run.sessions for e in s.values["epochs"])),
         "tests": "; ".join(f"{csv} {figures}" for csv, figures in tests.items()) or "-",
         "data": " ".join(f"{data['set']}:{data['fingerprint']}" for data in values["data"]) or "-",
@@ -297,19 +324,23 @@ def _chosen(sessions: Sequence[SessionFile], text: str) -> SessionFile:
     raise UserError(f"{text}: {len(found)} sessions begin so; write more of the id, or narrow --dir:\n{where}")
 
 
-def _score(epoch: Epoch) -> tuple[float, float]:
-    return (
-        float("inf") if epoch.cer is None else epoch.cer,
-        float("inf") if epoch.dev_loss is None else epoch.dev_loss,
-    )
+def _figures_of_all(found: Iterable[SessionFile | Run]) -> list[Figure]:
+    """Those of the tasks of all sessions, without repeats."""
+    return list(dict.fromkeys(figure for one in found for figure in one.judged_by))
+
+
+def _cells(loss: str, values: Sequence[str], figures: Sequence[Figure]) -> str:
+    """Texts for the dev loss and for the figures, in columns."""
+    widths = [max(6, len(figure.label)) for figure in figures]
+    return " ".join([f"{loss:>9}", *(f"{value:>{width}}" for value, width in zip(values, widths, strict=True))])
+
+
+def _loss(value: float | None) -> str:
+    return LOSS.text(value, digits=3)
 
 
 def _clock(seconds: float) -> str:
     return time.strftime("%Y-%m-%d %H:%M", time.localtime(seconds)) if len(str(int(seconds))) < 12 else "?"
-
-
-def _figure(value: float | None, width: int) -> str:
-    return f"{'-':>{width}}" if value is None else f"{value:>{width}.3f}"
 
 
 def _folder_of(session: SessionFile) -> str:
@@ -337,7 +368,7 @@ def _plot(sessions: Sequence[SessionFile], flags: argparse.Namespace) -> Iterato
 
 
 def draw(runs: Sequence[Run]) -> bytes:
-    """A PNG with the losses, WER and CER of runs by epoch; a line shows where a session went on from another.
+    """A PNG with the losses and figures of runs by epoch; a line shows where a session resumed another.
 
     Raises:
         UserError: matplotlib is not installed.
@@ -352,61 +383,60 @@ def draw(runs: Sequence[Run]) -> bytes:
         raise UserError(
             "plots need matplotlib, which is not installed: pip install 'deepspeech_training[tools]'"
         ) from error
-    figure, axes = pyplot.subplots(1, 3, figsize=(15, 5), layout="constrained")
+    judged_by = _figures_of_all(runs)
+    picture, axes = pyplot.subplots(1, 1 + len(judged_by), figsize=(5 * (1 + len(judged_by)), 5), layout="constrained")
     for number, run in enumerate(runs):
         color, epochs = f"C{number % 10}", run.epochs
         numbers = [epoch.number for epoch in epochs]
         label = f"{run.id}  {Path(_folder_of(run.sessions[0])).name}"
         marker = "o" if len(epochs) == 1 else ""
         axes[0].plot(numbers, [e.train_loss for e in epochs], color=color, linestyle=":", marker=marker)
-        for axis, values in (
-            (axes[0], [e.dev_loss for e in epochs]),
-            (axes[1], [e.wer for e in epochs]),
-            (axes[2], [e.cer for e in epochs]),
-        ):
+        curves = [[e.dev_loss for e in epochs], *([e.values.get(f.name) for e in epochs] for f in judged_by)]
+        for axis, values in zip(axes, curves, strict=True):
             axis.plot(
                 numbers, [float("nan") if v is None else v for v in values], color=color, marker=marker, label=label
             )
             for session in run.sessions[1:]:
                 if session.epochs:
                     axis.axvline(session.epochs[0].number - 0.5, color=color, linewidth=0.8, alpha=0.4)
-    for axis, title in zip(axes, ("loss (dotted: train, solid: dev)", "dev WER", "dev CER"), strict=True):
+    titles = ["loss (dotted: train, solid: dev)", *(f"dev {figure.label}" for figure in judged_by)]
+    for axis, title in zip(axes, titles, strict=True):
         axis.set_title(title)
         axis.set_xlabel("epoch")
         axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
         axis.set_ylim(bottom=0)
-    axes[2].legend(fontsize=8)
-    picture = io.BytesIO()
-    figure.savefig(picture, format="png", dpi=110)
-    pyplot.close(figure)
-    return picture.getvalue()
+    axes[-1].legend(fontsize=8)
+    png = io.BytesIO()
+    picture.savefig(png, format="png", dpi=110)
+    pyplot.close(picture)
+    return png.getvalue()
 
 
 def _page(runs: Sequence[Run], picture: bytes) -> str:
     """One HTML file with nothing outside of it."""
-    rows = []
+    rows, figures = [], _figures_of_all(runs)
     for run in runs:
-        epochs, last = run.epochs, run.sessions[-1]
-        best = min(epochs, key=_score)
+        best, last = run.best, run.sessions[-1]
         cells = [
             run.id,
             _folder_of(last),
             str(len(run.sessions)),
             last.status,
-            str(len(epochs)),
+            str(len(run.epochs)),
             str(best.number),
-            *(_figure(value, 0) for value in (best.dev_loss, best.wer, best.cer)),
+            _loss(best.dev_loss),
+            *(figure.text(best.values.get(figure.name)) for figure in figures),
         ]
         rows.append("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in cells) + "</tr>")
-    titles = ("run", "folder", "sessions", "status", "epochs", "best epoch", "dev loss", "WER", "CER")
-    head = "".join(f"<th>{title}</th>" for title in titles)
+    titles = ["run", "folder", "sessions", "status", "epochs", "best epoch", "dev loss", *(f.label for f in figures)]
+    head = "".join(f"<th>{html.escape(title)}</th>" for title in titles)
     image = base64.b64encode(picture).decode()
     return (
         '<!DOCTYPE html>\n<html lang="en"><meta charset="utf-8"><title>Training sessions</title>\n'
         "<style>body{font-family:sans-serif;margin:2em}img{max-width:100%}td,th{padding:.2em .8em;text-align:left}"
         "tr:nth-child(even){background:#f2f2f2}</style>\n"
-        f'<h1>Training sessions</h1>\n<img alt="losses, WER and CER by epoch" src="data:image/png;base64,{image}">\n'
+        f'<h1>Training sessions</h1>\n<img alt="losses and figures by epoch" src="data:image/png;base64,{image}">\n'
         f"<table><tr>{head}</tr>\n" + "\n".join(rows) + "\n</table></html>\n"
     )
 

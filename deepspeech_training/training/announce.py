@@ -17,8 +17,10 @@ from deepspeech_training.console import Console
 from deepspeech_training.data.plan import Plan
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
 from deepspeech_training.models.deepspeech.geometry import LAYERS, NetworkGeometry, layer_of
-from deepspeech_training.reporting.diagnosis import Epoch, Evidence, diagnose
+from deepspeech_training.reporting.diagnosis import diagnose
 from deepspeech_training.reporting.events import Ended, Events, FrozenLayers, Initialised, Outcome, Resumed, Started
+from deepspeech_training.reporting.evidence import Evidence
+from deepspeech_training.reporting.history import Epoch
 from deepspeech_training.training.backends.base import Machine
 from deepspeech_training.training.interrupt import Interrupted, interrupts
 from deepspeech_training.training.source import Source
@@ -206,7 +208,6 @@ def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
             updates=state.updates,
             history=[Epoch.of_history(figures) for figures in state.history],
             early_stop=config.early_stop.early_stop,
-            best_by=config.checkpoint.best_by,
         )
     )
     files = {kind: next(iter(folder.state_files(kind)), None) for kind in ("best", "train")}
@@ -248,6 +249,7 @@ def unfinished_model(source: Source, model: TrainedModel, console: Console) -> N
             history=[Epoch.of_history(figures) for figures in run.history],
             early_stop=model.flags["early_stop"],
             average_of=model.average_of,
+            judged_by=model.judged_by,
         )
     )
     if not found.healthy:

@@ -180,6 +180,18 @@ def test_the_log_of_events_is_json_and_the_folder_is_tidy(trained):
     assert_tidy(folder / "checkpoints", max_to_keep=5)
 
 
+def test_the_log_of_events_has_the_keys_of_version_0_1(trained):
+    def keys(log):
+        return {event["event"]: set(event) for event in log if event["event"] not in ("note", "warning")}
+
+    folder, _ = trained
+    before = (ROOT / "tests/reporting/version_0_1/events.jsonl").read_text("utf-8").splitlines()
+    then, now = keys(map(json.loads, before)), keys(events(folder / "checkpoints"))
+    assert now.pop("start") == then.pop("start") | {"judged_by"}
+    assert {"epoch_begin", "step", "validation_begin", "validation_step", "epoch", "finished"} <= set(now)
+    assert all(now[kind] == then[kind] for kind in now)
+
+
 def test_the_best_checkpoint_is_exported_and_compared_on_the_clips_of_the_tests(trained):
     folder, result = trained
     report = json.loads((folder / "export" / "parity.json").read_text())

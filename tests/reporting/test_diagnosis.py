@@ -1,6 +1,8 @@
 import pytest
 
-from deepspeech_training.reporting.diagnosis import VERDICTS, Answers, Epoch, Evidence, diagnose
+from deepspeech_training.reporting.diagnosis import VERDICTS, diagnose
+from deepspeech_training.reporting.evidence import Answers, Evidence
+from deepspeech_training.reporting.history import Epoch
 
 LISTENS = Answers(blank_share=0.6, text="she had", difference=9.0)
 
@@ -10,7 +12,7 @@ def epochs(dev_losses, *, cers=None, train_losses=None) -> list[Epoch]:
     train_losses = train_losses or dev_losses
     cers = cers or [min(1.0, loss / 60) for loss in dev_losses]
     return [
-        Epoch(number, train, dev, min(1.0, 2 * cer), cer)
+        Epoch(number, train, dev, {"wer": min(1.0, 2 * cer), "cer": cer})
         for number, (train, dev, cer) in enumerate(zip(train_losses, dev_losses, cers, strict=True), start=1)
     ]
 

@@ -1,6 +1,8 @@
 import io
 import json
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from reporting.samples_of_events import DEV, EPOCH, epoch_done, step_done
@@ -9,6 +11,7 @@ from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import (
+    KINDS,
     BadClip,
     EpochBegun,
     Events,
@@ -20,10 +23,13 @@ from deepspeech_training.reporting.events import (
     ValidationBegun,
     ValidationStepDone,
     WarningNote,
+    read_event,
 )
 from deepspeech_training.reporting.json_log import JsonLines
-from deepspeech_training.reporting.messages import duration
+from deepspeech_training.reporting.messages import duration, words
 from deepspeech_training.reporting.tensorboard import TensorBoard
+
+LINES_OF_VERSION_0_1 = (Path(__file__).parent / "version_0_1" / "events.jsonl").read_text("utf-8").splitlines()
 
 
 @pytest.fixture
@@ -43,11 +49,11 @@ def test_the_log_has_a_line_for_each_event_and_can_be_cut_back(tmp_path):
     length = log.length()
     events.emit(Note("lost"))
     log.cut_back(length)
-    events.emit(EPOCH)
+    events.emit(Note("kept", step=7))
     events.close()
     lines = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [(e["event"], e.get("message"), e.get("epoch")) for e in lines] == [("note", "é", None), ("epoch", None, 1)]
-    assert all(abs(e["time"] - lines[0]["time"]) < 5 for e in lines)
+    assert [(e["event"], e["message"], e.get("step")) for e in lines] == [("note", "é", None), ("note", "kept", 7)]
+    assert all(abs(e["time"] - time.time()) < 60 for e in lines)
 
 
 def test_a_length_that_the_log_has_not_cuts_nothing(tmp_path):
@@ -61,8 +67,8 @@ def test_a_length_that_the_log_has_not_cuts_nothing(tmp_path):
 
 def test_of_steps_the_log_has_one_each_two_seconds(tmp_path):
     log = JsonLines(tmp_path / "events.jsonl")
-    for time in (100.0, 100.5, 101.9, 102.0, 103.0, 104.5):
-        log.take(step_done(1, time=time))
+    for at in (100.0, 100.5, 101.9, 102.0, 103.0, 104.5):
+        log.take(step_done(1, time=at))
     log.close()
     assert [json.loads(line)["time"] for line in log.path.read_text().splitlines()] == [100.0, 102.0, 104.5]
 
@@ -75,6 +81,22 @@ def test_a_log_that_cannot_be_written_is_told(tmp_path):
     log.close()
     with pytest.raises(UserError, match="Is a directory"):
         JsonLines(tmp_path)
+
+
+@pytest.mark.parametrize("line", LINES_OF_VERSION_0_1, ids=lambda line: json.loads(line)["event"])
+def test_a_line_that_version_0_1_wrote_is_read_and_would_be_written_with_the_same_keys_and_values(line):
+    values = json.loads(line)
+    event = read_event(values)
+    assert type(event) is KINDS[values["event"]] and all(event.as_json()[key] == values[key] for key in values)
+    assert event.as_json().keys() - values.keys() <= {"judged_by"}
+    words(event)
+
+
+def test_a_field_that_an_event_must_have_and_has_not_is_an_error_and_a_new_one_is_none():
+    values = {"event": "finished", "time": 1.0, "reason": "r", "step": 7, "new": 1}
+    assert read_event(values) == Finished("r", 7, time=1.0)
+    with pytest.raises(TypeError, match="reason"):
+        read_event({"event": "finished", "time": 1.0, "step": 7})
 
 
 def test_an_epoch_is_one_line_with_all_that_counts(events, written):

@@ -88,7 +88,7 @@ def test_an_epoch_that_was_trained_again_counts_once_as_it_was_last(volume):
     from deepspeech_training.console import Console
 
     run = runs_of(find_sessions(volume, Console()))[0]
-    assert [(epoch.number, epoch.cer) for epoch in run.epochs] == [(1, 1.0), (2, 0.9), (3, 0.7), (4, 0.5)]
+    assert [(epoch.number, epoch.values["cer"]) for epoch in run.epochs] == [(1, 1.0), (2, 0.9), (3, 0.7), (4, 0.5)]
 
 
 def test_a_session_tells_its_story(volume, capsys):
