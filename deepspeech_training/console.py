@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 DEBUG, INFO, WARN, ERROR = range(4)  # the values of --log_level, as in DeepSpeech
 PLAIN_LINE_EVERY_S = 30.0
@@ -86,7 +86,7 @@ class Console:
 
     def __init__(self, *, level: int = INFO, show_progressbar: bool = True, stream: TextIO | None = None):
         self.level = level
-        self.stream = _Lasting(stream if stream is not None else sys.stderr)
+        self.stream = cast(TextIO, _Lasting(stream if stream is not None else sys.stderr))
         self.shows_bar = show_progressbar and level <= INFO and self.stream.isatty()
         self.open_bars = 0
 

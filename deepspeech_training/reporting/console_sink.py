@@ -1,5 +1,8 @@
 """Shows events on a console as lines and bars, and makes events of the lines of a console."""
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
 from deepspeech_training.console import DEBUG, ERROR, INFO, WARN, Console, Progress
 from deepspeech_training.reporting.events import (
     EpochBegun,
@@ -32,8 +35,10 @@ class EventConsole(Console):
         else:
             self._events.emit({INFO: Note, WARN: WarningNote, ERROR: ErrorNote}[level](message))
 
-    def progress(self, what: str, *, total: int, unit: str, start: int = 0):
-        return self._console.progress(what, total=total, unit=unit, start=start)
+    @contextmanager
+    def progress(self, what: str, *, total: int, unit: str, start: int = 0) -> Iterator[Progress]:
+        with self._console.progress(what, total=total, unit=unit, start=start) as progress:
+            yield progress
 
 
 class ConsoleSink:
@@ -47,7 +52,7 @@ class ConsoleSink:
     def __init__(self, console: Console, *, log_steps: int = 0):
         self._console, self._log_steps = console, log_steps
         self._progress: Progress | None = None
-        self._context = None
+        self._bar = ExitStack()  # holds the progress open
 
     def take(self, event: Event) -> None:
         match event:
@@ -78,10 +83,8 @@ class ConsoleSink:
 
     def _begin_progress(self, what: str, total: int, start: int) -> None:
         self._end_progress()
-        self._context = self._console.progress(what, total=total, unit="batches", start=start)
-        self._progress = self._context.__enter__()
+        self._progress = self._bar.enter_context(self._console.progress(what, total=total, unit="batches", start=start))
 
     def _end_progress(self) -> None:
-        if self._context is not None:
-            self._context.__exit__(None, None, None)
-            self._context = self._progress = None
+        self._bar.close()
+        self._progress = None

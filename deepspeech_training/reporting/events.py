@@ -118,7 +118,7 @@ class SetTested(Event):
 
     def as_json(self) -> dict[str, Any]:
         written = super().as_json()
-        return others(written, "values") | written["values"]
+        return {**others(written, "values"), **self.values}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -180,7 +180,7 @@ class Started(Event):
 
     def as_json(self) -> dict[str, Any]:
         written = super().as_json()
-        return others(written, "versions") | written["versions"]
+        return {**others(written, "versions"), **self.versions}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -347,7 +347,7 @@ class EpochDone(Event):
 
     def as_json(self) -> dict[str, Any]:
         written = super().as_json()
-        return others(written, "figures") | written["figures"]
+        return {**others(written, "figures"), **self.figures.as_json()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 LISTED_WORDS = 10
 SHARE_OF_FIRST_LETTERS = 0.2  # of the clips: more than chance makes (docs/results.md, "Learning")
@@ -61,7 +62,7 @@ def missed_words(reference: Sequence[str], hypothesis: Sequence[str]) -> list[tu
     >>> missed_words("the cat sat down".split(), "the bat sat".split())
     [('cat', 'bat'), ('down', '')]
     """
-    missed = []
+    missed: list[tuple[str, str]] = []
     matcher = difflib.SequenceMatcher(None, reference, hypothesis, autojunk=False)
     for kind, begin, end, heard_begin, heard_end in matcher.get_opcodes():
         if kind in ("replace", "delete"):
@@ -110,7 +111,7 @@ class Result:
     def cer(self) -> float:
         return error_rate(self.char_distance, self.char_length)
 
-    def as_dict(self) -> dict:
+    def as_dict(self) -> dict[str, Any]:
         """The fields of DeepSpeech's `--test_output_file`."""
         return {
             "wav_filename": self.wav_filename,

@@ -71,7 +71,7 @@ def _of_epoch(event: EpochDone) -> dict[str, float | None]:
 
 
 def _of_gpus(event: GpusRead) -> dict[str, float | None]:
-    scalars = {}
+    scalars: dict[str, float | None] = {}
     for gpu in event.gpus:
         scalars |= {
             f"gpu/{gpu.index}/busy": gpu.busy,
