@@ -24,8 +24,8 @@ from pathlib import Path
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, AudioInfo, num_samples_after_resampling, read_audio_info
-from deepspeech_training.audio.formats import is_audio_name
 from deepspeech_training.console import Console
+from deepspeech_training.data.tables import holds_rows
 from deepspeech_training.data.text import Cleaner, fault_of, invisible_in, shown
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -217,19 +217,9 @@ def _row(number: int, fields: list[str] | None, fault: str | None, index: dict[s
         fault = "wav_filename is empty"
     elif any("\0" in value for value in fields):
         fault = "it has a NUL byte"
-    elif column := _column_with_rows(fields, index):
+    elif column := next((name for name, place in index.items() if holds_rows(fields[place])), ""):
         fault = _quotes_fault(column, number, fields[index[column]])
     return Row(number, wav_filename, size, transcript, next(filter(None, speakers), None), fault)
-
-
-def _column_with_rows(fields: list[str], index: dict[str, int]) -> str:
-    """The column whose quotes took in rows that follow, or ""; a line end alone may be meant."""
-    for column, place in index.items():
-        if "\n" in fields[place] or "\r" in fields[place]:
-            others = _LINE_END.split(fields[place])[1:]
-            if any(is_audio_name(name) for line in others for name in line.split(",")[:-1]):
-                return column
-    return ""
 
 
 def _quotes_fault(column: str, row: int, value: str) -> str:

@@ -1,7 +1,8 @@
-"""Common Voice, releases 4 to 25 and deltas: a folder, or the archive as it is downloaded.
+"""Common Voice, releases 4 to 25 and deltas, and its Spontaneous Speech: a folder, or the archive as it is downloaded.
 
 Columns by release: https://github.com/common-voice/cv-dataset. All that is needed is `path` and `sentence`;
-`client_id` names the speaker, and clip_durations.tsv (since 15) tells a truncated clip.
+`client_id` names the speaker, and clip_durations.tsv (since 15) tells a truncated clip. Spontaneous Speech has one
+table, ss-corpus-LANGUAGE.tsv, with `audio_file` (in audios/), `transcription`, `split` and `duration_ms`.
 """
 
 import contextlib
@@ -10,18 +11,23 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from deepspeech_training.data.tables import read_tsv
 from deepspeech_training.errors import UserError
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import FolderSource, ends_with
-from deepspeech_training.importers.tables import read_tsv
+from deepspeech_training.importers.source import FolderSource, ends_with, text_of
 
 SETS = ("test", "dev", "train", "validated", "other")  # the ancestor's, and its order
 NOT_TAKEN = ("invalidated",)
+SPONTANEOUS = "ss-corpus-*.tsv"
+# Tags of Spontaneous Speech for what is no word, such as [disfluency] and [noise], but for those of words that nobody
+# wrote down.
+_TAG = re.compile(r"\[[^\[\]]{1,40}\]")
+_UNWRITTEN = re.compile(r"\[(?:unclear|inaudible|unintelligible|crosstalk|foreign)[^\]]*\]", re.IGNORECASE)
 
 
-def common_voice(*, language: str = "", audio_dir: str = "") -> Corpus:
-    """The corpus of one language.
+def common_voice(*, language: str = "", audio_dir: str = "", spontaneous: bool = False) -> Corpus:
+    """The corpus of one language; `spontaneous` only names its output folder.
 
     Args:
         language: which one, where an archive or folder has several.
@@ -36,22 +42,29 @@ def common_voice(*, language: str = "", audio_dir: str = "") -> Corpus:
             name = f"{folder}{set_name}.tsv"
             if source.has(name):
                 yield from _set_rows(source, name, set_name, clips)
+        for name in source.glob(folder + SPONTANEOUS):
+            yield from _spontaneous_rows(source, name, f"{folder}{audio_dir.rstrip('/') or 'audios'}/")
         for set_name in NOT_TAKEN:
             name = f"{folder}{set_name}.tsv"
             if source.has(name):
-                count = sum(1 for _ in read_tsv(source, name, ()))
+                count = sum(1 for _ in read_tsv(text_of(source, name), ()))
                 notes.append(f"{set_name}.tsv: {count:,} rows are not taken: listeners voted them down")
 
     def lengths(source) -> Iterator[tuple[str, float]]:
         folder = find_tsv_dir(source, language)
         name, clips = f"{folder}clip_durations.tsv", _clips_dir(folder, audio_dir)
         if source.has(name):
-            for _, fields, _ in read_tsv(source, name, ("clip", "duration[ms]")):
+            for _, fields, _ in read_tsv(text_of(source, name), ("clip", "duration[ms]")):
                 if fields and fields["duration[ms]"].isdecimal() and len(fields["duration[ms]"]) < 12:
                     yield clips + fields["clip"], int(fields["duration[ms]"]) / 1000
+        for name in source.glob(folder + SPONTANEOUS):
+            for _, fields, _ in read_tsv(text_of(source, name), ("audio_file",)):
+                if fields and (milliseconds := fields.get("duration_ms", "")).isdecimal() and len(milliseconds) < 12:
+                    audios = f"{folder}{audio_dir.rstrip('/') or 'audios'}/"
+                    yield audios + fields["audio_file"], int(milliseconds) / 1000
 
-    name = f"common_voice_{language}" if language else "common_voice"
-    return Corpus(name, rows, ends_with("*.tsv"), notes, lengths)
+    kind = "spontaneous_speech" if spontaneous else "common_voice"
+    return Corpus(f"{kind}_{language}" if language else kind, rows, ends_with("*.tsv"), notes, lengths)
 
 
 def find_tsv_dir(source, language: str) -> str:
@@ -63,7 +76,7 @@ def find_tsv_dir(source, language: str) -> str:
     folders: list[str] = []
     for pattern in ("*.tsv", "*/*.tsv", "*/*/*.tsv"):
         names = map(PurePosixPath, source.glob(pattern))
-        folders = sorted({str(name.parent) for name in names if name.stem in SETS})
+        folders = sorted({str(name.parent) for name in names if name.stem in SETS or name.match(SPONTANEOUS)})
         if folders:  # further down are the clips, which take time to list
             break
     if language and len(folders) > 1:
@@ -86,7 +99,7 @@ def _clips_dir(folder: str, audio_dir: str) -> str:
 
 def _set_rows(source, name: str, set_name: str, clips: str) -> Iterator[CorpusRow]:
     table = PurePosixPath(name).name
-    for number, fields, fault in read_tsv(source, name, ("path", "sentence")):
+    for number, fields, fault in read_tsv(text_of(source, name), ("path", "sentence")):
         if fields is None:
             yield CorpusRow(table, number, "", "", set_name, fault=fault)
             continue
@@ -107,6 +120,27 @@ def _set_rows(source, name: str, set_name: str, clips: str) -> Iterator[CorpusRo
         )
 
 
+def _spontaneous_rows(source, name: str, audios: str) -> Iterator[CorpusRow]:
+    table = PurePosixPath(name).name
+    for number, fields, fault in read_tsv(text_of(source, name), ("audio_file", "transcription")):
+        if fields is None:
+            yield CorpusRow(table, number, "", "", fault=fault)
+            continue
+        text, audio = fields["transcription"], fields["audio_file"]
+        if unwritten := _UNWRITTEN.search(text):
+            fault = f"{unwritten[0]} stands for words that nobody wrote down"
+        yield CorpusRow(
+            table,
+            number,
+            audio if audio.startswith("/") else audios + audio,
+            _TAG.sub(" ", text),
+            fields.get("split", "").strip().lower(),
+            fields.get("client_id", ""),
+            name=audio,
+            fault=fault or ("" if audio else "the column audio_file is empty"),
+        )
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """The command `bin/import_cv2.py`."""
     parser = importer_parser(
@@ -115,12 +149,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         source="TSV_DIR",
     )
     parser.add_argument(
-        "--audio_dir", metavar="DIR", default="", help="of the clips, counted from the TSVs; else clips"
+        "--audio_dir", metavar="DIR", default="", help="of the clips, counted from the TSVs; else clips (or audios)"
     )
     return run_importer(
         parser,
         argv,
-        lambda flags: common_voice(language=flags.language, audio_dir=flags.audio_dir),
+        lambda flags: common_voice(
+            language=flags.language,
+            audio_dir=flags.audio_dir,
+            spontaneous=PurePosixPath(flags.tsv_dir).name.startswith("sps-"),
+        ),
         language=lambda flags: language_of(flags.tsv_dir),
         source="tsv_dir",
     )

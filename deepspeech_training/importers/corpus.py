@@ -238,7 +238,7 @@ def _read_rows(corpus: Corpus, source, ledger: Ledger, options: Options, console
         for number, row in enumerate(corpus.rows(source), start=1):
             if number == 1 and is_elsewhere:
                 _give_up_clips(source, ledger)
-            yield _ledger_row(row, ledger, options)
+            yield _ledger_row(row, source, ledger, options)
             if number % 100_000 == 0:
                 console.info(f"{number:,} rows read")
 
@@ -262,13 +262,14 @@ def _give_up_clips(source, ledger: Ledger) -> None:
         ledger.give_up(clip for clip, audio in page if not source.has(audio))
 
 
-def _ledger_row(row: CorpusRow, ledger: Ledger, options: Options) -> tuple:
+def _ledger_row(row: CorpusRow, source, ledger: Ledger, options: Options) -> tuple:
     fault, clip, audio = ("", "", ""), None, printable(row.audio)
     try:
-        audio = safe_name(row.audio)
-        name = safe_name(row.name or audio)
+        audio = safe_name(source.inside(row.audio) if row.audio.startswith("/") else row.audio)
+        name = safe_name(audio if row.name in ("", row.audio) or row.name.startswith("/") else row.name)
     except NotSafe as error:
-        fault = ("unsafe_name", str(error), audio[:TEXT_KEPT])
+        where = f": it is not below {source.label}" if row.audio.startswith("/") else ""
+        fault = ("unsafe_name", f"{error}{where}", audio[:TEXT_KEPT])
     set_name = row.set_name
     if set_name and (not re.fullmatch("[a-z][a-z0-9_-]{0,39}", set_name) or set_name in ("rejected", "train-all")):
         fault, set_name = ("bad_row", "no name for a set", printable(set_name[:40])), ""

@@ -1,37 +1,28 @@
-"""Any corpus that has a table: a CSV, TSV or file of JSON lines that names recordings and what is said in them."""
+"""Any corpus that has a table: a CSV, TSV, file of JSON or of bars that names recordings and what is said in them."""
 
 import argparse
 import dataclasses
 import os
-import posixpath
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from deepspeech_training.audio.formats import is_audio_name
+from deepspeech_training.data.tables import (
+    AUDIO_COLUMNS,
+    PART_COLUMNS,
+    SPEAKER_COLUMNS,
+    TEXT_COLUMNS,
+    Columns,
+    entries,
+)
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.importers.command import add_common_flags, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with
-from deepspeech_training.importers.tables import read_csv, read_json_lines, read_tsv
+from deepspeech_training.importers.source import ends_with, text_of
 
-# What other programs call these columns; the first that is there is taken.
-AUDIO_COLUMNS = ("wav_filename", "audio_filepath", "audio", "path", "file", "filename", "file_name", "wav")
-TEXT_COLUMNS = ("transcript", "text", "sentence", "transcription", "normalized_text")
-SPEAKER_COLUMNS = ("client_id", "speaker", "speaker_id")
-SET_COLUMNS = ("set", "split")
-SET_NAMES = {"validation": "dev", "valid": "dev", "val": "dev", "training": "train", "testing": "test"}
-
-
-@dataclass(frozen=True)
-class Columns:
-    """The names of the columns; "" looks for the usual ones. The last two are optional and in seconds."""
-
-    audio: str = ""
-    text: str = ""
-    speaker: str = ""
-    set_name: str = ""
-    start: str = ""
-    end: str = ""
+# Where the recordings of a table may lie, from its folder, and what their names may lack.
+AUDIO_FOLDERS = ("", "wavs/", "wav/", "clips/", "audio/", "audios/")
+AUDIO_ENDS = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
 
 
 def manifest(names: list[str], columns: Columns, *, set_names: dict[str, str] | None = None) -> Corpus:
@@ -51,87 +42,45 @@ def manifest(names: list[str], columns: Columns, *, set_names: dict[str, str] | 
 
 
 def _table_rows(source, name: str, columns: Columns, set_name: str) -> Iterator[CorpusRow]:
-    folder = str(PurePosixPath(name).parent)
-    folder = "" if folder == "." else f"{folder}/"
-    found: Columns | None = None
-    for number, fields, fault in _records(source, name):
-        if fields is None:
-            yield CorpusRow(name, number, "", "", set_name, fault=fault)
-            continue
-        if found is None:
-            found = _find_columns(source, name, fields, columns)
-        yield _row(name, number, fields, found, folder, set_name)
+    locate = _locator(source, str(PurePosixPath(name).parent))
+    for entry in entries(text_of(source, name), columns):
+        yield CorpusRow(
+            name,
+            entry.row,
+            "" if entry.fault else locate(entry.audio),
+            entry.transcript,
+            set_name or entry.set_name,
+            entry.speaker,
+            entry.start_s,
+            entry.end_s,
+            fault=entry.fault,
+        )
 
 
-def _records(source, name: str):
-    end = PurePosixPath(name).suffix.lower()
-    if end in (".json", ".jsonl", ".ndjson"):
-        return read_json_lines(source, name, ())
-    if end == ".tsv":
-        return read_tsv(source, name, ())
-    return read_csv(source, name, ())
+def _locator(source, folder: str) -> Callable[[str], str]:
+    """A function that turns the name of a recording in a table into its name in the source; it remembers what did.
 
+    A name counts from the folder of the table; as it stands if there is nothing.
+    """
+    parent = "" if folder == "." else f"{folder}/"
+    worked = ("", "")
 
-def _find_columns(source, name: str, fields: dict, columns: Columns) -> Columns:
-    def find(named: str, usual: tuple[str, ...], what: str) -> str:
-        if named and named not in fields:
-            raise UserError(f"{source.describe(name)}: no column {named}\n  found  {', '.join(fields)}")
-        chosen = named or next((column for column in usual if column in fields), "")
-        if not chosen and what:
-            raise UserError(
-                f"{source.describe(name)}: no column is called {' or '.join(usual)}\n  found  {', '.join(fields)}\n"
-                f"Name the one that has the {what} with --{what}_column."
-            )
-        return chosen
+    def locate(name: str) -> str:
+        nonlocal worked
+        if name.startswith("/"):
+            return name
+        place, end = worked
+        first = os.path.normpath(parent + name) if "../" in name else parent + name
+        if not (place or end) and source.has(first):
+            return first
+        ends = AUDIO_ENDS[:1] if is_audio_name(name) else AUDIO_ENDS
+        for place, end in (worked, *((place, end) for place in AUDIO_FOLDERS for end in ends)):
+            if source.has(found := f"{parent}{place}{name}{end}"):
+                worked = (place, end)
+                return found
+        return name if parent and source.has(name) else first
 
-    return Columns(
-        find(columns.audio, AUDIO_COLUMNS, "audio"),
-        find(columns.text, TEXT_COLUMNS, "text"),
-        find(columns.speaker, SPEAKER_COLUMNS, ""),
-        find(columns.set_name, SET_COLUMNS, ""),
-        find(columns.start, (), "") if columns.start else "",
-        find(columns.end, (), "") if columns.end else "",
-    )
-
-
-def _row(name: str, number: int, fields: dict, columns: Columns, folder: str, set_name: str) -> CorpusRow:
-    start = end = None
-    fault = ""
-    missing = [column for column in (columns.audio, columns.text) if column not in fields]
-    if missing:
-        return CorpusRow(name, number, "", "", set_name, fault=f"it has no {' and no '.join(missing)}")
-    if columns.start and columns.end:
-        try:
-            start, end = float(fields.get(columns.start, "")), float(fields.get(columns.end, ""))
-            if not 0 <= start < end < 1e6:
-                raise ValueError
-        except ValueError:
-            start, end, fault = (
-                None,
-                None,
-                f"{columns.start} and {columns.end} are no seconds, the first before the second",
-            )
-    if columns.set_name and not set_name:
-        set_name = fields.get(columns.set_name, "").strip().lower()
-        set_name = SET_NAMES.get(set_name, set_name)
-        if not set_name.isidentifier() or len(set_name) > 40:
-            set_name, fault = "", fault or (f"the set is called {set_name[:40]!r}" if set_name else "")
-    audio = fields[columns.audio]
-    audio = audio if audio.startswith("/") else folder + audio
-    if "../" in audio and not (inside := posixpath.normpath(audio)).startswith(".."):
-        audio = inside  # what leads out of the corpus is left as it is, and refused by the engine
-    speaker = fields.get(columns.speaker, "") if columns.speaker else ""
-    return CorpusRow(
-        name,
-        number,
-        audio,
-        fields[columns.text],
-        set_name,
-        speaker,
-        start,
-        end,
-        fault=fault or ("" if fields[columns.audio] else f"the column {columns.audio} is empty"),
-    )
+    return locate
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -157,9 +106,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--set_column", default="", metavar="C", help="else set or split; its values name the sets")
     parser.add_argument(
-        "--start_column", default="", metavar="C", help="seconds where the clip starts in its recording"
+        "--start_column",
+        default="",
+        metavar="C",
+        help="seconds where the clip starts in its recording; else those of "
+        + ", ".join(" and ".join(pair) for pair in PART_COLUMNS),
     )
     parser.add_argument("--end_column", default="", metavar="C", help="seconds where it ends")
+    parser.add_argument("--duration_column", default="", metavar="C", help="or how long it is")
     add_common_flags(parser)
     return run_importer(parser, argv, _corpus)
 
@@ -171,8 +125,8 @@ def _corpus(flags: argparse.Namespace) -> Corpus:
     tables = [*(_name_inside(flags.source, name) for name in flags.tables), *set_names]
     if not tables:
         raise FlagError("name at least one TABLE inside the source, or --train, --dev and --test")
-    if bool(flags.start_column) != bool(flags.end_column):
-        raise FlagError("--start_column and --end_column go together")
+    if bool(flags.start_column) != bool(flags.end_column or flags.duration_column):
+        raise FlagError("--start_column and --end_column (or --duration_column) go together")
     columns = Columns(
         flags.audio_column,
         flags.text_column,
@@ -180,6 +134,7 @@ def _corpus(flags: argparse.Namespace) -> Corpus:
         flags.set_column,
         flags.start_column,
         flags.end_column,
+        flags.duration_column,
     )
     name = flags.name or Path(flags.source.rstrip("/")).name.split(".")[0] or "corpus"
     return dataclasses.replace(manifest(tables, columns, set_names=set_names), name=name)

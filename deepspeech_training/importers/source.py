@@ -131,6 +131,9 @@ class SeveralSources:
     def _owner(self, name: str):
         return next((source for source in self._sources if source.has(name)), self._sources[0])
 
+    def inside(self, path: str) -> str:
+        return next((name for source in self._sources if (name := source.inside(path)) != path), path)
+
     def open(self, name: str) -> BinaryIO:
         return self._owner(name).open(name)
 
@@ -151,6 +154,7 @@ class FolderSource:
     def __init__(self, root: Path):
         self.root = root
         self.label = str(root)
+        self._absolute_roots = [f"{path.rstrip('/')}/" for path in (os.path.abspath(root), os.path.realpath(root))]
 
     def glob(self, pattern: str) -> Iterator[str]:
         """Names that match, sorted folder by folder; `*` stays within a folder, `**/` goes through all."""
@@ -176,6 +180,14 @@ class FolderSource:
 
     def has(self, name: str) -> bool:
         return os.path.isfile(f"{self.root}/{name}")
+
+    def inside(self, path: str) -> str:
+        """The name of a recording that is given by its absolute path; the path itself if it is elsewhere."""
+        for place in (path, os.path.realpath(path)):
+            for root in self._absolute_roots:
+                if place.startswith(root):
+                    return place[len(root) :]
+        return path
 
     def open(self, name: str) -> BinaryIO:
         return open(self.root / name, "rb")
@@ -311,6 +323,9 @@ class ArchiveSource:
 
     def has(self, name: str) -> bool:
         return self._ledger.entry_size(self.label, name) is not None
+
+    def inside(self, path: str) -> str:
+        return path  # an archive has no place
 
     def open(self, name: str) -> BinaryIO:
         return open(self._text_path(name), "rb")

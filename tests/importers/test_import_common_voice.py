@@ -293,3 +293,71 @@ def test_ctrl_c_ends_it_without_a_traceback_and_the_same_command_goes_on(release
     done = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     assert 0 < int(re.search(r"(\d+) done before", done)[1]) < 647
     assert len(read(tmp_path / "out" / "train.csv")) == 439
+
+
+def make_spontaneous(folder: Path, make_wav) -> Path:
+    """A release of Spontaneous Speech 3.0 with a clip in each set, and two without a text."""
+    columns = [
+        "client_id",
+        "audio_id",
+        "audio_file",
+        "duration_ms",
+        "prompt_id",
+        "prompt",
+        "transcription",
+        "votes",
+        "age",
+        "gender",
+        "accents",
+        "variant",
+        "language",
+        "prompt_upvotes",
+        "prompt_reports",
+        "is_edited",
+        "split",
+        "char_per_sec",
+        "quality_tags",
+    ]
+    rows = [
+        ("train", "Hello there."),
+        ("dev", "um [disfluency] yes [noise]"),
+        ("test", "It’s fine"),
+        ("unassigned", ""),
+        ("unassigned", "so [unclear] it was"),
+        ("unassigned", "and more"),
+    ]
+    (folder / "audios").mkdir(parents=True)
+    lines = ["\t".join(columns)]
+    for number, (split, text) in enumerate(rows):
+        audio = f"spontaneous-speech-en-{number}.mp3"
+        os.rename(make_wav(folder / "x.wav"), folder / "audios" / audio)
+        known = {"client_id": f"c{number}", "audio_file": audio, "duration_ms": "1000", "split": split}
+        lines.append("\t".join((known | {"transcription": text}).get(column, "") for column in columns))
+    (folder / "ss-corpus-en.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    (folder / "ss-reported-audios-en.tsv").write_text("client_id\taudio_id\taudio_file\n", encoding="utf-8")
+    return folder
+
+
+@pytest.mark.parametrize("form", ["folder", "archive", "folder above"])
+def test_spontaneous_speech_is_imported_with_its_own_sets(tmp_path, make_wav, monkeypatch, form):
+    folder = make_spontaneous(tmp_path / "in" / "sps-corpus-3.0-2026-03-09-en", make_wav)
+    source = {"folder": folder, "folder above": folder.parent}.get(form) or shutil.make_archive(
+        str(tmp_path / folder.name), "gztar", tmp_path / "in"
+    )
+    monkeypatch.setenv("DEEPSPEECH_CORPORA", str(tmp_path / "corpora"))
+    assert main([str(source), "--workers", "1"]) == 0
+    out = next((tmp_path / "corpora").iterdir())
+    assert out.name == ("common_voice_en" if form == "folder above" else "spontaneous_speech_en")
+    found = {name: [row["transcript"] for row in read(out / f"{name}.csv")] for name in ("train", "dev", "test")}
+    assert found == {"train": ["hello there"], "dev": ["um yes"], "test": ["it's fine"]}
+    assert [row["transcript"] for row in read(out / "unassigned.csv")] == ["and more"]
+    rejected = [(row["row"], row["reason_code"]) for row in read(out / "rejected.csv")]
+    assert rejected == [("5", "empty_transcript"), ("6", "bad_row")]
+
+
+def test_a_spontaneous_clip_that_is_shorter_than_promised_is_named(tmp_path, make_wav):
+    folder = make_spontaneous(tmp_path / "sps", make_wav)
+    table = folder / "ss-corpus-en.tsv"
+    table.write_text(table.read_text(encoding="utf-8").replace("\t1000\t", "\t9000\t", 1), encoding="utf-8")
+    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert "truncated" in read(tmp_path / "out" / "rejected.csv")[0]["reason"]

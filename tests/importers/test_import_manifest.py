@@ -4,13 +4,9 @@ import json
 import shutil
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from test_import_corpus import read
 
 from deepspeech_training.importers.manifest import main
-from deepspeech_training.importers.source import FolderSource
-from deepspeech_training.importers.tables import read_csv, read_json_lines, read_tsv
 
 
 def run(tmp_path, *arguments) -> int:
@@ -113,15 +109,60 @@ def test_no_table_and_a_missing_one(clips, tmp_path, capsys):
     assert "there is no none.csv in it" in capsys.readouterr().err
 
 
-@settings(deadline=None)
-@given(st.binary(max_size=300), st.sampled_from([read_csv, read_tsv, read_json_lines]))
-def test_no_bytes_crash_the_readers_and_every_row_has_its_number(tmp_path_factory, data, reader):
-    folder = tmp_path_factory.mktemp("fuzz")
-    (folder / "t.csv").write_bytes(b"a,b\n" + data)
-    if reader is read_tsv:
-        (folder / "t.csv").write_bytes(b"a\tb\n" + data)
-    numbers = []
-    for number, fields, fault in reader(FolderSource(folder), "t.csv", ()):
-        assert (fields is None) == bool(fault)
-        numbers.append(number)
-    assert numbers == sorted(set(numbers))
+def test_a_part_is_cut_where_the_manifest_has_offset_and_duration(tmp_path, make_wav):
+    make_wav(tmp_path / "corpus" / "long.wav", 3.0)
+    rows = [{"audio_filepath": "long.wav", "offset": n, "duration": 1, "text": w} for n, w in enumerate(["one", "two"])]
+    (tmp_path / "corpus" / "m.json").write_text("\n".join(map(json.dumps, rows)))
+    assert run(tmp_path, "m.json") == 0
+    assert {text for _, text, _ in kept(tmp_path)} == {"one", "two"}
+    sizes = [path.stat().st_size for path in (tmp_path / "out" / "clips").iterdir()]
+    assert sizes == [44 + 32000] * 2
+
+
+def test_absolute_paths_inside_the_source_are_taken_and_others_refused(clips, tmp_path, make_wav):
+    (tmp_path / "link").symlink_to(clips)
+    make_wav(tmp_path / "outside.wav")
+    paths = [clips / "audio" / "a.wav", tmp_path / "link" / "audio" / "b.wav", f"file://{clips}/audio/c.wav"]
+    paths += [clips / ".." / "outside.wav", tmp_path / "outside.wav"]
+    rows = [{"audio_filepath": str(path), "text": "one"} for path in paths]
+    (clips / "m.json").write_text("\n".join(map(json.dumps, rows)))
+    for source in (clips, tmp_path / "link"):
+        assert main([str(source), "m.json", "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+        assert len(kept(tmp_path)) == 3 and (tmp_path / "out" / "clips" / "audio" / "a.wav").is_file()
+        rejected = read(tmp_path / "out" / "rejected.csv")
+        assert [(row["row"], row["reason_code"]) for row in rejected] == [("4", "unsafe_name"), ("5", "unsafe_name")]
+        assert f"not below {source}" in rejected[1]["reason"]
+
+
+def test_what_has_no_value_is_rejected_with_its_reason(clips, tmp_path):
+    (clips / "m.jsonl").write_text(
+        '{"audio_filepath": "audio/a.wav", "text": "hello"}\n{"audio_filepath": "audio/b.wav", "text": null}\n'
+        '{"audio_filepath": "audio/c.wav", "text": NaN, "speaker": null}\n'
+        '{"audio_filepath": "audio/d.wav", "text": ["d"]}\n'
+    )
+    assert run(tmp_path, "m.jsonl") == 0
+    assert [text for _, text, _ in kept(tmp_path)] == ["hello"]
+    rejected = [(row["row"], row["reason_code"]) for row in read(tmp_path / "out" / "rejected.csv")]
+    assert rejected == [("2", "empty_transcript"), ("3", "empty_transcript"), ("4", "bad_row")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("metadata.csv", "a|She had.|she had|ann\nb|All year.|all year|bob\n"),
+        ("metadata.csv", "file_name,transcription\naudio/a.wav,she had\naudio/b.wav,all year\n"),
+        ("m.tsv", "Path\tSentence\n.\\audio\\a.wav\tshe had\naudio\\b.wav\tall year\n"),
+    ],
+)
+def test_metadata_of_other_programs_finds_its_recordings(clips, tmp_path, name, content):
+    (clips / name).write_text(content)
+    assert run(tmp_path, name) == 0
+    assert sorted(text for _, text, _ in kept(tmp_path)) == ["all year", "she had"]
+
+
+def test_controls_of_direction_become_no_labels(clips, tmp_path):
+    (clips / "m.tsv").write_text(
+        "path\tsentence\naudio/a.wav\t\u202bشكرا\u202c\naudio/b.wav\t\u2067שלום\u2069\naudio/c.wav\t\u061cمرحبا\n"
+    )
+    assert run(tmp_path, "m.tsv", "--language", "ar") == 0
+    assert {text for _, text, _ in kept(tmp_path)} == {"شكرا", "שלום", "مرحبا"}
