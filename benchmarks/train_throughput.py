@@ -100,11 +100,11 @@ def main() -> int:
     from deepspeech_training.data.plan import BatchRules, Plan, clip_keys
     from deepspeech_training.data.samples import check_sets
     from deepspeech_training.features.geometry import FeatureGeometry
-    from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+    from deepspeech_training.models.deepspeech import DeepSpeech
     from deepspeech_training.tasks.speech_to_text import SpeechToText
 
     alphabet, features = Alphabet.english(), FeatureGeometry(sample_rate=options.audio_sample_rate)
-    network = NetworkGeometry(num_classes=alphabet.num_classes, n_hidden=options.n_hidden)
+    network = DeepSpeech(num_classes=alphabet.num_classes, n_hidden=options.n_hidden)
     task = SpeechToText(alphabet, features, network)
     with tempfile.TemporaryDirectory() as folder:
         wanted = 3 + options.steps
@@ -132,7 +132,7 @@ def main() -> int:
             task.initial_weights(1),
             devices=machine.devices,
             compute_dtype=machine.compute_dtype,
-            dropout_rates=(0.05,) * 4,
+            training_options={"dropout_rates": dict.fromkeys(("layer_1", "layer_2", "layer_3", "layer_5"), 0.05)},
             log=print,
         )
         peak_before = peak_gflops(machine.compute_dtype)

@@ -200,7 +200,7 @@ def test_the_reason_codes_of_the_check_are_all_explained():
 
 
 def test_the_weights_of_a_network_are_those_of_the_page():
-    from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+    from deepspeech_training.models.deepspeech import DeepSpeech
 
     text = (ROOT / "docs" / "checkpoints.md").read_text(encoding="utf-8")
     n, classes = 8, 5
@@ -210,8 +210,8 @@ def test_the_weights_of_a_network_are_those_of_the_page():
         for name, size in zip(re.findall("`([^`]+)`", names), re.findall(r"\[([^]]+)\]", sizes), strict=False):
             shapes[name] = tuple(units[part] for part in size.split(", "))
     gamma = shapes.pop("layer_K/layer_norm/gamma")
-    assert shapes == NetworkGeometry(num_classes=classes, n_hidden=n).weight_shapes()
-    normed = NetworkGeometry(num_classes=classes, n_hidden=n, layer_norm=True).weight_shapes()
+    assert shapes == DeepSpeech(num_classes=classes, n_hidden=n).weight_shapes()
+    normed = DeepSpeech(num_classes=classes, n_hidden=n, layer_norm=True).weight_shapes()
     assert {name.split("/")[0] for name in normed if name.endswith("gamma")} == {f"layer_{k}" for k in (1, 2, 3, 5)}
     assert all(shape == gamma for name, shape in normed.items() if "layer_norm" in name)
 

@@ -35,6 +35,7 @@ NEED_TENSORFLOW = (
     "features.mfcc_keras",
     "models.deepspeech.network",
     "models.kernels",
+    "models.layers",
     "models.leading_blanks",
     "tasks.speech_to_text",
     TENSORFLOW + ".devices",

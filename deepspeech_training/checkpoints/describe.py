@@ -17,7 +17,8 @@ from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_arrays,
 from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.errors import FlagError
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models import network_of
+from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure, figures_of
 
 
@@ -96,7 +97,7 @@ class TrainedModel:
         weights_sha256: checksum of the file with the arrays; empty where the checkpoint does not say.
     """
 
-    network: NetworkGeometry
+    network: AcousticModel
     features: FeatureGeometry
     alphabet: Alphabet | ByteAlphabet | None
     progress: Progress
@@ -186,17 +187,18 @@ def describe(state: Mapping[str, Any], path: Path) -> TrainedModel:
         DamagedCheckpoint: it lacks what its weights need, or contradicts itself.
     """
     try:
+        network = network_of(state["network"])
         model = TrainedModel(
             task=state.get("task", "speech_to_text"),
             judged_by=figures_of(state),
-            network=NetworkGeometry(**state["network"]),
+            network=network,
             features=FeatureGeometry(**state["features"]),
             alphabet=None if state["alphabet"] is None else alphabet_of(state["alphabet"]),
             flags=dict(state.get("flags", {})),
             progress=Progress.of_run(state["run"]),
             version=state.get("version", ""),
             saved_at=state.get("saved_at"),
-            transfer=Transfer.from_json(state.get("transfer")),
+            transfer=Transfer.from_json(state.get("transfer"), network.groups),
             average_of=tuple(state.get("average_of", ())),
             unsaid=tuple(state.get("unsaid", ())),
             data=state.get("data", ()),

@@ -17,7 +17,7 @@ from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.tensor_bundle import TensorBundle, index_of
 from deepspeech_training.config import FLAGS
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.models.deepspeech.tf1 import geometry_of, tf1_name
 
 _POINTERS = {"last": "checkpoint", "best": "best_dev_checkpoint"}
@@ -146,7 +146,7 @@ def folder_to_load(
     return ours
 
 
-def _geometry(bundle: TensorBundle) -> NetworkGeometry:
+def _geometry(bundle: TensorBundle) -> DeepSpeech:
     try:
         return geometry_of({name: variable.shape for name, variable in bundle.variables.items()})
     except ValueError as error:

@@ -4,7 +4,7 @@
 checkpoints: a run that resumes takes nothing from the source again.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.errors import FlagError
-from deepspeech_training.models.deepspeech.geometry import LAYERS, layer_of
+from deepspeech_training.models.base import group_of
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,7 @@ class Transfer:
     Args:
         source: the checkpoint that the weights come from.
         step: its step.
+        layers: of the network, from the input to the output; `Network.groups`.
         drop_source_layers: so many layers, counted from the output, were not taken.
         reuse_characters: the output layer was put together from the source's and new weights.
         source_characters: the source's alphabet then, in the order of its labels.
@@ -30,19 +31,23 @@ class Transfer:
 
     source: str
     step: int
+    layers: tuple[str, ...]
     drop_source_layers: int = 0
     reuse_characters: bool = False
     source_characters: str = ""
     shared_characters: str = ""
 
     @classmethod
-    def of_characters(cls, source: str, step: int, before: Alphabet | ByteAlphabet, after: Alphabet) -> "Transfer":
+    def of_characters(
+        cls, source: str, step: int, layers: tuple[str, ...], before: Alphabet | ByteAlphabet, after: Alphabet
+    ) -> "Transfer":
         """The output layer put together for a run's alphabet from that of its source.
 
         Raises:
             FlagError: the source writes bytes, which are no characters.
 
-        >>> Transfer.of_characters("a.json", 7, Alphabet("ab "), Alphabet(" бa")).shared_characters
+        >>> layers = ("hidden", "output")
+        >>> Transfer.of_characters("a.json", 7, layers, Alphabet("ab "), Alphabet(" бa")).shared_characters
         ' a'
         """
         if isinstance(before, ByteAlphabet):
@@ -52,40 +57,46 @@ class Transfer:
             )
         shared = "".join(character for character in after.characters if character in before.characters)
         return cls(
-            source, step, reuse_characters=True, source_characters="".join(before.characters), shared_characters=shared
+            source,
+            step,
+            layers,
+            reuse_characters=True,
+            source_characters="".join(before.characters),
+            shared_characters=shared,
         )
 
     @property
     def old_layers(self) -> tuple[str, ...]:
         """The layers that come from the source as a whole.
 
-        >>> Transfer("a.json", 7, drop_source_layers=2).old_layers
-        ('layer_1', 'layer_2', 'layer_3', 'lstm')
-        >>> Transfer("a.json", 7, reuse_characters=True).old_layers[-1]
-        'layer_5'
+        >>> Transfer("a.json", 7, ("first", "second", "output"), drop_source_layers=2).old_layers
+        ('first',)
+        >>> Transfer("a.json", 7, ("first", "second", "output"), reuse_characters=True).old_layers
+        ('first', 'second')
         """
-        return LAYERS[: len(LAYERS) - max(self.drop_source_layers, int(self.reuse_characters))]
+        return self.layers[: len(self.layers) - max(self.drop_source_layers, int(self.reuse_characters))]
 
     @property
     def description(self) -> str:
         """What was taken, in words.
 
-        >>> Transfer("a.json", 7, drop_source_layers=1).description
-        'the weights of a.json (step 7) without layer_6'
+        >>> Transfer("a.json", 7, ("hidden", "output"), drop_source_layers=1).description
+        'the weights of a.json (step 7) without output'
         """
         text = f"the weights of {self.source} (step {self.step:,})"
-        fresh = [layer for layer in LAYERS if layer not in self.old_layers]
+        fresh = [layer for layer in self.layers if layer not in self.old_layers]
         if self.reuse_characters:
             count = len(self.shared_characters)
-            return f"{text}; of layer_6 those of the blank and of {count} shared characters"
+            return f"{text}; of {self.layers[-1]} those of the blank and of {count} shared characters"
         return f"{text} without {', '.join(fresh)}" if fresh else text
 
     @classmethod
-    def from_json(cls, values: dict[str, Any] | None) -> "Transfer | None":
-        return None if values is None else cls(**values)
+    def from_json(cls, values: Mapping[str, Any] | None, layers: Sequence[str]) -> "Transfer | None":
+        """What `as_json` gave; `layers` are those of the network, which checkpoints do not say here."""
+        return None if values is None else cls(**values, layers=tuple(layers))
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {name: value for name, value in asdict(self).items() if name != "layers"}
 
     def weights(
         self, source: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], alphabet: Alphabet
@@ -96,15 +107,15 @@ class Transfer:
             source, fresh: the source's weights and new ones, by canonical name.
             alphabet: the run's.
         Returns:
-            As `fresh`, the old layers from `source`; with `reuse_characters` the columns of layer_6 that belong to
-            `shared_characters` and to the blank from there too.
+            As `fresh`, the old layers from `source`; with `reuse_characters` the columns of the last layer that belong
+            to `shared_characters` and to the blank from there too.
         """
-        weights = {name: source[name] if layer_of(name) in self.old_layers else fresh[name] for name in fresh}
+        weights = {name: source[name] if group_of(name) in self.old_layers else fresh[name] for name in fresh}
         if self.reuse_characters:
             before = Alphabet(self.source_characters)
             theirs = [*before.encode(self.shared_characters), before.blank]
             ours = [*alphabet.encode(self.shared_characters), alphabet.blank]
-            for name in ("layer_6/weights", "layer_6/bias"):
+            for name in (name for name in fresh if group_of(name) == self.layers[-1]):
                 weights[name] = np.array(fresh[name])
                 weights[name][..., ours] = source[name][..., theirs]
         return weights

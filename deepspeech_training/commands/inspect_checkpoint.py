@@ -24,14 +24,15 @@ from deepspeech_training.checkpoints.describe import Progress, TrainedModel, rea
 from deepspeech_training.checkpoints.file import DamagedCheckpoint
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.tf1 import Tf1Folder, find_tf1_checkpoint
-from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import FLAGS, Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.decoding.greedy import greedy_labels
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
-from deepspeech_training.models.deepspeech.reference import client_features, forward, softmax, stack_context
+from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
+from deepspeech_training.models.base import AcousticModel
+from deepspeech_training.models.deepspeech import DeepSpeech
+from deepspeech_training.models.reference import softmax
 from deepspeech_training.reporting.diagnosis import Diagnosis, diagnose
 from deepspeech_training.reporting.evidence import Answers, Evidence
 from deepspeech_training.reporting.figures import LOSS, SPEECH_TO_TEXT, Figure, figures_text
@@ -40,7 +41,6 @@ from deepspeech_training.reporting.messages import duration, size
 from deepspeech_training.runtime.model_file import ModelFile
 
 NAME = re.compile(r"(?P<stem>(?P<kind>train|best)-\d{1,15})(-\d+)?\.(json|safetensors)")
-STUCK_GATE = 1e-3  # a gate nearer than this to 0 or 1 passes nothing on to the weights
 EPOCHS_SHOWN = 12
 
 
@@ -244,6 +244,7 @@ def _facts(path: Path, model: TrainedModel, *, stopped: str | None) -> dict[str,
             "precision": model.precision,
             "clips_left_out": run.clips_left_out,
             "transfer": model.transfer and model.transfer.as_json(),
+            "began_with": model.transfer and model.transfer.description,
             "flags": {
                 name: model.flags[name]
                 for name, flag in FLAGS.items()
@@ -256,11 +257,11 @@ def _facts(path: Path, model: TrainedModel, *, stopped: str | None) -> dict[str,
     }
 
 
-def _model_facts(network: NetworkGeometry, alphabet: Alphabet | ByteAlphabet | None) -> dict[str, Any]:
+def _model_facts(network: AcousticModel, alphabet: Alphabet | ByteAlphabet | None) -> dict[str, Any]:
     return {
         "alphabet": None if alphabet is None else list(alphabet.characters),
         "alphabet_of_bytes": isinstance(alphabet, ByteAlphabet),
-        "network": asdict(network),
+        "network": network.describe(),
         "parameters": network.num_parameters,
         "export_bytes": {
             "float32": network.export_bytes(quantized=False),
@@ -306,7 +307,7 @@ def _inspect_export(path: Path, clip: str | None) -> Inspection:
     file = ModelFile.read(path)
     weights = dict(file.constants(least=1000))
     matrices = {name: array for name, array in weights.items() if array.ndim == 2}
-    network = NetworkGeometry(
+    network = DeepSpeech(
         num_classes=len(file.labels) + 1,
         n_hidden=file.n_cell,
         n_features=file.geometry.n_mfcc,
@@ -353,7 +354,7 @@ def _silence_like(audio: np.ndarray) -> np.ndarray:
 def _answers(
     weights: Mapping[str, np.ndarray],
     features: FeatureGeometry,
-    network: NetworkGeometry,
+    network: AcousticModel,
     alphabet: Alphabet | ByteAlphabet | None,
     clip: str | None,
 ) -> tuple[Answers | None, str]:
@@ -364,19 +365,15 @@ def _answers(
     alive: dict[str, np.ndarray] = {}
     at_limit: dict[str, list[float]] = {}
 
-    def observe(layer: str, values: np.ndarray) -> None:
-        if layer == "lstm":
-            stuck = np.minimum(values, 1 - values) < STUCK_GATE
-        else:
-            stuck = values >= network.relu_clip
-            alive[layer] = alive.get(layer, np.zeros(values.shape[1], bool)) | (values > 0).any(axis=0)
-        at_limit.setdefault(layer, []).append(float(stuck.mean()))
+    def observe(layer: str, active: np.ndarray | None, share: float) -> None:
+        if active is not None:
+            alive[layer] = alive.get(layer, False) | active
+        at_limit.setdefault(layer, []).append(share)
 
-    log_probs = []
+    log_probs, mfcc = [], Mfcc(features, dtype=np.float64)
     with np.errstate(over="ignore", invalid="ignore"):
         for sound in (audio, _silence_like(audio)):
-            windows = stack_context(client_features(sound, features), n_context=network.n_context)
-            logits, _ = forward(weights, windows, network, observe=observe)
+            logits = network.reference(weights, mfcc(with_last_frame(sound, features)), observe=observe)
             log_probs.append(np.log(np.maximum(softmax(logits.astype(np.float64)), 1e-30)))
     if not all(np.isfinite(values).all() for values in log_probs):
         return None, name
@@ -386,7 +383,7 @@ def _answers(
     return replace(_compared(*log_probs, text=text, clip=clip), dead=dead, saturated=saturated), name
 
 
-def _export_answers(file: ModelFile, network: NetworkGeometry, clip: str | None) -> tuple[Answers, str]:
+def _export_answers(file: ModelFile, network: DeepSpeech, clip: str | None) -> tuple[Answers, str]:
     from deepspeech_training.export.parity import Runner
 
     audio, name = _speech(clip, file.geometry)
@@ -501,8 +498,8 @@ def _training_lines(training: Mapping[str, Any], judged_by: Sequence[Figure], sa
         yield f"Last      of these: {trained}"
     else:
         yield f"Saved     {saved}, {trained}"
-    if training["transfer"] is not None:
-        yield f"Began     with {Transfer.from_json(training['transfer']).description}"
+    if training["began_with"] is not None:
+        yield f"Began     with {training['began_with']}"
     yield f"Ended     {training['stopped'] or 'not yet'}"
     if training["train_loss"] is not None:
         parts = [f"train loss {training['train_loss']:.4f}"]

@@ -12,7 +12,7 @@ from typing import Any
 
 from deepspeech_training.config.flag import Flag, Value, flag, value_text
 from deepspeech_training.config.presets import PRESETS
-from deepspeech_training.models.deepspeech.geometry import LAYERS
+from deepspeech_training.models import DEFAULT_NETWORK, MODELS
 
 DEFAULT_CHECKPOINT_DIR = "persistent-data/checkpoints"
 DEFAULT_CACHE_DIR = "persistent-data/caches/audio"
@@ -234,19 +234,6 @@ class TrainingFlags:
         4568, "seed of the initial weights, the order of the clips, dropout and augmentation", at_least=0
     )
 
-    @property
-    def dropout_rates(self) -> tuple[float, float, float, float]:
-        """The rates of layers 1, 2, 3 and 5.
-
-        >>> TrainingFlags(dropout_rate=0.2, dropout_rate6=0.3).dropout_rates
-        (0.2, 0.2, 0.2, 0.3)
-        """
-        first = self.dropout_rate
-        second, third, fifth = (
-            first if rate < 0 else rate for rate in (self.dropout_rate2, self.dropout_rate3, self.dropout_rate6)
-        )
-        return first, second, third, fifth
-
 
 @dataclass(frozen=True)
 class OptimizerFlags:
@@ -424,7 +411,6 @@ class TransferFlags:
         unit="layers",
         zero="all layers come from the source",
         at_least=0,
-        at_most=5,
         quiet=True,
     )
     reuse_characters: bool = flag(
@@ -435,8 +421,7 @@ class TransferFlags:
     )
     freeze_layers: tuple[str, ...] = flag(
         (),
-        "layers whose weights are not trained, of layer_1, layer_2, layer_3, lstm, layer_5 and layer_6",
-        choices=LAYERS,
+        "layers whose weights are not trained; of deepspeech layer_1, layer_2, layer_3, lstm, layer_5 or layer_6",
         describes_training=True,
     )
     source_learning_rate_factor: float = flag(
@@ -450,6 +435,7 @@ class TransferFlags:
 
 @dataclass(frozen=True)
 class GeometryFlags:
+    network: str = flag(DEFAULT_NETWORK, "kind of acoustic model", choices=MODELS, fixed_by_weights=("network", "name"))
     n_hidden: int = flag(
         2048,
         "width of the hidden layers and of the LSTM",

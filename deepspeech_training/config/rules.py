@@ -1,5 +1,6 @@
 """What a single flag cannot know: whether its file is there, and whether it goes with the others."""
 
+import difflib
 import itertools
 import math
 from collections.abc import Sequence
@@ -9,7 +10,6 @@ from deepspeech_training.atomic_file import check_writable
 from deepspeech_training.augment.catalogue import parse_augmentations
 from deepspeech_training.config.groups import DEEPSPEECH_WEIGHTS, FLAGS, Config, as_dict
 from deepspeech_training.errors import FlagError
-from deepspeech_training.models.deepspeech.geometry import LAYERS
 
 
 def check_files(config: Config) -> None:
@@ -79,12 +79,6 @@ def check_together(config: Config) -> None:
 
 def _check_transfer(config: Config) -> None:
     transfer = config.transfer
-    if set(transfer.freeze_layers) == set(LAYERS):
-        raise FlagError("--freeze_layers has all layers: there is nothing left to train")
-    if "layer_1" in transfer.freeze_layers and config.geometry.normalise_features:
-        raise FlagError(
-            "--normalise_features changes what layer_1 is fed with, --freeze_layers keeps it as it is: leave one out"
-        )
     if transfer.reuse_characters and config.decoder.bytes_output_mode:
         raise FlagError(
             "--reuse_characters with --bytes_output_mode: bytes are no characters; leave one of the two out"
@@ -93,6 +87,36 @@ def _check_transfer(config: Config) -> None:
         raise FlagError(
             f"--reuse_characters with --drop_source_layers {transfer.drop_source_layers}: the weights of a character "
             "mean nothing above a layer that is new\nLeave one of the two out."
+        )
+
+
+def check_layers(config: Config, layers: Sequence[str]) -> None:
+    """Check the flags that name or count layers.
+
+    Args:
+        layers: of the network, from the input to the output.
+    Raises:
+        FlagError: there is no such layer, or nothing would be left to train or to take over.
+    """
+    frozen, dropped = config.transfer.freeze_layers, config.transfer.drop_source_layers
+    for name in frozen:
+        if name not in layers:
+            near = difflib.get_close_matches(name, layers, n=1, cutoff=0.5)
+            raise FlagError(
+                f"--freeze_layers {name}: must be some of {', '.join(layers)}"
+                + (f"; did you mean {near[0]}?" if near else "")
+            )
+    if set(frozen) == set(layers):
+        raise FlagError("--freeze_layers has all layers: there is nothing left to train")
+    if layers[0] in frozen and config.geometry.normalise_features:
+        raise FlagError(
+            f"--normalise_features changes what {layers[0]} is fed with, --freeze_layers keeps it as it is: leave one "
+            "out"
+        )
+    if dropped >= len(layers):
+        raise FlagError(
+            f"--drop_source_layers {dropped}: the network has {len(layers)} layers, so it must be at most "
+            f"{len(layers) - 1}"
         )
 
 

@@ -32,8 +32,8 @@ from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.export import parity
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.importers.ldc93s1 import SYNTHETIC_CLIP, TRANSCRIPT
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
-from deepspeech_training.models.deepspeech.tflite import ExportSettings, write_tflite
+from deepspeech_training.models.base import AcousticModel
+from deepspeech_training.models.tflite import ExportSettings, write_tflite
 from deepspeech_training.version import VERSION
 
 PARITY_FILE = "parity.json"
@@ -49,7 +49,7 @@ class TrainedModel:
     weights: Mapping[str, np.ndarray]
     alphabet: Alphabet
     features: FeatureGeometry
-    network: NetworkGeometry
+    network: AcousticModel
 
 
 class ExportFolder:

@@ -20,15 +20,10 @@ from ai_edge_litert import schema_py_generated as schema
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.decoding import DECODERS
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
-from deepspeech_training.models.deepspeech.reference import (
-    client_features,
-    client_windows,
-    forward,
-    softmax,
-    stack_context,
-)
-from deepspeech_training.models.deepspeech.tflite import AlignedBuffer
+from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
+from deepspeech_training.models.base import AcousticModel
+from deepspeech_training.models.reference import softmax, stack_context
+from deepspeech_training.models.tflite import AlignedBuffer
 from deepspeech_training.reporting.metrics import Result, SetReport
 
 # Bounds of the greatest difference of a probability between the float32 model and the reference.
@@ -75,7 +70,7 @@ class ModelParity:
 class Runner:
     """An exported model on LiteRT, one thread; features and network run each by itself, as in the clients."""
 
-    def __init__(self, model: bytes, features: FeatureGeometry, network: NetworkGeometry):
+    def __init__(self, model: bytes, features: FeatureGeometry, network: AcousticModel):
         self._features, self._network = features, network
         self._mfcc = _interpreter(part_of(model, ["mfccs"]))
         self._acoustic = _interpreter(part_of(model, ["logits", "new_state_c", "new_state_h"]))
@@ -95,8 +90,7 @@ class Runner:
 
     def probabilities(self, windows: np.ndarray) -> np.ndarray:
         """float32 [frames, 2 * n_context + 1, n_mfcc] -> [frames, classes], n_steps frames a call."""
-        n = self._network.n_hidden
-        c, h = np.zeros((1, n), np.float32), np.zeros((1, n), np.float32)
+        c, h = (np.zeros(shape, np.float32) for shape in self._network.state_shapes().values())
         parts = []
         for start in range(0, len(windows), self._n_steps):
             piece = windows[start : start + self._n_steps]
@@ -110,7 +104,9 @@ class Runner:
         return np.concatenate(parts)
 
     def from_audio(self, audio: np.ndarray) -> np.ndarray:
-        features = self.features(client_windows(audio, self._features))
+        samples = with_last_frame(audio, self._features)
+        windows = np.lib.stride_tricks.sliding_window_view(samples, self._features.window_samples)
+        features = self.features(windows[:: self._features.step_samples])
         return self.probabilities(stack_context(features, n_context=self._features.n_context))
 
     def streamed(self, audio: np.ndarray) -> np.ndarray:
@@ -248,7 +244,7 @@ def compare(
     weights: Mapping[str, np.ndarray],
     alphabet: Alphabet,
     features: FeatureGeometry,
-    network: NetworkGeometry,
+    network: AcousticModel,
     exported: str,
     max_wer_increase: float,
     wer_is_judged: bool,
@@ -272,8 +268,10 @@ def compare(
         return SetReport("parity", tuple(results))
 
     audio_s = sum(len(clip.audio) for clip in clips) / features.sample_rate
-    stacked = [stack_context(client_features(c.audio, features), n_context=features.n_context) for c in clips]
-    wanted = [softmax(forward(weights, windows, network)[0]) for windows in stacked]
+    mfcc = Mfcc(features, dtype=np.float64)
+    heard = [mfcc(with_last_frame(clip.audio, features)) for clip in clips]
+    stacked = [stack_context(frames, n_context=features.n_context) for frames in heard]
+    wanted = [softmax(network.reference(weights, frames)) for frames in heard]
     reference_report = report([text(p) for p in wanted])
     figures = {}
     for name, model in models.items():

@@ -1,1 +1,34 @@
-"""Networks: functions and classes that make a keras.Model. They know neither files nor flags."""
+"""Networks: what they are (`base.py`), and the table of them. They know neither files nor flags.
+
+A network is a folder here and a line in `MODELS`; importing it needs no Keras.
+"""
+
+import importlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from deepspeech_training.models.base import AcousticModel
+
+DEFAULT_NETWORK = "deepspeech"
+# By the value of --network: module and class, imported when a network is asked for, as flags are read without numpy.
+MODELS = {"deepspeech": "deepspeech_training.models.deepspeech:DeepSpeech"}
+
+
+def model_class(name: str) -> "type[AcousticModel]":
+    """The class of a network in MODELS."""
+    module, attribute = MODELS[name].split(":")
+    return getattr(importlib.import_module(module), attribute)
+
+
+def network_of(description: Mapping[str, Any]) -> "AcousticModel":
+    """The network that a checkpoint describes; one that does not say its name is from before there were others.
+
+    Raises:
+        KeyError, TypeError: it is no description of a network that is known here.
+
+    >>> network_of({"num_classes": 29, "n_hidden": 100}).num_parameters
+    163129
+    """
+    fields = dict(description)
+    return model_class(fields.pop("name", DEFAULT_NETWORK)).from_description(fields)

@@ -1,17 +1,13 @@
 """The operations whose fastest form depends on the backend, in plain Keras 3: the reference and the fallback.
 
-`engine/tensorflow_backend.py` has TensorFlow's own forms with the same signatures. The weights look the same to both.
+A backend has its own forms with the same signatures (`training.backends`). The weights look the same to both.
 """
 
-import keras
 from keras import ops
 
 
 class PlainKernels:
-    """Recurrence, matrix product and CTC written with keras.ops alone, in float32.
-
-    Every tensor of the network is time-major: [frames, batch, depth].
-    """
+    """Recurrence, matrix product and CTC written with keras.ops alone, in float32."""
 
     def dense(self, inputs, weights, bias):
         """`inputs @ weights + bias`: [frames, batch, in] x [in, out] -> float32 [frames, batch, out]."""
@@ -47,7 +43,7 @@ class PlainKernels:
         """Connectionist temporal classification loss, the blank last (Graves et al. 2006).
 
         Args:
-            logits: float32 [frames, batch, classes].
+            logits: float32 [batch, frames, classes].
             num_frames: int32 [batch].
             labels: int32 [batch, labels], padded with anything.
             num_labels: int32 [batch].
@@ -55,4 +51,4 @@ class PlainKernels:
             float32 [batch]: one loss per clip, so that a bad one can be named.
         """
         blank = logits.shape[-1] - 1
-        return keras.ops.ctc_loss(labels, ops.transpose(logits, [1, 0, 2]), num_labels, num_frames, mask_index=blank)
+        return ops.ctc_loss(labels, logits, num_labels, num_frames, mask_index=blank)

@@ -19,7 +19,7 @@ def leading_blanks(logits, num_frames, labels, num_labels, *, most: int):
     or less where the clip has no more frames than its transcript needs.
 
     Args:
-        logits: float32 [frames, batch, classes], the blank last.
+        logits: float32 [batch, frames, classes], the blank last.
         num_frames: int32 [batch].
         labels: int32 [batch, labels], padded with anything.
         num_labels: int32 [batch].
@@ -30,8 +30,8 @@ def leading_blanks(logits, num_frames, labels, num_labels, *, most: int):
     inside = ops.arange(ops.shape(labels)[1])[None, :] < num_labels[:, None]
     repeats = ops.sum(ops.cast((labels[:, 1:] == labels[:, :-1]) & inside[:, 1:], "int32"), axis=1)
     free = ops.clip(num_frames - num_labels - repeats, 0, most)
-    leading = ops.arange(ops.shape(logits)[0])[:, None] < free[None, :]
+    leading = ops.arange(ops.shape(logits)[1])[None, :] < free[:, None]
     blank = logits.shape[-1] - 1
-    cost = -ops.sum(ops.where(leading, ops.log_softmax(logits)[:, :, blank], 0.0), axis=0)
+    cost = -ops.sum(ops.where(leading, ops.log_softmax(logits)[:, :, blank], 0.0), axis=1)
     letters = ops.arange(blank + 1) < blank
     return ops.where(leading[:, :, None] & letters, IMPOSSIBLE, logits), cost

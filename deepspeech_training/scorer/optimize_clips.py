@@ -19,7 +19,7 @@ from deepspeech_training.console import Console
 from deepspeech_training.data.samples import read_rows
 from deepspeech_training.errors import UserError
 from deepspeech_training.machine.resources import usable_cores
-from deepspeech_training.models.deepspeech.tflite import ExportSettings, write_tflite
+from deepspeech_training.models.tflite import ExportSettings, write_tflite
 from deepspeech_training.runtime.posteriors import Posteriors
 
 LISTED_FAULTS = 20

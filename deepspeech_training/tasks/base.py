@@ -8,13 +8,15 @@ from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.data.loader import Clip
 from deepspeech_training.data.samples import Sample
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.normalisation import Normalisation
+from deepspeech_training.features.normalisation import Normalisation
+from deepspeech_training.models.base import AcousticModel, Layers
 
 
 class Task(Protocol):
     """A kind of model that the engine can train, evaluate and report on; there is no logic here."""
 
     name: str
+    network: AcousticModel
     feature_geometry: FeatureGeometry
     augmenter: Augmenter | None
 
@@ -30,8 +32,8 @@ class Task(Protocol):
         In training, `draws` float32 [batch, n] is what the augmentations of the step draw from.
         """
 
-    def build_model(self, kernels, normalisation: Normalisation | None = None) -> Any:
-        """Make the keras.Model; its weights by canonical name are in `model.by_name`."""
+    def build_model(self, kernels, normalisation: Normalisation | None = None, **training_options: Any) -> Layers:
+        """Make the keras.Model; see `Network.build`."""
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
         """Fresh weights by canonical name."""

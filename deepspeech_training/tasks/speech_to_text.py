@@ -15,9 +15,8 @@ from deepspeech_training.data.samples import Sample, labels_with_repeats
 from deepspeech_training.decoding import DECODERS
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_keras import mfcc
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
-from deepspeech_training.models.deepspeech.network import DeepSpeech, initial_weights
-from deepspeech_training.models.deepspeech.normalisation import Normalisation
+from deepspeech_training.features.normalisation import Normalisation
+from deepspeech_training.models.base import AcousticModel, Layers
 from deepspeech_training.models.leading_blanks import leading_blanks
 
 
@@ -27,7 +26,7 @@ class SpeechToText:
     Args:
         alphabet: the labels.
         features: sample rate, window and step.
-        network: shapes of the network.
+        network: what hears.
         decoder: a name in `decoding.DECODERS`.
         augmenter: of the training clips.
         cache: of decoded audio.
@@ -40,7 +39,7 @@ class SpeechToText:
         self,
         alphabet: Alphabet,
         features: FeatureGeometry,
-        network: NetworkGeometry,
+        network: AcousticModel,
         *,
         decoder: str = "greedy",
         augmenter: Augmenter | None = None,
@@ -64,7 +63,7 @@ class SpeechToText:
         except (AudioError, OSError) as error:
             raise ClipFault(f"cannot be read any more: {error}") from error
         labels = np.asarray(sample.labels, np.int32)
-        frames = self.feature_geometry.num_frames(len(audio))
+        frames = self.network.output_lengths(self.feature_geometry.num_frames(len(audio)))
         if frames < labels_with_repeats(labels):  # a header may promise more than there is (MP3)
             raise ClipFault(f"has {frames} frames of audio; its transcript needs {labels_with_repeats(labels)}")
         return Clip(audio, labels)
@@ -79,11 +78,11 @@ class SpeechToText:
             augmenter = StepAugmenter(self.augmenter.in_the_step, self.feature_geometry, draws)
         return mfcc(audio, num_samples, self.feature_geometry, augmenter=augmenter)
 
-    def build_model(self, kernels, normalisation: Normalisation | None = None) -> DeepSpeech:
-        return DeepSpeech(self.network, kernels=kernels, normalisation=normalisation)
+    def build_model(self, kernels, normalisation: Normalisation | None = None, **training_options: Any) -> Layers:
+        return self.network.build(kernels, normalisation=normalisation, **training_options)
 
     def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
-        return initial_weights(self.network, seed=seed)
+        return self.network.initial_weights(seed=seed)
 
     def losses(self, kernels, logits, num_frames, labels, num_labels):
         return kernels.ctc_loss(logits, num_frames, labels, num_labels)
@@ -105,5 +104,5 @@ class SpeechToText:
             "task": self.name,
             "alphabet": list(self.alphabet.characters),
             "features": asdict(self.feature_geometry),
-            "network": asdict(self.network),
+            "network": self.network.describe(),
         }

@@ -16,7 +16,7 @@ from deepspeech_training.config.presets import PRESETS, suited
 from deepspeech_training.console import Console
 from deepspeech_training.data.plan import Plan
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
-from deepspeech_training.models.deepspeech.geometry import LAYERS, NetworkGeometry, layer_of
+from deepspeech_training.models.base import AcousticModel, group_of
 from deepspeech_training.reporting.diagnosis import diagnose
 from deepspeech_training.reporting.events import Ended, Events, FrozenLayers, Initialised, Outcome, Resumed, Started
 from deepspeech_training.reporting.evidence import Evidence
@@ -271,14 +271,14 @@ def _is_another_source(flags: CheckpointFlags, transfer: Transfer | None) -> boo
     return named.resolve() not in (source.resolve(), source.resolve().parent)
 
 
-def _frozen(names: Sequence[str], network: NetworkGeometry) -> FrozenLayers | None:
+def _frozen(names: Sequence[str], network: AcousticModel) -> FrozenLayers | None:
     """The layers of --freeze_layers and how many weights they have; None without."""
-    layers = [layer for layer in LAYERS if layer in names]
+    layers = [layer for layer in network.groups if layer in names]
     if not layers:
         return None
     shapes = network.weight_shapes()
     return FrozenLayers(
-        layers, parameters=sum(math.prod(shape) for name, shape in shapes.items() if layer_of(name) in layers)
+        layers, parameters=sum(math.prod(shape) for name, shape in shapes.items() if group_of(name) in layers)
     )
 
 

@@ -11,14 +11,14 @@ import numpy as np
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.checkpoints.describe import Checkpoint
 from deepspeech_training.checkpoints.transfer import Transfer
-from deepspeech_training.config import to_flag_lines
+from deepspeech_training.config import as_dict, to_flag_lines
 from deepspeech_training.data.loader import Loader
 from deepspeech_training.data.plan import BatchRules, Plan
 from deepspeech_training.data.samples import Rejection, limit_fairly, write_rejections
 from deepspeech_training.errors import UserError
+from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.machine.gpu_monitor import GpuMonitor
 from deepspeech_training.machine.resources import usable_cores
-from deepspeech_training.models.deepspeech.normalisation import Normalisation
 from deepspeech_training.reporting.events import Sink
 from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.tensorboard import TensorBoard
@@ -188,8 +188,8 @@ def _start(run: Run, task: "SpeechToText", machine: Machine, checkpoint: Checkpo
     normalisation = None
     if run.config.geometry.normalise_features:
         normalisation = Normalisation.from_arrays(checkpoint.arrays) if resumes else _measured(run, task, machine)
-        if resumes or (transfer is not None and "layer_1" in transfer.old_layers):
-            weights = normalisation.unfold(weights)
+        if resumes or (transfer is not None and run.network.groups[0] in transfer.old_layers):
+            weights = run.network.unfold(weights, normalisation)
     return _Start(weights, transfer, normalisation)
 
 
@@ -235,7 +235,7 @@ def _backend(run: Run, task: "SpeechToText", machine: Machine, start: _Start) ->
             ema=config.optimizer.ema,
             rate_factors=factors,
         ),
-        dropout_rates=config.training.dropout_rates,
+        training_options=run.network.training_options(as_dict(config)),
         normalisation=start.normalisation,
         log=run.console.warn,
     )

@@ -8,14 +8,14 @@ from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.data.samples import Sample
 from deepspeech_training.errors import OutOfMemory, UserError
 from deepspeech_training.machine.resources import available_memory, memory_limit
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.tasks.base import Task
 from deepspeech_training.training.backends.base import Backend, Machine
 
 PROCESS_BYTES = 600_000_000  # of Python, TensorFlow and its libraries, before there is a model
 
 
-def check_memory_to_begin(network: NetworkGeometry, *, longest_clip_s: float, trains: bool, on_gpu: bool) -> None:
+def check_memory_to_begin(network: AcousticModel, *, longest_clip_s: float, trains: bool, on_gpu: bool) -> None:
     """Refuse, before TensorFlow is loaded, what cannot fit: there the kernel would end the process without a word.
 
     Raises:

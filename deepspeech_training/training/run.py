@@ -6,7 +6,7 @@ Flags, checkpoints, alphabet and every row of every CSV are checked here, in thi
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from deepspeech_training.checkpoints.tf1 import folder_to_load
 from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import Config, ParsedFlags, as_dict
 from deepspeech_training.config.groups import AugmentFlags, CheckpointFlags
+from deepspeech_training.config.rules import check_layers
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import has_audio
 from deepspeech_training.data.samples import CheckedData, Sample
@@ -26,7 +27,8 @@ from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.machine.device_choice import Choice, choose
 from deepspeech_training.machine.resources import HOW_TO_MOUNT, read_resources, will_be_lost
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models import model_class
+from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.events import DataChecked, Events, SetSummary
 from deepspeech_training.reporting.session_log import SessionLog
 from deepspeech_training.training import announce
@@ -129,7 +131,7 @@ class Run:
         folder: where checkpoints are saved; locked while the run trains.
         source: where the weights come from.
         transfer: what the run takes from another one, now or when it began.
-        alphabet, features, network: what the model reads and writes, and its shapes.
+        alphabet, features, network: what the model writes, what it hears, and what it is.
         data: the samples of each set.
         scorer, scorer_path: of the decoder; None and "" for none.
         augmenter: of the training clips.
@@ -145,7 +147,7 @@ class Run:
     transfer: Transfer | None
     alphabet: Labels
     features: FeatureGeometry
-    network: NetworkGeometry
+    network: AcousticModel
     data: CheckedData
     scorer: Scorer | None
     scorer_path: str
@@ -286,9 +288,13 @@ def prepare(call: Call) -> Run:
     announce.taken_for_granted(source, as_dict(config), console)
     log.update(flags=as_dict(config), checkpoint_dir=str(used.folder))
     alphabet, alphabet_name = alphabet_of_run(config.decoder, config.transfer, source, console)
-    transfer = transfer_of_run(config.transfer, source, alphabet, console) if work.train else None
-    if source.description is not None:
+    if source.description is None:
+        network = model_class(config.geometry.network).from_flags(as_dict(config), num_classes=alphabet.num_classes)
+    else:
+        network = replace(source.description.network, num_classes=alphabet.num_classes)
         features = source.description.features
+    check_layers(config, network.groups)
+    transfer = transfer_of_run(config.transfer, source, alphabet, console) if work.train else None
     if work.train and config.voice.voice_data_dir:
         csvs = csvs_of_voice_folder(
             config.voice.voice_data_dir, config.data, alphabet, folder=save_folder.folder, console=console
@@ -321,14 +327,7 @@ def prepare(call: Call) -> Run:
         transfer=transfer,
         alphabet=alphabet,
         features=features,
-        network=NetworkGeometry(
-            num_classes=alphabet.num_classes,
-            n_hidden=config.geometry.n_hidden,
-            layer_norm=config.geometry.layer_norm,
-            relu_clip=config.training.relu_clip,
-            n_features=features.n_mfcc,
-            n_context=features.n_context,
-        ),
+        network=network,
         data=data,
         scorer=scorer,
         scorer_path=scorer_path,

@@ -1,7 +1,7 @@
 """Where the weights of a run come from, and the flags that their checkpoint decides."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -118,11 +118,14 @@ def adopted_flags(
     """
     if source.description is None:
         return {}
+    network, features = source.description.network, source.description.features
+    described = {"network": network.describe(), "features": asdict(features)}
     fixed = {}
     for name, flag in FLAGS.items():
         if flag.fixed_by_weights:
             section, key = flag.fixed_by_weights
-            fixed[name] = getattr(getattr(source.description, section), key)
+            if key in described[section]:  # else it is a flag of another network
+                fixed[name] = described[section][key]
         elif flag.fixed_in_a_run and continues:
             fixed[name] = source.description.flags.get(name, flag.default)
     differing = {name: value for name, value in fixed.items() if flags[name] != value}

@@ -35,8 +35,8 @@ def transfer_of_run(flags: TransferFlags, source: Source, alphabet: Labels, cons
                 "--save_checkpoint_dir, or leave the flag out."
             )
     elif source.kind == "weights":
-        origin = str(source.path), source.description.progress.step
-        transfer = Transfer(*origin, flags.drop_source_layers)
+        origin = str(source.path), source.description.progress.step, source.description.network.groups
+        transfer = Transfer(*origin, drop_source_layers=flags.drop_source_layers)
         if flags.reuse_characters:
             transfer = Transfer.of_characters(*origin, trained_alphabet(source, None, console), alphabet)
         new = [layer for layer in flags.freeze_layers if layer not in transfer.old_layers]

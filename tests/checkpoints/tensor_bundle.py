@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 
 from deepspeech_training.checkpoints.tensor_bundle import MAGIC, masked_crc
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.models.deepspeech.tf1 import tf1_name
 
 _TYPES = {"float32": 1, "float64": 2, "int32": 3, "int64": 9, "float16": 19}
@@ -93,10 +93,10 @@ def write_files(prefix: Path, entries: dict[bytes, bytes], data: bytes, **detail
     prefix.with_name(f"{prefix.name}.data-00000-of-00001").write_bytes(data)
 
 
-NETWORK = NetworkGeometry(num_classes=5, n_hidden=3, layer_norm=True)
+NETWORK = DeepSpeech(num_classes=5, n_hidden=3, layer_norm=True)
 
 
-def model_arrays(network: NetworkGeometry = NETWORK) -> dict[str, np.ndarray]:
+def model_arrays(network: DeepSpeech = NETWORK) -> dict[str, np.ndarray]:
     """Weights and moments of a network, each of its own values, by their TensorFlow 1 names."""
     generator = np.random.default_rng(0)
     arrays = {"global_step": np.array(70, np.int64), "learning_rate": np.array(0.001, np.float32)}

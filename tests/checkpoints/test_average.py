@@ -9,10 +9,10 @@ from checkpoints.tensor_bundle import model_arrays, write_bundle
 
 from deepspeech_training.checkpoints.average import main
 from deepspeech_training.checkpoints.file import read_arrays, read_state, write_arrays, write_state
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 
 ROOT = Path(__file__).resolve().parents[2]
-NETWORK = NetworkGeometry(num_classes=3, n_hidden=2)
+NETWORK = DeepSpeech(num_classes=3, n_hidden=2)
 
 
 def checkpoint(folder: Path, step: int, value: float, *, network=NETWORK, alphabet=("a", "b")) -> str:
@@ -86,14 +86,14 @@ def test_single_checkpoints_of_several_runs_are_averaged(run, tmp_path):
 )
 def test_what_cannot_be_averaged_is_refused(run, tmp_path, capsys, arguments, code, message):
     checkpoint(tmp_path / "other", 1, 1.0, alphabet=("a", "c"))
-    checkpoint(tmp_path / "wider", 1, 1.0, network=NetworkGeometry(num_classes=3, n_hidden=4))
+    checkpoint(tmp_path / "wider", 1, 1.0, network=DeepSpeech(num_classes=3, n_hidden=4))
     broken = Path(checkpoint(tmp_path / "broken", 1, 1.0))
     damaged = bytearray(broken.with_suffix(".safetensors").read_bytes())
     damaged[-1] ^= 1
     broken.with_suffix(".safetensors").write_bytes(damaged)
     (tmp_path / "empty").mkdir()
     (tmp_path / "tf1").mkdir()
-    write_bundle(tmp_path / "tf1/train-70", model_arrays(NetworkGeometry(num_classes=29, n_hidden=2)))
+    write_bundle(tmp_path / "tf1/train-70", model_arrays(DeepSpeech(num_classes=29, n_hidden=2)))
     twin = Path(checkpoint(tmp_path / "twin", 40, 6.0))
     checkpoint(tmp_path / "best", 5, 1.0)
     for path in list((tmp_path / "best").iterdir()):

@@ -8,9 +8,9 @@ from deepspeech_training.checkpoints.describe import Checkpoint, describe
 from deepspeech_training.checkpoints.file import DamagedCheckpoint
 from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 
-NETWORK = NetworkGeometry(num_classes=3, n_hidden=2)
+NETWORK = DeepSpeech(num_classes=3, n_hidden=2)
 LEAST = {"alphabet": ["a", "b"], "features": {}, "network": asdict(NETWORK), "run": {"step": 7}}
 
 
@@ -27,7 +27,7 @@ def test_the_least_that_a_checkpoint_says_is_what_its_weights_are_of(tmp_path):
 
 
 def test_a_run_is_described(tmp_path):
-    transfer = Transfer("old/train-7.json", 7, drop_source_layers=1)
+    transfer = Transfer("old/train-7.json", 7, NETWORK.groups, drop_source_layers=1)
     run = {
         "step": 9,
         "epoch": 1,
@@ -48,7 +48,7 @@ def test_a_run_is_described(tmp_path):
 
 
 def test_labels_that_are_bytes_are_told_from_characters(tmp_path):
-    network = asdict(NetworkGeometry(num_classes=256, n_hidden=2))
+    network = asdict(DeepSpeech(num_classes=256, n_hidden=2))
     assert described(tmp_path, alphabet=list(ByteAlphabet.characters), network=network).alphabet == ByteAlphabet()
 
 

@@ -7,11 +7,11 @@ from checkpoints.tensor_bundle import HEADER, NETWORK, entry, model_arrays, writ
 from deepspeech_training.checkpoints.file import DamagedCheckpoint
 from deepspeech_training.checkpoints.tensor_bundle import TensorBundle
 from deepspeech_training.checkpoints.tf1 import Tf1Folder, find_tf1_checkpoint
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.models.deepspeech.tf1 import geometry_of, tf1_name
 
 
-def network_and_weights(prefix) -> tuple[NetworkGeometry, dict[str, np.ndarray]]:
+def network_and_weights(prefix) -> tuple[DeepSpeech, dict[str, np.ndarray]]:
     checkpoint = Tf1Folder(prefix).load("train")
     return checkpoint.model.network, checkpoint.weights
 
@@ -29,7 +29,7 @@ def test_a_checkpoint_of_deepspeech_is_read(test_data):
     assert prefix.name == "train-200" and everything["global_step"] == 200
     assert everything["learning_rate"] == np.float32(0.001)
     network, weights = network_and_weights(prefix)
-    assert network == NetworkGeometry(num_classes=29, n_hidden=100)
+    assert network == DeepSpeech(num_classes=29, n_hidden=100)
     assert len(weights) == 12
     for name in network.weight_shapes():
         np.testing.assert_array_equal(weights[name], wanted[tf1_name(name)])

@@ -35,17 +35,19 @@ from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import LAYERS, NetworkGeometry, layer_of
+from deepspeech_training.models.base import group_of
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.training.session import carry_out
 
 EPOCHS = 6
 ENGLISH = Alphabet.english()
+LAYERS = ("layer_1", "layer_2", "layer_3", "lstm", "layer_5", "layer_6")
 RUSSIAN = Alphabet("абвгдежзийклмнопрстуфхцчшщъыьэюя '")
 RUSSIAN_WORDS = ("она носила", "твой тёмный", "костюм в жирной", "воде", "весь год", "масло")
 
 
-def random_arrays(network: NetworkGeometry, seed: int) -> dict[str, np.ndarray]:
+def random_arrays(network: DeepSpeech, seed: int) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
     return {name: generator.normal(size=shape).astype(np.float32) for name, shape in network.weight_shapes().items()}
 
@@ -55,21 +57,21 @@ def random_arrays(network: NetworkGeometry, seed: int) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("dropped", range(6))
 def test_dropped_layers_are_new_and_counted_from_the_output(dropped):
-    network = NetworkGeometry(num_classes=4, n_hidden=3, layer_norm=True)
+    network = DeepSpeech(num_classes=4, n_hidden=3, layer_norm=True)
     source, fresh = random_arrays(network, 1), random_arrays(network, 2)
-    transfer = Transfer("source.json", 9, drop_source_layers=dropped)
+    transfer = Transfer("source.json", 9, network.groups, drop_source_layers=dropped)
     weights = transfer.weights(source, fresh, Alphabet("abc"))
-    new = {layer_of(name) for name in weights if weights[name] is fresh[name]}
+    new = {group_of(name) for name in weights if weights[name] is fresh[name]}
     assert new == set(LAYERS[6 - dropped :])
-    assert all(weights[name] is source[name] for name in weights if layer_of(name) not in new)
+    assert all(weights[name] is source[name] for name in weights if group_of(name) not in new)
     assert transfer.old_layers == LAYERS[: 6 - dropped]
 
 
 def test_the_columns_of_shared_characters_and_of_the_blank_are_those_of_the_source():
     before, after = Alphabet("ab "), Alphabet(" xbyz")
-    source = random_arrays(NetworkGeometry(num_classes=4, n_hidden=3), 1)
-    fresh = random_arrays(NetworkGeometry(num_classes=6, n_hidden=3), 2)
-    transfer = Transfer.of_characters("source.json", 9, before, after)
+    source = random_arrays(DeepSpeech(num_classes=4, n_hidden=3), 1)
+    fresh = random_arrays(DeepSpeech(num_classes=6, n_hidden=3), 2)
+    transfer = Transfer.of_characters("source.json", 9, LAYERS, before, after)
     assert transfer.shared_characters == " b" and transfer.old_layers == LAYERS[:5]
     weights = transfer.weights(source, fresh, after)
     origin = {0: 2, 2: 1, 5: 3}  # of the run's labels those of the source: space, b, blank
@@ -77,13 +79,13 @@ def test_the_columns_of_shared_characters_and_of_the_blank_are_those_of_the_sour
         for name in ("layer_6/weights", "layer_6/bias"):
             wanted = source[name][..., origin[label]] if label in origin else fresh[name][..., label]
             np.testing.assert_array_equal(weights[name][..., label], wanted)
-    assert all(weights[name] is source[name] for name in weights if layer_of(name) != "layer_6")
-    assert Transfer.from_json(json.loads(json.dumps(transfer.as_json()))) == transfer
+    assert all(weights[name] is source[name] for name in weights if group_of(name) != "layer_6")
+    assert Transfer.from_json(json.loads(json.dumps(transfer.as_json())), LAYERS) == transfer
 
 
 def test_characters_are_not_taken_from_a_source_that_writes_bytes():
     with pytest.raises(FlagError, match=r"source\.json writes bytes .--bytes_output_mode., which are no characters"):
-        Transfer.of_characters("source.json", 9, ByteAlphabet(), Alphabet("ab"))
+        Transfer.of_characters("source.json", 9, LAYERS, ByteAlphabet(), Alphabet("ab"))
 
 
 # --- DeepSpeech's checkpoints -------------------------------------------------------------------------------------
@@ -104,7 +106,7 @@ def test_what_a_tf1_checkpoint_does_not_say_is_taken_from_the_flags(tf1):
     assert (model.network.n_hidden, model.network.layer_norm) == (3, True)
     assert (model.network.relu_clip, model.features.sample_rate) == (7.0, 8000)
     loaded = tf1.load("train")
-    assert set(loaded.arrays) == set(NetworkGeometry(num_classes=5, n_hidden=3, layer_norm=True).weight_shapes())
+    assert set(loaded.arrays) == set(DeepSpeech(num_classes=5, n_hidden=3, layer_norm=True).weight_shapes())
 
 
 @pytest.mark.parametrize(
@@ -177,7 +179,7 @@ def test_a_tf1_checkpoint_is_exported_alone_and_its_folder_trained_in(test_data,
 @pytest.fixture
 def trained(tmp_path) -> Path:
     """A folder with a checkpoint of a run that has taken nothing from another one."""
-    network = NetworkGeometry(num_classes=4, n_hidden=3)
+    network = DeepSpeech(num_classes=4, n_hidden=3)
     folder = CheckpointFolder(tmp_path / "trained", Console())
     folder.folder.mkdir()
     state = {
@@ -307,10 +309,10 @@ def test_deepspeechs_weights_learn_a_cyrillic_alphabet_through_a_kill_and_are_ex
     old = Tf1Folder(source / "train-200").load("train").weights
     arrays = arrays_of(killed)
     for name, weights in old.items():
-        if layer_of(name) in ("layer_1", "layer_2"):
+        if group_of(name) in ("layer_1", "layer_2"):
             assert arrays[name].tobytes() == weights.tobytes()
             assert not arrays[f"adam_m/{name}"].any() and not arrays[f"adam_v/{name}"].any()
-        elif layer_of(name) != "layer_6":
+        elif group_of(name) != "layer_6":
             assert not np.array_equal(arrays[name], weights) and arrays[f"adam_v/{name}"].any()
     losses = [entry["train_loss"] for entry in run_state(killed)["history"]]
     assert losses[-1] < losses[0]

@@ -16,17 +16,17 @@ from deepspeech_training.commands.train import main as train_main
 from deepspeech_training.console import Console
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.runtime.evaluate import main as evaluate_main
 from deepspeech_training.runtime.transcribe import main as transcribe_main
 from deepspeech_training.scorer import optimize
 from deepspeech_training.scorer.build import build_scorer_main
 
-NETWORK = NetworkGeometry(ByteAlphabet.num_classes, n_hidden=8)
+NETWORK = DeepSpeech(ByteAlphabet.num_classes, n_hidden=8)
 
 
 def save(folder, alphabet, *, seed=0) -> str:
-    network = NetworkGeometry(alphabet.num_classes, n_hidden=8)
+    network = DeepSpeech(alphabet.num_classes, n_hidden=8)
     weights = random_weights(network, seed=seed)
     save_checkpoint(folder, weights, alphabet=alphabet, features=FeatureGeometry(), network=network)
     return str(folder)

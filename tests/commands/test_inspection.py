@@ -16,10 +16,10 @@ from deepspeech_training.commands.train import export_main
 from deepspeech_training.config import FLAGS, Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.training.loop import RunState
 
-NETWORK = NetworkGeometry(num_classes=29, n_hidden=8)
+NETWORK = DeepSpeech(num_classes=29, n_hidden=8)
 
 
 def exported(quantize: bool) -> bytes:
@@ -68,7 +68,7 @@ def inspected(capsys, *argv) -> tuple[int, dict]:
 
 
 def test_where_the_weights_came_from_is_told(tmp_path, capsys):
-    save(tmp_path / "run", transfer=Transfer("old/train-7.json", 7, drop_source_layers=1))
+    save(tmp_path / "run", transfer=Transfer("old/train-7.json", 7, NETWORK.groups, drop_source_layers=1))
     assert main([str(tmp_path / "run")]) == 0
     told = capsys.readouterr().out
     assert "Began     with the weights of old/train-7.json (step 7) without layer_6\n" in told
@@ -173,7 +173,7 @@ def test_the_estimate_of_the_export_is_near_the_size(tmp_path):
 
 
 def test_deepspeechs_checkpoint_is_inspected(tmp_path, capsys):
-    network = NetworkGeometry(num_classes=29, n_hidden=8)
+    network = DeepSpeech(num_classes=29, n_hidden=8)
     write_bundle(tmp_path / "train-70", model_arrays(network))
     code, found = inspected(capsys, tmp_path)
     assert code == 0 and found["kind"] == "TensorFlow 1 checkpoint"
@@ -190,7 +190,7 @@ def test_deepspeechs_own_checkpoint_and_export_answer_alike(test_data, capsys):
 
 
 def test_how_the_weights_were_trained_is_told(tmp_path, capsys):
-    transfer = Transfer("old/train-7.json", 7)
+    transfer = Transfer("old/train-7.json", 7, NETWORK.groups)
     flags = {
         "freeze_layers": ["layer_1"],
         "source_learning_rate_factor": 0.1,

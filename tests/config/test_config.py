@@ -21,11 +21,11 @@ from deepspeech_training.config.groups import (
     DecoderFlags,
     ExportFlags,
     GeometryFlags,
-    TrainingFlags,
 )
 from deepspeech_training.config.help import EXAMPLE, flags_markdown, format_help
 from deepspeech_training.config.obsolete import OBSOLETE, REFUSED
 from deepspeech_training.config.presets import PRESETS
+from deepspeech_training.config.rules import check_layers
 from deepspeech_training.errors import EXIT_FLAGS, FlagError, UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -169,6 +169,7 @@ OURS = {
     "min_epochs": 0,
     "export_max_wer_increase": 0.05,
     "reuse_characters": False,
+    "network": "deepspeech",
     "freeze_layers": (),
     "source_learning_rate_factor": 1.0,
     "export_tflite": True,  # the only graph there is
@@ -587,9 +588,9 @@ def configs():
         ):
             return st.just(flag.default)
         if flag.type is tuple and flag.choices:
-            return st.lists(st.sampled_from(flag.choices), max_size=3).map(tuple)
+            return st.lists(st.sampled_from(tuple(flag.choices)), max_size=3).map(tuple)
         if flag.choices:
-            return st.sampled_from(flag.choices)
+            return st.sampled_from(tuple(flag.choices))
         if flag.type is bool:
             return st.booleans()
         if flag.type is int:
@@ -636,7 +637,7 @@ def test_flag_lines_and_json_read_back_to_the_same_config(tmp_path_factory, conf
         {"train_files": "a.csv"},
         {"train_files": [1]},
         {"load_train": "bset"},
-        {"freeze_layers": ["layer_4"]},
+        {"freeze_layers": [4]},
         {"learning_rate": float("nan")},
     ],
 )
@@ -660,11 +661,6 @@ def test_checkpoint_folders_default_to_one_another():
     flags = CheckpointFlags(checkpoint_dir="both", load_checkpoint_dir="old")
     assert (flags.load_dir, flags.save_dir) == (Path("old"), Path("both"))
     assert CheckpointFlags(checkpoint_dir="both", save_checkpoint_dir="new").save_dir == Path("new")
-
-
-def test_dropout_rates_of_layers_default_to_that_of_the_first_and_zero_stays_zero():
-    assert TrainingFlags().dropout_rates == (0.05, 0.05, 0.05, 0.05)
-    assert TrainingFlags(dropout_rate2=0.0, dropout_rate6=0.4).dropout_rates == (0.05, 0.0, 0.05, 0.4)
 
 
 def load_make_docs():
@@ -841,18 +837,24 @@ def test_the_output_dir_has_a_place_for_everything():
 
 
 def test_layers_are_frozen_by_name_and_never_all():
-    assert config_of("--freeze_layers", "layer_1, lstm").transfer.freeze_layers == ("layer_1", "lstm")
-    wrong = error_of("--freeze_layers", "layer_1,lstn")
-    assert "must be some of layer_1, layer_2" in wrong and wrong.endswith("did you mean lstm?")
-    everything = ",".join(FLAGS["freeze_layers"].choices)
-    assert "nothing left to train" in error_of("--freeze_layers", everything)
+    layers = ("first", "second", "third")
+
+    def refused(*words) -> str:
+        with pytest.raises(FlagError) as caught:
+            check_layers(config_of(*words), layers)
+        return str(caught.value)
+
+    check_layers(config_of("--freeze_layers", "first, third"), layers)
+    wrong = refused("--freeze_layers", "first,secnd")
+    assert "must be some of first, second" in wrong and wrong.endswith("did you mean second?")
+    assert "nothing left to train" in refused("--freeze_layers", "third,first,second")
+    assert "leave one out" in refused("--freeze_layers", "first", "--normalise_features")
+    check_layers(config_of("--freeze_layers", "second", "--normalise_features", "--drop_source_layers", "2"), layers)
+    assert "it must be at most 2" in refused("--drop_source_layers", "3")
 
 
 def test_what_cannot_be_dropped_or_taken_from_a_source_is_refused():
-    assert "leave one out" in error_of("--freeze_layers", "layer_1", "--normalise_features")
-    assert config_of("--freeze_layers", "layer_2", "--normalise_features").geometry.normalise_features
     assert "bytes are no characters" in error_of("--reuse_characters", "--bytes_output_mode")
-    assert "--drop_source_layers 6: must be a whole number" in error_of("--drop_source_layers", "6")
     assert config_of("--drop_source_layers", "1", "--reuse_characters").transfer.reuse_characters
     assert "above a layer that is new" in error_of("--drop_source_layers", "2", "--reuse_characters")
 

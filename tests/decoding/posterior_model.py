@@ -5,7 +5,7 @@ from ai_edge_litert import schema_py_generated as schema
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.tflite import GRAPH_VERSION, _add_features, _add_metadata, _Graph
+from deepspeech_training.models.tflite import GRAPH_VERSION, Graph, _add_features, _add_metadata
 
 N_STEPS = 16
 _Op = schema.BuiltinOperator
@@ -22,7 +22,7 @@ def posterior_model(probs: np.ndarray, alphabet: bytes | Alphabet) -> bytes:
     table[:frames] = probs
     table[frames:, -1] = 1
     features = FeatureGeometry()
-    graph = _Graph(quantize=False)
+    graph = Graph(quantize=False)
     _add_features(graph, features)
     graph.input("input_node", [1, N_STEPS, 2 * features.n_context + 1, features.n_mfcc])
     c, h = graph.input("previous_state_c", [1, 1]), graph.input("previous_state_h", [1, 1])

@@ -16,7 +16,7 @@ from models.small_models import SENTENCE, golden_weights, random_model
 from models.test_tflite import written
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 
 pytestmark = pytest.mark.slow
 
@@ -108,7 +108,7 @@ def recording(test_data, tmp_path_factory):
 def test_a_client_hears_what_the_model_has_learned(client, test_data, recording, tmp_path, quantize):
     model = tmp_path / "model.tflite"
     weights = golden_weights(test_data / "golden")
-    model.write_bytes(written(weights, network=NetworkGeometry(29, 100), quantize=quantize, beam_width=321))
+    model.write_bytes(written(weights, network=DeepSpeech(29, 100), quantize=quantize, beam_width=321))
     said = client(model, recording(16000), test_data / "ldc93s1" / "pruned_lm.scorer")
     assert said["created"] == 0 and said["sample_rate"] == 16000 and said["beam_width"] == 321
     assert said["whole"] == said["streamed"] == SENTENCE
@@ -119,7 +119,7 @@ def test_a_client_hears_what_the_model_has_learned(client, test_data, recording,
 def test_any_number_of_steps_gives_the_same_text(client, test_data, recording, tmp_path, n_steps):
     model = tmp_path / "model.tflite"
     weights = golden_weights(test_data / "golden")
-    model.write_bytes(written(weights, network=NetworkGeometry(29, 100), n_steps=n_steps))
+    model.write_bytes(written(weights, network=DeepSpeech(29, 100), n_steps=n_steps))
     said = client(model, recording(16000))
     assert said["created"] == 0 and said["whole"] == said["streamed"] == SENTENCE
 

@@ -18,7 +18,7 @@ from deepspeech_training.commands.train import export_main, main
 from deepspeech_training.export import folder as folder_module
 from deepspeech_training.export import parity
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["author_model_0.0.1.md", "output_graph.tflite", "parity.json"]
@@ -27,7 +27,7 @@ FILES = ["author_model_0.0.1.md", "output_graph.tflite", "parity.json"]
 @pytest.fixture
 def checkpoint(tmp_path) -> Path:
     """A folder with a checkpoint of a tiny network with random weights."""
-    network = NetworkGeometry(29, 8)
+    network = DeepSpeech(29, 8)
     save_checkpoint(
         tmp_path / "checkpoint",
         random_weights(network),
@@ -90,7 +90,7 @@ def test_a_trained_model_is_compared_on_the_test_set(test_data, tmp_path, capsys
         weights,
         alphabet=Alphabet.english(),
         features=FeatureGeometry(),
-        network=NetworkGeometry(29, 100),
+        network=DeepSpeech(29, 100),
     )
     flags = [
         "--checkpoint_dir",
@@ -229,7 +229,7 @@ def test_a_model_that_differs_from_its_checkpoint_is_not_exported(export, tmp_pa
 
 
 def test_the_bound_of_the_wer_holds_for_the_model_with_8_bits(test_data, tmp_path):
-    weights, network = golden_weights(test_data / "golden"), NetworkGeometry(29, 100)
+    weights, network = golden_weights(test_data / "golden"), DeepSpeech(29, 100)
     good = folder_module.write_tflite(
         weights,
         alphabet=Alphabet.english(),

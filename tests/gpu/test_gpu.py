@@ -77,7 +77,7 @@ def test_cudnns_lstm_is_the_plain_one(compute_dtype, tolerance, frames, clips, u
 )
 def test_the_ctc_loss_on_a_gpu_is_the_plain_one_for_padded_batches(frames, classes, num_labels):
     generator = np.random.default_rng(frames)
-    logits = generator.normal(size=(frames, 4, classes), scale=2.0).astype(np.float32)
+    logits = generator.normal(size=(4, frames, classes), scale=2.0).astype(np.float32)
     labels = generator.integers(0, classes - 1, size=(4, max(num_labels))).astype(np.int32)
     num_frames = np.array([frames, frames - 1, frames * 9 // 10, max(frames // 2, 2 * num_labels[-1] + 1)], np.int32)
     constants = (num_frames, labels, np.array(num_labels, np.int32))

@@ -10,8 +10,8 @@ from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.config import Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
-from deepspeech_training.models.deepspeech.tflite import ExportSettings, write_tflite
+from deepspeech_training.models.deepspeech import DeepSpeech
+from deepspeech_training.models.tflite import ExportSettings, write_tflite
 from deepspeech_training.training.loop import RunState
 
 LSTM_SCOPE = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
@@ -24,7 +24,7 @@ def golden_weights(golden: Path) -> dict[str, np.ndarray]:
     return {name.replace(LSTM_SCOPE, "lstm"): arrays[name] for name in arrays.files}
 
 
-def random_weights(network: NetworkGeometry, *, seed: int = 0) -> dict[str, np.ndarray]:
+def random_weights(network: DeepSpeech, *, seed: int = 0) -> dict[str, np.ndarray]:
     generator = np.random.default_rng(seed)
     weights = {}
     for name, shape in network.weight_shapes().items():
@@ -44,7 +44,7 @@ def random_model(
 ) -> bytes:
     """The bytes of a .tflite with random weights; `settings` are those of ExportSettings."""
     alphabet = alphabet or Alphabet.english()
-    network = NetworkGeometry(alphabet.num_classes, n_hidden, relu_clip=relu_clip, layer_norm=layer_norm)
+    network = DeepSpeech(alphabet.num_classes, n_hidden, relu_clip=relu_clip, layer_norm=layer_norm)
     return write_tflite(
         random_weights(network),
         alphabet=alphabet,
@@ -55,7 +55,7 @@ def random_model(
 
 
 def save_checkpoint(
-    folder: Path, weights, *, alphabet: Alphabet | ByteAlphabet, features: FeatureGeometry, network: NetworkGeometry
+    folder: Path, weights, *, alphabet: Alphabet | ByteAlphabet, features: FeatureGeometry, network: DeepSpeech
 ) -> Path:
     """Write a best checkpoint as a training leaves it, as far as other commands read it."""
     folder.mkdir(parents=True, exist_ok=True)

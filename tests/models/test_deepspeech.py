@@ -3,13 +3,14 @@ import pytest
 import tensorflow as tf
 from keras import ops
 
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
-from deepspeech_training.models.deepspeech.network import BLANK_BIAS, DeepSpeech, dropout_mask, initial_weights
+from deepspeech_training.models.deepspeech import DeepSpeech
+from deepspeech_training.models.deepspeech.network import dropout_mask
+from deepspeech_training.models.deepspeech.weights import BLANK_BIAS, initial_weights
 from deepspeech_training.models.kernels import PlainKernels
 from deepspeech_training.training.backends.tensorflow.kernels import TensorFlowKernels
 
 KERNELS = {"plain Keras": PlainKernels(), "TensorFlow": TensorFlowKernels()}
-RATES = (0.3, 0.2, 0.1, 0.4)
+RATES = {"layer_1": 0.3, "layer_2": 0.2, "layer_3": 0.1, "layer_5": 0.4}
 FRAMES = (4, 17, 9)  # of the three clips
 LABELS = ([0, 1], [1, 1, 2, 0], [2])
 CLIP_KEYS = np.array([7, 2**32 - 5, 123456789], np.uint32)
@@ -22,16 +23,16 @@ def on_the_cpu():
         yield
 
 
-def geometry_of(**changed) -> NetworkGeometry:
-    return NetworkGeometry(**({"num_classes": 4, "n_hidden": 16, "n_features": 3, "n_context": 2} | changed))
+def network_of(**changed) -> DeepSpeech:
+    return DeepSpeech(**({"num_classes": 4, "n_hidden": 16, "n_features": 3, "n_context": 2} | changed))
 
 
-def random_weights(geometry, seed=5) -> dict[str, np.ndarray]:
+def random_weights(network, seed=5) -> dict[str, np.ndarray]:
     """As drawn, with biases that are not zero, so that padding would show."""
     generator = np.random.default_rng(seed)
     return {
         name: value + generator.normal(size=value.shape, scale=0.2 if value.ndim == 1 else 0.0).astype(np.float32)
-        for name, value in initial_weights(geometry, seed=seed).items()
+        for name, value in initial_weights(network, seed=seed).items()
     }
 
 
@@ -52,16 +53,14 @@ def logits_and_gradients(model, clips, row, *, dropout):
     features, num_frames, labels, num_labels, keys = batch_of(clips)
     variables = {name: variable.value for name, variable in model.by_name.items()}
     with tf.GradientTape() as tape:
-        logits = model(
-            tf.constant(features),
-            tf.constant(num_frames),
-            clip_keys=tf.constant(keys) if dropout else None,
-            dropout_rates=RATES,
+        logits, lengths = model(
+            tf.constant(features), tf.constant(num_frames), clip_keys=tf.constant(keys) if dropout else None
         )
+        np.testing.assert_array_equal(lengths, num_frames)
         arguments = [tf.constant(a) for a in (num_frames, labels, num_labels)]
         loss = model.kernels.ctc_loss(logits, *arguments)[row]
     gradients = tape.gradient(loss, list(variables.values()))
-    return logits.numpy()[: num_frames[row], row], {n: g.numpy() for n, g in zip(variables, gradients, strict=True)}
+    return logits.numpy()[row, : num_frames[row]], {n: g.numpy() for n, g in zip(variables, gradients, strict=True)}
 
 
 def assert_close(one, other, tolerance=1e-5):
@@ -72,8 +71,8 @@ def assert_close(one, other, tolerance=1e-5):
 @pytest.mark.parametrize("dropout", [False, True], ids=["", "dropout"])
 @pytest.mark.parametrize("kernels", KERNELS.values(), ids=KERNELS)
 def test_a_clip_gives_the_same_alone_and_in_any_padded_batch(kernels, dropout, layer_norm):
-    geometry = geometry_of(layer_norm=layer_norm)
-    model = DeepSpeech(geometry, kernels=kernels, weights=random_weights(geometry))
+    network = network_of(layer_norm=layer_norm)
+    model = network.build(kernels, weights=random_weights(network), dropout_rates=RATES)
     alone = {clip: logits_and_gradients(model, [clip], 0, dropout=dropout) for clip in range(3)}
     for clips in ([0, 1, 2], [2, 1]):
         for row, clip in enumerate(clips):
@@ -86,10 +85,10 @@ def test_a_clip_gives_the_same_alone_and_in_any_padded_batch(kernels, dropout, l
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_both_kernels_give_the_same_network(layer_norm):
-    geometry = geometry_of(layer_norm=layer_norm)
-    weights = random_weights(geometry)
+    network = network_of(layer_norm=layer_norm)
+    weights = random_weights(network)
     results = [
-        logits_and_gradients(DeepSpeech(geometry, kernels=kernels, weights=weights), [0, 1, 2], 1, dropout=True)
+        logits_and_gradients(network.build(kernels, weights=weights, dropout_rates=RATES), [0, 1, 2], 1, dropout=True)
         for kernels in KERNELS.values()
     ]
     assert_close(results[0][0], results[1][0])
@@ -98,10 +97,10 @@ def test_both_kernels_give_the_same_network(layer_norm):
 
 
 def test_bfloat16_stays_close_to_float32():
-    geometry = geometry_of(n_hidden=64)
-    weights = random_weights(geometry)
+    network = network_of(n_hidden=64)
+    weights = random_weights(network)
     logits = [
-        DeepSpeech(geometry, kernels=TensorFlowKernels(compute_dtype=dtype), weights=weights)(*batch_of([0, 1, 2])[:2])
+        network.build(TensorFlowKernels(compute_dtype=dtype), weights=weights)(*batch_of([0, 1, 2])[:2])[0]
         for dtype in ("float32", "bfloat16")
     ]
     assert all(one.dtype == tf.float32 for one in logits)
@@ -110,21 +109,21 @@ def test_bfloat16_stays_close_to_float32():
 
 def test_the_context_is_zero_outside_the_clip_and_oldest_first():
     features = np.arange(1, 5, dtype=np.float32).reshape(4, 1, 1)
-    stacked = DeepSpeech(geometry_of(n_features=1))._stack_context(features)
+    stacked = network_of(n_features=1).build()._stack_context(features)
     expected = [[0, 0, 1, 2, 3], [0, 1, 2, 3, 4], [1, 2, 3, 4, 0], [2, 3, 4, 0, 0]]
     assert ops.convert_to_numpy(stacked)[:, 0].tolist() == expected
 
 
 def test_outputs_are_clipped_and_normalised_as_asked():
-    geometry = geometry_of(relu_clip=0.5)
-    clipped = DeepSpeech(geometry, weights=random_weights(geometry)).layer_outputs(*batch_of([1])[:2])["layer_1"]
+    network = network_of(relu_clip=0.5)
+    clipped = network.build(weights=random_weights(network)).layer_outputs(batch_of([1])[0])["layer_1"]
     assert ops.min(clipped) == 0 and ops.max(clipped) == 0.5
-    geometry = geometry_of(layer_norm=True)
-    weights = random_weights(geometry) | {
+    network = network_of(layer_norm=True)
+    weights = random_weights(network) | {
         "layer_1/layer_norm/gamma": np.ones(16),
         "layer_1/layer_norm/beta": np.zeros(16),
     }
-    normal = ops.convert_to_numpy(DeepSpeech(geometry, weights=weights).layer_outputs(*batch_of([1])[:2])["layer_1"])
+    normal = ops.convert_to_numpy(network.build(weights=weights).layer_outputs(batch_of([1])[0])["layer_1"])
     np.testing.assert_allclose(normal.mean(axis=-1), 0, atol=1e-5)
     np.testing.assert_allclose(normal.std(axis=-1), 1, atol=1e-4)
 
@@ -173,14 +172,11 @@ def test_the_mask_of_a_clip_depends_on_its_key_alone():
 
 
 def test_what_stays_is_scaled_so_that_the_mean_stays():
-    geometry = geometry_of(n_hidden=512)
-    model = DeepSpeech(geometry, weights=random_weights(geometry))
-    features, num_frames, *_ = batch_of([1])
-    keys = np.array([9], np.uint32)
-    without = ops.convert_to_numpy(model.layer_outputs(features, num_frames)["layer_1"])
-    dropped = ops.convert_to_numpy(
-        model.layer_outputs(features, num_frames, clip_keys=keys, dropout_rates=(0.25, 0, 0, 0))["layer_1"]
-    )
+    network = network_of(n_hidden=512)
+    model = network.build(weights=random_weights(network), dropout_rates={"layer_1": 0.25})
+    features = batch_of([1])[0]
+    without = ops.convert_to_numpy(model.layer_outputs(features)["layer_1"])
+    dropped = ops.convert_to_numpy(model.layer_outputs(features, np.array([9], np.uint32))["layer_1"])
     stays = dropped != 0
     np.testing.assert_allclose(dropped[stays], without[stays] / 0.75, rtol=1e-5)
     assert abs(stays[without != 0].mean() - 0.75) < 0.03
@@ -191,9 +187,9 @@ def test_what_stays_is_scaled_so_that_the_mean_stays():
 
 @pytest.mark.parametrize("layer_norm", [False, True])
 def test_initial_weights_are_glorots_and_deepspeechs(layer_norm):
-    geometry = NetworkGeometry(num_classes=29, n_hidden=128, layer_norm=layer_norm)
-    weights = initial_weights(geometry, seed=4568)
-    assert {name: value.shape for name, value in weights.items()} == geometry.weight_shapes()
+    network = DeepSpeech(num_classes=29, n_hidden=128, layer_norm=layer_norm)
+    weights = initial_weights(network, seed=4568)
+    assert {name: value.shape for name, value in weights.items()} == network.weight_shapes()
     assert all(value.dtype == np.float32 for value in weights.values())
     assert weights["layer_1/weights"].shape == (494, 128) and weights["lstm/kernel"].shape == (256, 512)
     for name, value in weights.items():
@@ -210,7 +206,7 @@ def test_initial_weights_are_glorots_and_deepspeechs(layer_norm):
 
 
 def test_initial_weights_are_a_function_of_the_seed_and_the_place():
-    first, again, other = (initial_weights(geometry_of(), seed=seed) for seed in (1, 1, 2))
+    first, again, other = (initial_weights(network_of(), seed=seed) for seed in (1, 1, 2))
     for name in first:
         np.testing.assert_array_equal(first[name], again[name])
     matrices = [name for name in first if first[name].ndim == 2]
@@ -219,13 +215,13 @@ def test_initial_weights_are_a_function_of_the_seed_and_the_place():
 
 
 def test_the_released_size_has_47_million_parameters():
-    shapes = NetworkGeometry(num_classes=29).weight_shapes().values()
+    shapes = DeepSpeech(num_classes=29).weight_shapes().values()
     assert round(sum(np.prod(shape) for shape in shapes) / 1e6, 1) == 47.2
 
 
 def test_weights_come_back_by_name():
-    weights = random_weights(geometry_of())
-    found = DeepSpeech(geometry_of(), weights=weights).named_weights()
+    weights = random_weights(network_of())
+    found = network_of().build(weights=weights).named_weights()
     assert list(found) == list(weights)
     for name in weights:
         np.testing.assert_array_equal(found[name], weights[name])

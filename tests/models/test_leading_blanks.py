@@ -12,7 +12,7 @@ from deepspeech_training.models.leading_blanks import leading_blanks
 from deepspeech_training.training.backends.tensorflow.kernels import TensorFlowKernels
 
 BLANK = 2
-LOGITS = np.random.default_rng(5).normal(size=(5, 3, BLANK + 1)).astype(np.float32)
+LOGITS = np.random.default_rng(5).normal(size=(3, 5, BLANK + 1)).astype(np.float32)
 NUM_FRAMES = np.array([5, 4, 3], np.int32)
 LABELS = np.array([[0, 1], [1, 9], [0, 0]], np.int32)  # the second has one label, what follows it is padding
 NUM_LABELS = np.array([2, 1, 2], np.int32)
@@ -37,7 +37,7 @@ def test_the_loss_is_that_of_the_alignments_that_begin_with_blanks(kernels, most
         losses = ops.convert_to_numpy(cost + kernels.ctc_loss(logits, NUM_FRAMES, LABELS, NUM_LABELS))
     for row, frames in enumerate(NUM_FRAMES):
         labels = LABELS[row, : NUM_LABELS[row]].tolist()
-        expected = -np.log(probability(LOGITS[:frames, row], labels, free[row]))
+        expected = -np.log(probability(LOGITS[row, :frames], labels, free[row]))
         assert losses[row] == pytest.approx(expected, abs=2e-5)
 
 
@@ -55,13 +55,13 @@ def test_the_gradient_is_that_of_the_loss():
     def objective(logits: np.ndarray) -> float:
         rows = zip(NUM_FRAMES, LABELS, NUM_LABELS, (2, 2, 0), strict=True)
         return -sum(
-            np.log(probability(logits[:frames, row], labels[:count].tolist(), free))
+            np.log(probability(logits[row, :frames], labels[:count].tolist(), free))
             for row, (frames, labels, count, free) in enumerate(rows)
         )
 
-    for place in product(range(5), range(3), range(BLANK + 1)):
+    for place in product(range(3), range(5), range(BLANK + 1)):
         nudge = np.zeros(LOGITS.shape)
         nudge[place] = 1e-5
         slope = (objective(LOGITS + nudge) - objective(LOGITS - nudge)) / 2e-5
         assert gradient[place] == pytest.approx(slope, abs=1e-4)
-    assert not gradient[4, 1].any() and not gradient[3:, 2].any()  # past the ends of the clips
+    assert not gradient[1, 4].any() and not gradient[2, 3:].any()  # past the ends of the clips

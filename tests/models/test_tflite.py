@@ -11,17 +11,12 @@ from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.errors import UserError
 from deepspeech_training.export.parity import Runner, part_of
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
-from deepspeech_training.models.deepspeech.reference import (
-    client_features,
-    client_windows,
-    forward,
-    softmax,
-    stack_context,
-)
-from deepspeech_training.models.deepspeech.tflite import ExportSettings, write_tflite
+from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
+from deepspeech_training.models.deepspeech import DeepSpeech
+from deepspeech_training.models.reference import softmax, stack_context
+from deepspeech_training.models.tflite import ExportSettings, write_tflite
 
-NETWORK = NetworkGeometry(29, 16)
+NETWORK = DeepSpeech(29, 16)
 FEATURES = FeatureGeometry()
 
 
@@ -55,7 +50,7 @@ def written(weights=None, *, alphabet=None, features=FEATURES, network=NETWORK, 
 @pytest.mark.parametrize("quantize", [False, True])
 def test_the_tensors_that_clients_look_up_are_those_of_deepspeech(test_data, quantize):
     golden = test_data / "golden"
-    model = written(golden_weights(golden), network=NetworkGeometry(29, 100), quantize=quantize)
+    model = written(golden_weights(golden), network=DeepSpeech(29, 100), quantize=quantize)
     wanted = interface(opened((golden / "output_graph_nodrop.tflite").read_bytes()))
     assert interface(opened(model)) == wanted and len(wanted) == 15
 
@@ -149,22 +144,23 @@ def test_the_alphabet_is_stored_as_the_ancestor_stores_it(test_data):
     layer_norm=st.booleans(),
 )
 def test_a_float32_model_computes_what_its_weights_say(n_hidden, n_steps, classes, rate, clip, num_samples, layer_norm):
-    network = NetworkGeometry(classes, n_hidden, relu_clip=clip, layer_norm=layer_norm)
+    network = DeepSpeech(classes, n_hidden, relu_clip=clip, layer_norm=layer_norm)
     features, weights = FeatureGeometry(sample_rate=rate), random_weights(network)
     alphabet = Alphabet("abcdefgh"[: classes - 1])
     model = written(weights, alphabet=alphabet, features=features, network=network, quantize=False, n_steps=n_steps)
     audio = (0.1 * np.random.default_rng(num_samples).standard_normal(num_samples)).astype(np.float32)
     runner = Runner(model, features, network)
-    wanted_features = client_features(audio, features)
-    np.testing.assert_allclose(runner.features(client_windows(audio, features)), wanted_features, atol=2e-4)
-    windows = stack_context(wanted_features, n_context=9)
-    wanted = softmax(forward(weights, windows, network)[0])
-    np.testing.assert_allclose(runner.probabilities(windows), wanted, atol=1e-5)
+    samples = with_last_frame(audio, features)
+    wanted_features = Mfcc(features, dtype=np.float64)(samples)
+    pieces = np.lib.stride_tricks.sliding_window_view(samples, features.window_samples)[:: features.step_samples]
+    np.testing.assert_allclose(runner.features(pieces), wanted_features, atol=2e-4)
+    wanted = softmax(network.reference(weights, wanted_features))
+    np.testing.assert_allclose(runner.probabilities(stack_context(wanted_features, n_context=9)), wanted, atol=1e-5)
     np.testing.assert_array_equal(runner.streamed(audio), runner.from_audio(audio))
 
 
 def test_eight_bits_are_a_quarter_of_the_size_and_near_the_weights(test_data):
-    weights, network = golden_weights(test_data / "golden"), NetworkGeometry(29, 100)
+    weights, network = golden_weights(test_data / "golden"), DeepSpeech(29, 100)
     models = [written(weights, network=network, quantize=quantize) for quantize in (False, True)]
     assert len(models[1]) < 0.35 * len(models[0])
     windows = stack_context(np.load(test_data / "golden/ldc93s1_mfcc.npy"), n_context=9)
@@ -184,14 +180,14 @@ def test_what_cannot_be_exported_is_said_clearly():
     turned = weights | {"layer_6/weights": weights["layer_6/weights"].T}
     doubled = weights | {"layer_2/bias": weights["layer_2/bias"].astype(np.float64)}
     broken = weights | {"layer_5/bias": np.full(16, np.nan, np.float32)}
-    huge = NetworkGeometry(29, 16384)
+    huge = DeepSpeech(29, 16384)
     for arguments, message in (
         ({"weights": lacking}, "lacks the weights 'lstm/bias'"),
         ({"weights": turned}, "'layer_6/weights' are float32 [29, 16]; they should be float32 [16, 29]"),
         ({"weights": doubled}, "'layer_2/bias' are float64 [16]; they should be float32 [16]"),
         ({"weights": broken}, "'layer_5/bias' have values that are not finite"),
         ({"alphabet": Alphabet("abc")}, "3 characters; the network was trained for 28"),
-        ({"features": FeatureGeometry(n_mfcc=13)}, "takes 26 features with 9 frames on either side"),
+        ({"features": FeatureGeometry(n_mfcc=13)}, "takes 26 features; the features have 13"),
         ({"n_steps": 0}, "--n_steps 0"),
     ):
         with pytest.raises(UserError) as caught:

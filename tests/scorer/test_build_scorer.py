@@ -14,7 +14,7 @@ from test_docs import commands
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.machine import resources
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.scorer import build, kenlm_programs, optimize
 from deepspeech_training.scorer.build import build_scorer_main, generate_lm_main, generate_scorer_package_main
 from deepspeech_training.scorer.dictionary import ARC, HEADER, STATE
@@ -185,7 +185,7 @@ def test_the_alphabet_of_the_model_has_to_be_that_of_the_scorer(run, golden, eng
     model = tmp_path / "model.tflite"
     model.write_bytes(random_model(alphabet=Alphabet("cba ")))
     checkpoints = tmp_path / "checkpoints"
-    network = NetworkGeometry(num_classes=5, n_hidden=2)
+    network = DeepSpeech(num_classes=5, n_hidden=2)
     weights = random_weights(network)
     save_checkpoint(checkpoints, weights, alphabet=Alphabet("cba "), features=FeatureGeometry(), network=network)
     package = tmp_path / "my.scorer"

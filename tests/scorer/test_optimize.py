@@ -11,7 +11,7 @@ from models.test_tflite import written
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.decoding.greedy import greedy_labels
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.posteriors import Posteriors
 from deepspeech_training.scorer import optimize, optimize_clips
@@ -24,7 +24,7 @@ from deepspeech_training.scorer.package import TRAILER
 @pytest.fixture
 def model(test_data, tmp_path):
     path = tmp_path / "model.tflite"
-    path.write_bytes(written(golden_weights(test_data / "golden"), network=NetworkGeometry(29, 100)))
+    path.write_bytes(written(golden_weights(test_data / "golden"), network=DeepSpeech(29, 100)))
     return path
 
 
@@ -170,7 +170,7 @@ def test_each_beam_width_has_a_search_of_its_own_and_the_narrowest_good_one_is_n
 @pytest.mark.slow
 def test_a_checkpoint_serves_as_well_as_its_export(search, model, test_data, tmp_path, capsys):
     weights = golden_weights(test_data / "golden")
-    network, features = NetworkGeometry(29, 100), FeatureGeometry()
+    network, features = DeepSpeech(29, 100), FeatureGeometry()
     saved = save_checkpoint(tmp_path / "run", weights, alphabet=Alphabet.english(), features=features, network=network)
     model.write_bytes(written(weights, network=network, quantize=False))
     argv = search("--n_trials", 2)

@@ -9,7 +9,7 @@ from export.test_clients import client, recording  # noqa: F401 - fixtures
 from models.small_models import SENTENCE, golden_weights
 from models.test_tflite import written
 
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.scorer.build import build_scorer_main
 
 pytestmark = pytest.mark.slow
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slow
 @pytest.fixture
 def model(test_data, tmp_path):
     path = tmp_path / "model.tflite"
-    path.write_bytes(written(golden_weights(test_data / "golden"), network=NetworkGeometry(29, 100)))
+    path.write_bytes(written(golden_weights(test_data / "golden"), network=DeepSpeech(29, 100)))
     return path
 
 

@@ -9,16 +9,17 @@ from deepspeech_training.data.loader import Clip, make_batch
 from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.data.samples import Sample
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
-from deepspeech_training.models.deepspeech.normalisation import FOLDED_WEIGHTS, Normalisation
-from deepspeech_training.models.deepspeech.reference import mfcc
+from deepspeech_training.features.mfcc_numpy import Mfcc
+from deepspeech_training.features.normalisation import Normalisation
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.models.leading_blanks import leading_blanks
 from deepspeech_training.tasks.speech_to_text import SpeechToText
 from deepspeech_training.training.backends import BACKENDS
 from deepspeech_training.training.backends.base import UpdateRules
 
 ALPHABET = Alphabet(("a", "b", " "))
-TASK = SpeechToText(ALPHABET, FeatureGeometry(), NetworkGeometry(num_classes=4, n_hidden=8))
+DROPOUT = {"dropout_rates": dict.fromkeys(("layer_1", "layer_2", "layer_3", "layer_5"), 0.3)}
+TASK = SpeechToText(ALPHABET, FeatureGeometry(), DeepSpeech(num_classes=4, n_hidden=8))
 WEIGHTS = TASK.initial_weights(3)
 LIBRARY = BACKENDS["tensorflow"]
 RULES = UpdateRules()
@@ -64,7 +65,7 @@ def backend(shared):
 
 @pytest.fixture(scope="module")
 def dropping():
-    return LIBRARY.backend(TASK, WEIGHTS, dropout_rates=(0.3, 0.3, 0.3, 0.3), rules=UpdateRules(max_grad_norm=0.5))
+    return LIBRARY.backend(TASK, WEIGHTS, training_options=DROPOUT, rules=UpdateRules(max_grad_norm=0.5))
 
 
 def assert_same_bits(one, other):
@@ -192,7 +193,7 @@ def test_leading_blanks_are_asked_for_in_training_and_not_in_validation():
     np.testing.assert_array_equal(plain, LIBRARY.backend(TASK, WEIGHTS).evaluate_step(batch)[0])
     trained, _ = step(backend, batch, apply=False)
     labelled = num_frames, batch.labels, batch.num_labels
-    logits, cost = leading_blanks(log_probs.transpose(1, 0, 2), *labelled, most=4)
+    logits, cost = leading_blanks(log_probs, *labelled, most=4)
     np.testing.assert_allclose(trained, cost + backend.kernels.ctc_loss(logits, *labelled), rtol=1e-4)
     assert (trained > plain + 0.01).all()
 
@@ -311,7 +312,7 @@ def everything():
         WEIGHTS,
         rules=UpdateRules(ema=0.9, weight_decay=0.1),
         normalisation=NORMALISATION,
-        dropout_rates=(0.3,) * 4,
+        training_options=DROPOUT,
     )
 
 
@@ -352,7 +353,8 @@ def test_weights_trained_on_normalised_features_are_saved_to_take_raw_ones(share
     for number in range(2):
         step(normalising, batch_of(1, 2, 3), number=number, learning_rate=0.01)
     state = normalising.state()
-    assert {name for name in state if name.startswith("trained/")} == {f"trained/{name}" for name in FOLDED_WEIGHTS}
+    trained = {name for name in state if name.startswith("trained/")}
+    assert trained == {"trained/layer_1/weights", "trained/layer_1/bias"}
     shared.set_state({name: state[name] for name in WEIGHTS})
     for found, wanted in zip(
         shared.evaluate_step(batch_of(4, 1)), normalising.evaluate_step(batch_of(4, 1)), strict=True
@@ -391,5 +393,5 @@ def test_a_function_of_the_waveforms_is_computed_for_each_batch_that_has_clips()
     assert [len(batch.samples) for batch, _ in found] == [2, 1]
     for batch, (features, num_frames) in found:
         for k, length in enumerate(num_frames):
-            expected = mfcc(batch.audio[k, : batch.num_samples[k]], FeatureGeometry())
+            expected = Mfcc(FeatureGeometry())(batch.audio[k, : batch.num_samples[k]])
             np.testing.assert_allclose(features[k, :length], expected, atol=2e-3)

@@ -1,7 +1,7 @@
 import pytest
 
 from deepspeech_training.errors import UserError
-from deepspeech_training.models.deepspeech.geometry import NetworkGeometry
+from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.training import memory
 from deepspeech_training.training.backends.tensorflow import devices
 
@@ -62,7 +62,7 @@ def test_the_memory_of_a_step_grows_with_what_it_holds():
 def test_what_cannot_fit_is_refused_with_the_figure_it_needs(monkeypatch, available, trains, on_gpu, refused):
     monkeypatch.setattr(memory, "available_memory", lambda: available)
     monkeypatch.setattr(memory, "memory_limit", lambda: available)
-    network = NetworkGeometry(num_classes=29, n_hidden=512)
+    network = DeepSpeech(num_classes=29, n_hidden=512)
 
     def check():
         memory.check_memory_to_begin(network, longest_clip_s=5.0, trains=trains, on_gpu=on_gpu)

@@ -1,10 +1,8 @@
-"""What fixes the weights of the network: their names, shapes and meaning; models and export share it."""
+"""What fixes the weights of the network: their names, shapes and meaning."""
 
-import math
 from dataclasses import dataclass
 
 DENSE_LAYERS = ("layer_1", "layer_2", "layer_3", "layer_5")  # layer_4 is the LSTM, layer_6 the logits
-LAYERS = ("layer_1", "layer_2", "layer_3", "lstm", "layer_5", "layer_6")  # from the input to the output
 LAYER_NORM_EPSILON = 1e-12  # of tf.contrib.layers.layer_norm
 
 
@@ -32,29 +30,3 @@ class NetworkGeometry:
             if self.layer_norm:
                 shapes |= {f"{name}/layer_norm/gamma": (n,), f"{name}/layer_norm/beta": (n,)}
         return shapes | {"layer_6/weights": (n, self.num_classes), "layer_6/bias": (self.num_classes,)}
-
-    @property
-    def num_parameters(self) -> int:
-        """All weights and biases.
-
-        >>> NetworkGeometry(num_classes=29).num_parameters
-        47224861
-        """
-        return sum(math.prod(shape) for shape in self.weight_shapes().values())
-
-    def export_bytes(self, *, quantized: bool) -> int:
-        """About the size of the exported model: it depends on nothing but the network.
-
-        An export has the matrices in 8 or 32 bits, all else in 32 bits, and some 30 kB of operators.
-        """
-        matrices = sum(math.prod(shape) for shape in self.weight_shapes().values() if len(shape) == 2)
-        return 30_000 + 4 * (self.num_parameters - matrices) + (1 if quantized else 4) * matrices
-
-
-def layer_of(name: str) -> str:
-    """The layer that a weight belongs to, one of LAYERS.
-
-    >>> layer_of("layer_1/layer_norm/gamma")
-    'layer_1'
-    """
-    return name.split("/", 1)[0]

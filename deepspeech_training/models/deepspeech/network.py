@@ -5,39 +5,18 @@ DeepSpeech 0.9.3 has it (Hannun et al. 2014, arXiv:1412.5567; training/deepspeec
 DeepSpeech's names and layout, whatever kernel computes with them, so checkpoints of both convert without arithmetic.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from types import MappingProxyType
 
-import keras
 import numpy as np
 from keras import ops
 
 from deepspeech_training.augment.random import hashed_bits, layer_keys, uint32
-from deepspeech_training.models.deepspeech.geometry import DENSE_LAYERS, LAYER_NORM_EPSILON, NetworkGeometry
-from deepspeech_training.models.deepspeech.normalisation import Normalisation
+from deepspeech_training.features.normalisation import Normalisation
+from deepspeech_training.models.base import Kernels
+from deepspeech_training.models.deepspeech.geometry import LAYER_NORM_EPSILON, NetworkGeometry
 from deepspeech_training.models.kernels import PlainKernels
-
-# Where the bias of the CTC blank starts. At 0 training may settle on guessing a clip's first letter in frame 0, the one
-# frame that looks like no other, as the LSTM starts from zeros: with half of the seeds of `benchmarks/learning.py
-# commands` the WER then stayed above 0.6. At 5 the commands go as well as at 3, the digits worse (docs/results.md).
-BLANK_BIAS = 3.0
-
-
-def initial_weights(geometry: NetworkGeometry, *, seed: int) -> dict[str, np.ndarray]:
-    """Draw fresh weights: Glorot uniform matrices (Glorot & Bengio 2010), zero biases but the blank's (`BLANK_BIAS`).
-
-    Each weight has a generator of its own, a function of `seed` and its place, so that no backend, device count or
-    order of creation changes the draw.
-    """
-    weights = {}
-    for place, (name, shape) in enumerate(geometry.weight_shapes().items()):
-        if len(shape) == 2:
-            limit = np.sqrt(6.0 / sum(shape))
-            generator = np.random.Generator(np.random.Philox(key=[seed, place]))
-            weights[name] = generator.uniform(-limit, limit, shape).astype(np.float32)
-        else:
-            weights[name] = np.full(shape, 1.0 if name.endswith("gamma") else 0.0, np.float32)
-    weights["layer_6/bias"][-1] = BLANK_BIAS  # the blank is the last class
-    return weights
+from deepspeech_training.models.layers import NamedLayers
 
 
 def dropout_mask(shape, rate: float, *, clip_keys, layer: int):
@@ -66,53 +45,42 @@ def dropout_mask(shape, rate: float, *, clip_keys, layer: int):
     return ops.concatenate([low, high], axis=-1)[:, :, :units]
 
 
-class DeepSpeech(keras.Model):
-    """The network as a keras.Model.
+class DeepSpeechLayers(NamedLayers):
+    """The network as a keras.Model. Inside, tensors are time-major: [frames, batch, depth].
 
     Args:
         geometry: shapes.
         kernels: how products, recurrence and CTC are computed; plain Keras unless told.
         weights: initial values by canonical name; zeros unless told.
         normalisation: of the features; the weights are then those that take normalised ones.
+        dropout_rates: by dense layer; none unless told.
     """
 
     def __init__(
         self,
         geometry: NetworkGeometry,
         *,
-        kernels=None,
-        weights: dict[str, np.ndarray] | None = None,
+        kernels: Kernels | None = None,
+        weights: Mapping[str, np.ndarray] | None = None,
         normalisation: Normalisation | None = None,
+        dropout_rates: Mapping[str, float] = MappingProxyType({}),
     ):
-        super().__init__(name="deepspeech")
+        super().__init__("deepspeech", geometry.weight_shapes(), weights)
         self.geometry = geometry
         self.normalisation = normalisation
         self.kernels = kernels if kernels is not None else PlainKernels()
-        self.by_name = {}
-        for name, shape in geometry.weight_shapes().items():
-            variable = self.add_weight(name=name.replace("/", "_"), shape=shape, initializer="zeros", dtype="float32")
-            self.by_name[name] = variable
-        self.built = True
-        if weights is not None:
-            self.set_named_weights(weights)
-
-    def set_named_weights(self, weights: dict[str, np.ndarray]) -> None:
-        for name, variable in self.by_name.items():
-            variable.assign(weights[name])
-
-    def named_weights(self) -> dict[str, np.ndarray]:
-        return {name: variable.numpy() for name, variable in self.by_name.items()}
+        self._dropout_rates = dict(dropout_rates)
 
     def _stack_context(self, features):
         """float32 [frames, batch, n] -> [frames, batch, (2 * context + 1) * n], oldest frame first, zeros outside."""
         context = self.geometry.n_context
         frames = ops.shape(features)[0]
         padded = ops.pad(features, [[context, context], [0, 0], [0, 0]])
-        if self.normalisation is not None:  # after the padding: see normalisation.py
+        if self.normalisation is not None:  # after the padding: see weights.py
             padded = (padded - self.normalisation.mean) / self.normalisation.deviation
         return ops.concatenate([padded[i : i + frames] for i in range(2 * context + 1)], axis=-1)
 
-    def _dense(self, name: str, inputs, *, dropout_rate: float, clip_keys):
+    def _dense(self, name: str, inputs, clip_keys):
         outputs = self.kernels.dense(inputs, self.by_name[f"{name}/weights"], self.by_name[f"{name}/bias"])
         outputs = ops.minimum(ops.relu(outputs), ops.cast(self.geometry.relu_clip, outputs.dtype))
         if self.geometry.layer_norm:  # after the clipped ReLU and before dropout, as in DeepSpeech
@@ -120,36 +88,34 @@ class DeepSpeech(keras.Model):
             mean, variance = ops.moments(outputs, axes=[-1], keepdims=True)
             outputs = (outputs - mean) * ops.rsqrt(variance + LAYER_NORM_EPSILON)
             outputs = outputs * self.by_name[f"{name}/layer_norm/gamma"] + self.by_name[f"{name}/layer_norm/beta"]
-        if clip_keys is not None and dropout_rate > 0:
-            mask = dropout_mask(ops.shape(outputs), dropout_rate, clip_keys=clip_keys, layer=int(name[-1]))
-            scale = ops.cast(1.0 / (1.0 - dropout_rate), outputs.dtype)
-            outputs = ops.where(mask, outputs * scale, ops.zeros((), outputs.dtype))
+        rate = self._dropout_rates.get(name, 0.0)
+        if clip_keys is not None and rate > 0:
+            mask = dropout_mask(ops.shape(outputs), rate, clip_keys=clip_keys, layer=int(name[-1]))
+            outputs = ops.where(
+                mask, outputs * ops.cast(1.0 / (1.0 - rate), outputs.dtype), ops.zeros((), outputs.dtype)
+            )
         return outputs
 
-    def layer_outputs(self, features, num_frames, *, clip_keys=None, dropout_rates: Sequence[float] = (0, 0, 0, 0)):
+    def layer_outputs(self, features, clip_keys=None):
         """Compute every layer.
 
         Args:
             features: float32 [batch, frames, n_features], zero past each clip's end.
-            num_frames: int32 [batch].
             clip_keys: uint32 [batch] in training; None switches dropout off.
-            dropout_rates: of layers 1, 2, 3 and 5.
         Returns:
             dict of time-major tensors [frames, batch, ...] by layer name; the logits are "layer_6".
         """
-        rates = dict(zip(DENSE_LAYERS, dropout_rates, strict=True))
         layers = {}
         tensor = self._stack_context(ops.transpose(features, [1, 0, 2]))
         for name in ("layer_1", "layer_2", "layer_3"):
-            tensor = layers[name] = self._dense(name, tensor, dropout_rate=rates[name], clip_keys=clip_keys)
+            tensor = layers[name] = self._dense(name, tensor, clip_keys)
         tensor = self.kernels.lstm(tensor, self.by_name["lstm/kernel"], self.by_name["lstm/bias"])
-        layers["rnn_output"] = tensor
-        tensor = layers["layer_5"] = self._dense("layer_5", tensor, dropout_rate=rates["layer_5"], clip_keys=clip_keys)
+        layers["lstm"] = tensor
+        tensor = layers["layer_5"] = self._dense("layer_5", tensor, clip_keys)
         logits = self.kernels.dense(tensor, self.by_name["layer_6/weights"], self.by_name["layer_6/bias"])
         layers["layer_6"] = ops.cast(logits, "float32")
         return layers
 
-    def call(self, features, num_frames, clip_keys=None, dropout_rates: Sequence[float] = (0, 0, 0, 0)):
-        """float32 [batch, frames, n_features] -> time-major logits float32 [frames, batch, num_classes]."""
-        layers = self.layer_outputs(features, num_frames, clip_keys=clip_keys, dropout_rates=dropout_rates)
-        return layers["layer_6"]
+    def call(self, features, lengths, clip_keys=None):
+        """Logits float32 [batch, frames, num_classes] and their lengths; see `models.base.Layers`."""
+        return ops.transpose(self.layer_outputs(features, clip_keys)["layer_6"], [1, 0, 2]), lengths

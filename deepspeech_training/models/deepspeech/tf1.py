@@ -6,12 +6,12 @@ f, o.
 
 from collections.abc import Mapping
 
-from deepspeech_training.models.deepspeech.geometry import DENSE_LAYERS, NetworkGeometry
+from deepspeech_training.models.deepspeech import DENSE_LAYERS, DeepSpeech
 
 _LSTM = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"  # train_cudnn or not
 
 
-def geometry_of(shapes: Mapping[str, tuple[int, ...]], *, n_features: int = 26) -> NetworkGeometry:
+def geometry_of(shapes: Mapping[str, tuple[int, ...]], *, n_features: int = 26) -> DeepSpeech:
     """The network that the variables of these shapes are of; only `relu_clip`, a flag, is not in them.
 
     Raises:
@@ -25,7 +25,7 @@ def geometry_of(shapes: Mapping[str, tuple[int, ...]], *, n_features: int = 26) 
     n_windows, remainder = divmod(rows, n_features)
     if remainder or n_windows % 2 == 0:
         raise ValueError(f"layer_1/weights has {rows} rows, which are no odd number of frames of {n_features}")
-    network = NetworkGeometry(
+    network = DeepSpeech(
         num_classes=num_classes,
         n_hidden=n_hidden,
         n_features=n_features,

@@ -26,7 +26,7 @@ import numpy as np
 
 from deepspeech_training.config.groups import PerformanceFlags
 from deepspeech_training.data.loader import Batch
-from deepspeech_training.models.deepspeech.normalisation import Normalisation
+from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.tasks.base import Task
 
 
@@ -186,7 +186,7 @@ class Library(Protocol):
         devices: Sequence[str] = ("CPU:0",),
         compute_dtype: str = "float32",
         rules: UpdateRules | None = None,
-        dropout_rates: Sequence[float] = (0, 0, 0, 0),
+        training_options: Mapping[str, Any] | None = None,
         normalisation: Normalisation | None = None,
         log: Callable[[str], None] = print,
     ) -> Backend:
@@ -198,7 +198,7 @@ class Library(Protocol):
             devices: one gives a plain step, several share every batch in equal parts.
             compute_dtype: of matrix products, "float32" or "bfloat16".
             rules: how it is trained.
-            dropout_rates: of layers 1, 2, 3 and 5.
+            training_options: of the network, such as rates of dropout; see `Network.training_options`.
             normalisation: of the features in training.
             log: receives one line when a faster kernel is refused.
         """

@@ -10,7 +10,7 @@ import numpy as np
 from deepspeech_training.config.groups import PerformanceFlags
 from deepspeech_training.console import stderr_without
 from deepspeech_training.data.loader import Batch
-from deepspeech_training.models.deepspeech.normalisation import Normalisation
+from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.tasks.base import Task
 from deepspeech_training.training.backends.base import Machine, UpdateRules
 
@@ -59,7 +59,7 @@ class TensorFlow:
         devices: Sequence[str] = ("CPU:0",),
         compute_dtype: str = "float32",
         rules: UpdateRules | None = None,
-        dropout_rates: Sequence[float] = (0, 0, 0, 0),
+        training_options: Mapping[str, Any] | None = None,
         normalisation: Normalisation | None = None,
         log: Callable[[str], None] = print,
     ) -> "TensorFlowBackend":
@@ -71,7 +71,7 @@ class TensorFlow:
             devices=devices,
             compute_dtype=compute_dtype,
             rules=rules or UpdateRules(),
-            dropout_rates=dropout_rates,
+            training_options=training_options or {},
             normalisation=normalisation,
             log=log,
         )

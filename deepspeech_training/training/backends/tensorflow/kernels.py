@@ -43,6 +43,7 @@ class TensorFlowKernels:
 
     def ctc_loss(self, logits, num_frames, labels, num_labels):
         """CTC loss per clip, float32 [batch]; see `PlainKernels.ctc_loss`."""
+        logits = tf.transpose(logits, [1, 0, 2])  # both operators are faster time-major
         present = tf.sequence_mask(num_labels, tf.shape(labels)[1])
         indices = tf.where(present)
         values = tf.cast(tf.boolean_mask(labels, present), tf.int32)
@@ -222,7 +223,7 @@ def kernel_difference(kernels, reference, method: str) -> float:
         bias = generator.normal(size=4 * units, scale=0.3).astype(np.float32)
         arguments, constants = [inputs, kernel, bias], []
     else:
-        logits = generator.normal(size=(frames, clips, 8), scale=2.0).astype(np.float32)
+        logits = generator.normal(size=(clips, frames, 8), scale=2.0).astype(np.float32)
         labels = generator.integers(0, 7, size=(clips, 12)).astype(np.int32)
         arguments = [logits]
         constants = [np.array([50, 40, 31, 24], np.int32), labels, np.array([12, 7, 5, 1], np.int32)]

@@ -10,8 +10,8 @@ import tensorflow as tf
 from deepspeech_training.augment.augmenter import DRAWS
 from deepspeech_training.data.loader import Batch
 from deepspeech_training.errors import OutOfMemory
-from deepspeech_training.models.deepspeech.geometry import layer_of
-from deepspeech_training.models.deepspeech.normalisation import Normalisation
+from deepspeech_training.features.normalisation import Normalisation
+from deepspeech_training.models.base import group_of
 from deepspeech_training.tasks.base import Task
 from deepspeech_training.training.backends.base import Update, UpdateRules
 from deepspeech_training.training.backends.tensorflow.kernels import checked_kernels
@@ -30,14 +30,13 @@ class TensorFlowBackend:
         devices: Sequence[str],
         compute_dtype: str,
         rules: UpdateRules,
-        dropout_rates: Sequence[float],
+        training_options: Mapping[str, Any],
         normalisation: Normalisation | None,
         log: Callable[[str], None],
     ):
         self.task = task
         self.num_devices = len(devices)
         self._rules = rules
-        self._dropout_rates = tuple(dropout_rates)
         self._normalisation = normalisation
         on_gpu = all(name.startswith("GPU") for name in devices)
         self.kernels = checked_kernels(compute_dtype, on_gpu=on_gpu, log=log)
@@ -47,7 +46,7 @@ class TensorFlowBackend:
             self._strategy = tf.distribute.get_strategy()
         self._device = None if len(devices) > 1 else f"/{devices[0]}"
         with self._strategy.scope(), tf.device(self._device):
-            self.model = task.build_model(self.kernels, normalisation)
+            self.model = task.build_model(self.kernels, normalisation, **training_options)
             # What is evaluated: the network of the averages, or the one that is trained.
             self.average = task.build_model(self.kernels, normalisation) if rules.ema else self.model
             self._variables = {name: variable.value for name, variable in self.model.by_name.items()}
@@ -66,7 +65,7 @@ class TensorFlowBackend:
         average = self.average.named_weights() if self._rules.ema else trained
         arrays = dict(average)
         if self._normalisation is not None:
-            arrays = self._normalisation.fold(average)
+            arrays = self.task.network.fold(average, self._normalisation)
         arrays |= {f"trained/{name}": value for name, value in trained.items() if value is not arrays[name]}
         if self._rules.ema:
             arrays |= {f"ema/{name}": value for name, value in average.items() if value is not arrays[name]}
@@ -79,7 +78,7 @@ class TensorFlowBackend:
     def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         usable = {name: arrays[name] for name in self._variables}
         if self._normalisation is not None:
-            usable = self._normalisation.unfold(usable)
+            usable = self.task.network.unfold(usable, self._normalisation)
         self.model.set_named_weights({name: arrays.get(f"trained/{name}", value) for name, value in usable.items()})
         if self._rules.ema:
             self.average.set_named_weights({name: arrays.get(f"ema/{name}", value) for name, value in usable.items()})
@@ -130,8 +129,7 @@ class TensorFlowBackend:
     def _forward(self, model, audio, num_samples, clip_keys=None, draws=None):
         features, num_frames = self.task.features(audio, num_samples, draws)
         features = tf.stop_gradient(features)
-        logits = model(features, num_frames, clip_keys=clip_keys, dropout_rates=self._dropout_rates)
-        return logits, num_frames
+        return model(features, num_frames, clip_keys=clip_keys)
 
     def _train_step(self, audio, num_samples, labels, num_labels, clip_weights, clip_keys, draws, update):
         def replica_step():
@@ -195,14 +193,14 @@ class TensorFlowBackend:
             strategy.extended.update(self._variables[name], change, args=args, group=False)
 
     def _rate_factor(self, name: str) -> float:
-        return self._rules.rate_factors.get(layer_of(name), 1.0)
+        return self._rules.rate_factors.get(group_of(name), 1.0)
 
     def _evaluate_step(self, audio, num_samples, labels, num_labels):
         def replica_step():
             shards = [self._shard(t) for t in (audio, num_samples, labels, num_labels)]
             logits, num_frames = self._forward(self.average, *shards[:2])
             losses = self.task.losses(self.kernels, logits, num_frames, *shards[2:])
-            return losses, tf.transpose(tf.nn.log_softmax(logits), [1, 0, 2]), num_frames
+            return losses, tf.nn.log_softmax(logits), num_frames
 
         losses, log_probs, num_frames = self._strategy.run(replica_step)
         if self.num_devices == 1:
