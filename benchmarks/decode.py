@@ -111,7 +111,7 @@ def client_times(
         for _ in range(flags.repeats):
             command = [
                 sys.executable,
-                str(ROOT / "tests/export/client_process.py"),
+                str(ROOT / "tests/exporting/client_process.py"),
                 flags.client,
                 prefix,
                 json.dumps({"cases": str(listed)}),

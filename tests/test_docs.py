@@ -2,13 +2,17 @@
 
 import argparse
 import itertools
+import os
 import re
 import shlex
+import subprocess
+import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
+from training.processes import make_corpus, transcripts
 
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.config import FLAGS, parse_flags
@@ -115,8 +119,20 @@ def test_the_lines_that_transcribe_do_so(test_data, tmp_path, monkeypatch, capsy
     assert lines[1] == "'s' 0 0.0"
 
 
+@pytest.mark.slow
+def test_the_lines_that_train_do_so(tmp_path):
+    for name in ("train.csv", "dev.csv", "test.csv"):
+        make_corpus(tmp_path, transcripts(2), name=name)
+    (snippet,) = blocks(ROOT / "docs" / "python.md", "python")
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "DEEPSPEECH_MODE": "cpu"}
+    command = [sys.executable, "-c", snippet]
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 3 and "best-0" in done.stdout
+
+
 def test_no_other_page_has_python_that_nobody_runs():
-    assert [page.name for page in PAGES if blocks(page, "python")] == ["checkpoints.md", "inference.md"]
+    assert [page.name for page in PAGES if blocks(page, "python")] == ["checkpoints.md", "inference.md", "python.md"]
 
 
 @pages

@@ -22,11 +22,11 @@ machine
 decoding
 runtime
 checkpoints
-importers scorer export
+importers scorer exporting
 inference
 tasks
 training
-commands
+commands api
 """.strip().splitlines()
 TENSORFLOW = "training.backends.tensorflow"
 NEED_TENSORFLOW = (

@@ -54,13 +54,13 @@ class CheckpointFolder:
         self._weights_on_disk: tuple[int, str, str] | None = None  # step, file name, checksum
 
     def lock(self) -> None:
-        """Make the folder, and keep every other process from training in it, until this one ends.
+        """Make the folder, and keep every other process from training in it, until `unlock` or the end of this one.
 
         An flock, not a file with a process id: in a container every process has the same id, and a kill leaves none.
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock = self._lock = open(self.folder / ".lock", "a+")  # noqa: SIM115 - held until the process ends
+            lock = self._lock = open(self.folder / ".lock", "a+")  # noqa: SIM115 - open for as long as it is locked
         except OSError as error:
             raise UserError(
                 f"{self.folder}: checkpoints cannot be saved there ({error.strerror})\n"
@@ -80,6 +80,10 @@ class CheckpointFolder:
         for pattern in (".*.part", "data_check/.*.part", "logs/.*.part"):  # of a process that was killed while it saved
             for leftover in self.folder.glob(pattern):
                 leftover.unlink(missing_ok=True)
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
 
     def state_files(self, kind: str) -> list[Path]:
         return state_files(self.folder, kind)

@@ -384,7 +384,7 @@ def _answers(
 
 
 def _export_answers(file: ModelFile, network: DeepSpeech, clip: str | None) -> tuple[Answers, str]:
-    from deepspeech_training.export.parity import Runner
+    from deepspeech_training.exporting.parity import Runner
 
     audio, name = _speech(clip, file.geometry)
     log_probs = [

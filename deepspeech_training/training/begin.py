@@ -58,6 +58,8 @@ def set_up(run: Run) -> "tuple[Machine, SpeechToText]":
         if choice.mode == "gpu":
             raise UserError(f"{what} Or use --mode cpu.")
         run.console.warn(f"{what}\nNO GPU IS USED, this runs on the CPU.")
+    if machine.on_gpu and not choice.uses_gpu:
+        raise UserError("This process has computed on a GPU before, and cannot leave it: use a new one for --mode cpu.")
     from deepspeech_training.tasks.speech_to_text import SpeechToText
 
     task = SpeechToText(

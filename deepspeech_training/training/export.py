@@ -1,6 +1,7 @@
 """A checkpoint -> the folder of an export, without TensorFlow: after a training, or alone."""
 
 import os
+from pathlib import Path
 
 from deepspeech_training.config import Config
 from deepspeech_training.data.samples import limit_fairly
@@ -12,13 +13,13 @@ from deepspeech_training.training.source import Source
 MAX_CLIPS_TO_COMPARE = 20  # of --test_files
 
 
-def export(run: Run, source: Source) -> str:
+def export(run: Run, source: Source) -> Path:
     """Write the checkpoint of `source` into --export_dir, compared on clips of --test_files; -> the model's path.
 
     Raises:
         UserError: it answers otherwise than the checkpoint; nothing is written then.
     """
-    from deepspeech_training.export.folder import TrainedModel as ExportedModel
+    from deepspeech_training.exporting.folder import TrainedModel as ExportedModel
 
     checkpoint = source.folder.load(source.checkpoint_kind)
     run.console.info(f"Exports {checkpoint.path}")
@@ -30,7 +31,7 @@ def export(run: Run, source: Source) -> str:
         scorer_path=run.scorer_path,
     )
     run.events.emit(Exported(str(written), str(checkpoint.path)))
-    return str(written)
+    return Path(written)
 
 
 def with_export_dir(config: Config) -> Config:

@@ -6,6 +6,8 @@ Installed before TensorFlow is imported, which takes seconds in which a containe
 import contextlib
 import os
 import signal
+import threading
+from collections.abc import Iterator
 
 EXIT_CODES = {
     signal.SIGTERM: 143,
@@ -34,6 +36,22 @@ class _Interrupts:
             # nohup: the program outlives its terminal
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._handle)
+
+    @contextlib.contextmanager
+    def taken_over(self) -> Iterator[None]:
+        """Take over the signals for a block, where Python lets us: in the main thread."""
+        self._caught, self._training = None, False
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in EXIT_CODES}
+        self.install()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                if handler is not None:  # one that was set by C code cannot be given back
+                    signal.signal(number, handler)
 
     def _handle(self, number: int, frame) -> None:
         first, self._caught = self._caught is None, number

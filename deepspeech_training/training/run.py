@@ -47,7 +47,7 @@ from deepspeech_training.training.source import (
 from deepspeech_training.training.transfer import transfer_of_run
 
 if TYPE_CHECKING:
-    from deepspeech_training.export.folder import ExportFolder
+    from deepspeech_training.exporting.folder import ExportFolder
 
 # What a call that does one thing only must and must not be given.
 ONLY = {
@@ -88,6 +88,7 @@ class Call:
         work: what it asks for.
         choice: what to compute on; None where nothing is computed, in an export alone.
         exporter: the folder of the export, checked; None without one.
+        folder: where checkpoints are saved; locked while the call trains.
         console: its lines are events.
         events: where all that happens is told.
     """
@@ -98,6 +99,7 @@ class Call:
     work: Work
     choice: Choice | None
     exporter: "ExportFolder | None"
+    folder: CheckpointFolder
     console: Console
     events: Events
 
@@ -128,7 +130,6 @@ class Run:
         call: what was asked for.
         config: its flags, with those that the checkpoint decides and the CSVs of --voice_data_dir.
         log: of this session.
-        folder: where checkpoints are saved; locked while the run trains.
         source: where the weights come from.
         transfer: what the run takes from another one, now or when it began.
         alphabet, features, network: what the model writes, what it hears, and what it is.
@@ -142,7 +143,6 @@ class Run:
     call: Call
     config: Config
     log: SessionLog
-    folder: CheckpointFolder
     source: Source
     transfer: Transfer | None
     alphabet: Labels
@@ -158,6 +158,10 @@ class Run:
     @property
     def work(self) -> Work:
         return self.call.work
+
+    @property
+    def folder(self) -> CheckpointFolder:
+        return self.call.folder
 
     @property
     def console(self) -> Console:
@@ -239,13 +243,14 @@ def call_of(parsed: ParsedFlags, *, only: str, command: str, console: Console, e
     choice = None
     if work.computes or work.text:
         choice = choose(config.compute, read_resources(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
-    return Call(config, parsed.given, command, work, choice, exporter, console, events)
+    folder = CheckpointFolder(config.checkpoint.save_dir, console)
+    return Call(config, parsed.given, command, work, choice, exporter, folder, console, events)
 
 
 def _exporter(config: Config, console: Console) -> "ExportFolder":
     """Find out before a training of days whether its export could be written."""
     try:
-        from deepspeech_training.export.folder import ExportFolder
+        from deepspeech_training.exporting.folder import ExportFolder
     except ImportError as error:
         raise UserError(
             f"--export_dir needs the package {error.name}, which is not installed: pip install ai-edge-litert"
@@ -263,18 +268,17 @@ def prepare(call: Call) -> Run:
     """
     config, work, console = call.config, call.work, call.console
     features = FeatureGeometry(config.data.audio_sample_rate, config.data.feature_win_len, config.data.feature_win_step)
-    save_folder = CheckpointFolder(config.checkpoint.save_dir, console)
     load_folder = folder_to_load(
         CheckpointFolder(config.checkpoint.load_dir, console), features, config.training.relu_clip
     )
     if work.train:
         _check_that_it_will_be_kept(config.checkpoint)
-        save_folder.lock()
-        used: Folder = save_folder
+        call.folder.lock()
+        used: Folder = call.folder
         log = call.begin_log(config.checkpoint.logs_dir)
-        source = source_of_training(config.checkpoint, call.given, save_folder, load_folder)
+        source = source_of_training(config.checkpoint, call.given, call.folder, load_folder)
     else:
-        used = folder_to_evaluate(config.checkpoint, save_folder, load_folder)
+        used = folder_to_evaluate(config.checkpoint, call.folder, load_folder)
         source = source_of_evaluation(config.checkpoint, call.given, used)
         log = call.begin_log(_logs_of_evaluation(config.checkpoint, call.given, used.folder))
     adopted = adopted_flags(
@@ -297,7 +301,7 @@ def prepare(call: Call) -> Run:
     transfer = transfer_of_run(config.transfer, source, alphabet, console) if work.train else None
     if work.train and config.voice.voice_data_dir:
         csvs = csvs_of_voice_folder(
-            config.voice.voice_data_dir, config.data, alphabet, folder=save_folder.folder, console=console
+            config.voice.voice_data_dir, config.data, alphabet, folder=call.folder.folder, console=console
         )
         config = config.replace(**csvs)
     scorer_path = config.decoder.scorer_file
@@ -309,7 +313,7 @@ def prepare(call: Call) -> Run:
         alphabet=alphabet,
         alphabet_name=alphabet_name,
         features=features,
-        folder=save_folder.folder if work.train else None,
+        folder=call.folder.folder if work.train else None,
         seed=config.training.random_seed,
         console=console,
     )
@@ -322,7 +326,6 @@ def prepare(call: Call) -> Run:
         call=call,
         config=config,
         log=log,
-        folder=save_folder,
         source=source,
         transfer=transfer,
         alphabet=alphabet,

@@ -4,17 +4,53 @@ Flags, checkpoints, alphabet and every row of every CSV are checked before Tenso
 not import it.
 """
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
 
 from deepspeech_training.config import ParsedFlags
 from deepspeech_training.console import Console
 from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import Events
+from deepspeech_training.reporting.metrics import SetReport
+from deepspeech_training.reporting.session_log import SessionLog
 from deepspeech_training.training import announce, text_scorer
 from deepspeech_training.training.export import export, with_export_dir
-from deepspeech_training.training.run import Run, call_of, prepare
+from deepspeech_training.training.run import Call, Run, call_of, prepare
 from deepspeech_training.training.source import source_of_evaluation
+
+
+@dataclass(frozen=True)
+class FinishedRun:
+    """What came of a call; None and empty for what it did not do.
+
+    Args:
+        checkpoint_dir: where the checkpoints are that were saved or used.
+        log: the session log of this call; None where none could be kept.
+        history: the figures of each epoch of the training, those before a resume too, as events.jsonl has them.
+        best_epoch: counts from 0, as "epoch" in `history` does.
+        best_figures: the loss and the error rates of that epoch on the dev set, by name.
+        best_checkpoint, last_checkpoint: the state files of these.
+        stopped: why the training has ended.
+        reports: of each CSV of test_files: `wer`, `cer`, `loss`, `results`.
+        exported: the exported model.
+        scorer: the scorer that text mode has built.
+        transcript: of one_shot_infer.
+    """
+
+    checkpoint_dir: Path | None = None
+    log: Path | None = None
+    history: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
+    best_epoch: int | None = None
+    best_figures: Mapping[str, float] = field(default_factory=dict)
+    best_checkpoint: Path | None = None
+    last_checkpoint: Path | None = None
+    stopped: str | None = None
+    reports: Sequence[SetReport] = field(default=(), repr=False)
+    exported: Path | None = None
+    scorer: Path | None = None
+    transcript: str | None = None
 
 
 def carry_out(
@@ -24,7 +60,7 @@ def carry_out(
     command: str,
     only: str = "",
     show: Callable[[str], None] | None = None,
-) -> None:
+) -> FinishedRun:
     """Do all that the flags ask for.
 
     Args:
@@ -43,19 +79,27 @@ def carry_out(
         for notice in parsed.notices:
             console.warn(notice)
         call = call_of(parsed, only=only, command=command, console=console, events=events)
-        if call.work.names == ["text"]:
-            text_scorer.build_alone(call)
-            return
-        checked = prepare(call)
-        if call.work.text:
-            text_scorer.build(call, checked.alphabet)
-        if call.work.computes:
-            _compute(checked, show or _print)
-        else:
-            export(checked, checked.source)
+        try:
+            return _done(call, show or _print)
+        finally:
+            call.folder.unlock()
 
 
-def _compute(run: Run, show: Callable[[str], None]) -> None:
+def _done(call: Call, show: Callable[[str], None]) -> FinishedRun:
+    if call.work.names == ["text"]:
+        scorer, log = text_scorer.build_alone(call)
+        return FinishedRun(log=_path_of(log), scorer=scorer)
+    run = prepare(call)
+    used = run.folder if run.work.train else run.source.folder
+    finished = FinishedRun(checkpoint_dir=used.folder, log=_path_of(run.log))
+    if run.work.text:
+        finished = replace(finished, scorer=text_scorer.build(call, run.alphabet))
+    if not run.work.computes:
+        return replace(finished, exported=export(run, run.source))
+    return _computed(run, finished, show)
+
+
+def _computed(run: Run, finished: FinishedRun, show: Callable[[str], None]) -> FinishedRun:
     """What needs TensorFlow, and the export of what has been trained."""
     from deepspeech_training.training import begin
     from deepspeech_training.training.one_shot import infer
@@ -65,19 +109,34 @@ def _compute(run: Run, show: Callable[[str], None]) -> None:
     backend, source = None, run.source
     if run.work.train:
         announce.preset(run)
-        backend, _ = begin.train(run, task, machine)
+        backend, state = begin.train(run, task, machine)
         source = source_of_evaluation(run.config.checkpoint, run.call.given, run.folder)
+        finished = replace(
+            finished,
+            history=state.history,
+            best_epoch=state.schedule.best_epoch,
+            best_figures=state.schedule.best_figures or {},
+            best_checkpoint=next(iter(run.folder.state_files("best")), None),
+            last_checkpoint=next(iter(run.folder.state_files("train")), None),
+            stopped=state.stopped,
+        )
     tests = "test" in run.data.sets
     if tests or run.work.infer:
         backend = begin.backend_for_evaluation(run, task, machine, source, backend)
     if tests:
-        test(run, backend, task, machine, show)
+        finished = replace(finished, reports=test(run, backend, task, machine, show))
     if run.work.export:
-        export(run, source)
+        finished = replace(finished, exported=export(run, source))
     if run.work.infer:
-        show(infer(run, backend, task))
+        finished = replace(finished, transcript=infer(run, backend, task))
+        show(finished.transcript)
     if run.cache is not None:
         run.console.info(f"Cache {run.cache.describe()}")
+    return finished
+
+
+def _path_of(log: SessionLog) -> Path | None:
+    return None if log.fault else log.path
 
 
 def _print(text: str) -> None:

@@ -11,6 +11,7 @@ from deepspeech_training.console import Console
 from deepspeech_training.data.folder import scan
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import Exported
+from deepspeech_training.reporting.session_log import SessionLog
 from deepspeech_training.training.decoder import labels_of_scorer
 from deepspeech_training.training.labels import Labels, given_alphabet, trained_alphabet
 from deepspeech_training.training.run import Call
@@ -33,13 +34,13 @@ def build(call: Call, alphabet: Labels) -> Path:
     return package
 
 
-def build_alone(call: Call) -> Path:
+def build_alone(call: Call) -> tuple[Path, SessionLog]:
     """The same for a call that does nothing else: it has a session log of its own, and no run says the alphabet."""
     folder = _folder(call.config)
     log = call.begin_log(folder.parent / "logs" if call.config.checkpoint.output_dir else folder / "logs")
     log.update(mode=call.choice.mode)
     call.say_kind()
-    return build(call, _alphabet(call.config, call.console))
+    return build(call, _alphabet(call.config, call.console)), log
 
 
 def _folder(config: Config) -> Path:

@@ -9,7 +9,7 @@ from models.small_models import golden_weights, random_model, random_weights
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.errors import UserError
-from deepspeech_training.export.parity import Runner, part_of
+from deepspeech_training.exporting.parity import Runner, part_of
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.models.deepspeech import DeepSpeech
@@ -94,7 +94,7 @@ def test_the_data_of_tensors_is_aligned():
 
 
 def metadata(model: bytes) -> dict:
-    from deepspeech_training.export.parity import _interpreter
+    from deepspeech_training.exporting.parity import _interpreter
 
     interpreter = _interpreter(model)
     interpreter.invoke()

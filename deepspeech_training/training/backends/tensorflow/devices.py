@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from deepspeech_training.config.groups import PerformanceFlags
+from deepspeech_training.errors import UserError
 from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.training.backends.base import Machine
 
@@ -19,14 +20,21 @@ def set_up(flags: PerformanceFlags) -> Machine:
     """
     intra_op = flags.intra_op_parallelism_threads or usable_cores()
     inter_op = flags.inter_op_parallelism_threads or max(1, flags.logical_cpus)
-    tf.config.threading.set_intra_op_parallelism_threads(intra_op)
-    tf.config.threading.set_inter_op_parallelism_threads(inter_op)
-    if flags.logical_cpus > 1:
-        cpu = tf.config.list_physical_devices("CPU")[0]
-        logical = [tf.config.LogicalDeviceConfiguration()] * flags.logical_cpus
-        tf.config.set_logical_device_configuration(cpu, logical)
-    for gpu in tf.config.list_physical_devices("GPU"):
-        tf.config.experimental.set_memory_growth(gpu, True)
+    try:
+        tf.config.threading.set_intra_op_parallelism_threads(intra_op)
+        tf.config.threading.set_inter_op_parallelism_threads(inter_op)
+        if flags.logical_cpus > 1:
+            cpu = tf.config.list_physical_devices("CPU")[0]
+            logical = [tf.config.LogicalDeviceConfiguration()] * flags.logical_cpus
+            tf.config.set_logical_device_configuration(cpu, logical)
+        for gpu in tf.config.list_physical_devices("GPU"):
+            tf.config.experimental.set_memory_growth(gpu, True)
+    except RuntimeError as error:  # what TensorFlow raises where they are fixed already, as others
+        raise UserError(
+            f"TensorFlow has computed in this process before, with other threads or devices ({error})\n"
+            "Use a new process, or the same values of --intra_op_parallelism_threads, --inter_op_parallelism_threads "
+            "and --logical_cpus."
+        ) from error
     if flags.log_placement:
         tf.debugging.set_log_device_placement(True)
     found = list_devices()

@@ -29,7 +29,7 @@ from deepspeech_training.config.groups import FLAGS, CardFlags, ExportFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import Sample
 from deepspeech_training.errors import FlagError, UserError
-from deepspeech_training.export import parity
+from deepspeech_training.exporting import parity
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.importers.ldc93s1 import SYNTHETIC_CLIP, TRANSCRIPT
 from deepspeech_training.models.base import AcousticModel

@@ -15,8 +15,8 @@ from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.audio.files import AudioError
 from deepspeech_training.checkpoints.file import write_atomically
 from deepspeech_training.commands.train import export_main, main
-from deepspeech_training.export import folder as folder_module
-from deepspeech_training.export import parity
+from deepspeech_training.exporting import folder as folder_module
+from deepspeech_training.exporting import parity
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech import DeepSpeech
 
