@@ -24,11 +24,11 @@ import soundfile
 import tensorflow as tf
 
 from deepspeech_training.audio.synthetic_speech import synthesize_seconds
-from deepspeech_training.augment.augmenter import DRAWS, Augmenter
+from deepspeech_training.augment.augmenter import Augmenter, StepDraws
 from deepspeech_training.augment.catalogue import AUGMENTATIONS, parse_augmentations
-from deepspeech_training.data.loader import Clip, make_batch
+from deepspeech_training.augment.spectrogram import StepAugmenter
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.features.mfcc_keras import StepAugmenter, mfcc
+from deepspeech_training.features.mfcc_keras import mfcc
 
 GEOMETRY = FeatureGeometry()
 
@@ -62,7 +62,7 @@ def step_of(augmentations):
         input_signature=[
             tf.TensorSpec([None, None]),
             tf.TensorSpec([None], tf.int32),
-            tf.TensorSpec([None, DRAWS]),
+            StepDraws(tf.TensorSpec([None], tf.uint32), tf.TensorSpec([None]), tf.TensorSpec([None], tf.int32)),
         ]
     )
     def step(audio, num_samples, draws):
@@ -79,7 +79,6 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="the median of so many")
     options = parser.parse_args()
     speech = [synthesize_seconds(options.seconds, seed=k)[0].astype(np.float32) for k in range(options.clips)]
-    clips = [Clip(audio, np.zeros(10, np.int32)) for audio in speech]
     print(f"{options.clips} clips of {options.seconds:g} s; {len(tf.config.list_physical_devices('GPU'))} GPUs")
     print(f"{'':52}{'ms/clip':>10}{'clips/s':>10}")
     with tempfile.TemporaryDirectory() as name:
@@ -88,20 +87,23 @@ def main() -> int:
         plain = None
         for text in texts(Path(name)):
             augmenter = Augmenter(parse_augmentations([text]), GEOMETRY, seed=1)
-            augmented = [augmenter(f"{k}", clip, epoch=0, clock=0.5) for k, clip in enumerate(clips)]
+
+            def augment(augmenter=augmenter):
+                return [
+                    augmenter(f"{k}", audio, needed_frames=10, epoch=0, clock=0.5) for k, audio in enumerate(speech)
+                ]
+
             if augmenter.in_the_step:
-                batch = make_batch([None] * len(clips), augmented)
-                arguments = [tf.constant(array) for array in (batch.audio, batch.num_samples, batch.draws)]
+                waveforms, draws = zip(*augment(), strict=True)
+                lengths = np.full(len(speech), len(speech[0]), np.int32)
+                arguments = tf.nest.map_structure(tf.constant, (np.stack(waveforms), lengths, StepDraws.batch(draws)))
                 if plain is None:
                     features = step_of(())
                     plain = seconds_of(lambda: features(*arguments).numpy(), 4 * options.rounds)  # noqa: B023
                 step = step_of(augmenter.in_the_step)
                 taken = seconds_of(lambda: step(*arguments).numpy(), options.rounds) - plain  # noqa: B023
             else:
-                taken = seconds_of(
-                    lambda: [augmenter(f"{k}", clip, epoch=0, clock=0.5) for k, clip in enumerate(clips)],  # noqa: B023
-                    options.rounds,
-                )
+                taken = seconds_of(augment, options.rounds)
             each = max(taken, 1e-7) / options.clips
             figures = f"{1000 * each:>10.3f}{1 / each:>10,.0f}" if each > 1e-5 else f"{'below 0.01':>10}"
             print(f"{text.replace(name, 'DIR'):52}{figures}", flush=True)

@@ -68,7 +68,7 @@ def peak_gflops(dtype: str) -> float:
 def random_padding(plan, *, sorted_by_length: bool) -> float:
     import numpy as np
 
-    lengths = np.array([s.num_samples for s in plan.samples])
+    lengths = np.array([s.cost for s in plan.samples])
     order = np.argsort(lengths) if sorted_by_length else np.random.default_rng(1).permutation(len(lengths))
     size = plan.rules.batch_size
     padded = sum(len(order[i : i + size]) * int(lengths[order[i : i + size]].max()) for i in range(0, len(order), size))
@@ -129,7 +129,7 @@ def main() -> int:
         )
         backend = BACKENDS[DEFAULT_BACKEND].backend(
             task,
-            task.initial_weights(1),
+            network.initial_weights(seed=1),
             devices=machine.devices,
             compute_dtype=machine.compute_dtype,
             training_options={"dropout_rates": dict.fromkeys(("layer_1", "layer_2", "layer_3", "layer_5"), 0.05)},
@@ -140,7 +140,7 @@ def main() -> int:
         flop_per_frame = 2 * (3 * all_multiplications - first_layer)
         frames = seconds_of_audio = 0.0
         step_times = []
-        with Loader(task.load, threads=min(usable_cores(), 8)) as loader:
+        with Loader(task.load, task.spec, threads=min(usable_cores(), 8)) as loader:
             batches = [[plan.samples[i] for i in batch] for batch in plan.batches(1)][:wanted]
             for step, batch in enumerate(loader.batches(batches)):
                 if step == 3:
@@ -150,8 +150,8 @@ def main() -> int:
                 backend.train_step(batch, keys, learning_rate=1e-4, updates=step)
                 if step >= 3:
                     step_times.append(time.perf_counter() - step_started)
-                    frames += sum(features.num_frames(int(n)) for n in batch.num_samples)
-                    seconds_of_audio += batch.samples_of_audio / options.audio_sample_rate
+                    frames += sum(features.num_frames(int(n)) for n in batch.arrays["num_samples"])
+                    seconds_of_audio += batch.cost / options.audio_sample_rate
             elapsed = time.perf_counter() - started
             waited = loader.seconds_waited - waited_before
         peak = max(peak_before, peak_gflops(machine.compute_dtype))

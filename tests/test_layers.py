@@ -37,7 +37,7 @@ NEED_TENSORFLOW = (
     "models.kernels",
     "models.layers",
     "models.leading_blanks",
-    "tasks.speech_to_text",
+    "tasks.speech_to_text.objective",
     TENSORFLOW + ".devices",
     TENSORFLOW + ".kernels",
     TENSORFLOW + ".step",

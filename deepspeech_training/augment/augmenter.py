@@ -1,18 +1,42 @@
-"""All `--augment` of a run: applies those of the waveform, and says what the training step needs for the others."""
+"""All `--augment` of a run: applies those of the waveform, and says what the training step draws the others from."""
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from deepspeech_training.augment.catalogue import Augmentation, ValueRange
 from deepspeech_training.augment.recordings import AudioSource
 from deepspeech_training.augment.waveform import WAVEFORM, Draw
-from deepspeech_training.data.loader import Clip
-from deepspeech_training.data.samples import labels_with_repeats
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
+
+MANY_FRAMES = 1 << 23  # no clip has as many, so that none is made shorter or longer
+
+
+class StepDraws(NamedTuple):
+    """What the augmentations of the training step draw from: numbers for a clip, arrays [batch] for a batch.
+
+    Args:
+        keys: uint32, a function of (seed, epoch, clip).
+        clock: float32, how much of the run is done, 0..1.
+        needed_frames: int32, frames of features that the transcript needs.
+    """
+
+    keys: Any
+    clock: Any
+    needed_frames: Any
+
+    @classmethod
+    def of(cls, digest: bytes, *, clock: float, needed_frames: int) -> "StepDraws":
+        key = int.from_bytes(digest[:4], "little")
+        return cls(np.uint32(key), np.float32(clock), np.int32(needed_frames))
+
+    @classmethod
+    def batch(cls, clips: Sequence["StepDraws"]) -> "StepDraws":
+        """Those of clips as arrays."""
+        return cls(*(np.stack(numbers) for numbers in zip(*clips, strict=True)))
 
 
 class Augmenter:
@@ -41,10 +65,18 @@ class Augmenter:
         except UserError as error:
             raise FlagError(f"--augment {augmentation}: {error}") from error
 
-    def __call__(self, sample_id: str, clip: Clip, *, epoch: int, clock: float) -> Clip:
-        """The augmented clip, with what the step draws from in `draws` (see `step_draws`)."""
-        needed = labels_with_repeats(clip.labels)
-        audio = clip.audio
+    def __call__(
+        self, sample_id: str, audio: np.ndarray, *, needed_frames: int, epoch: int, clock: float
+    ) -> tuple[np.ndarray, StepDraws]:
+        """The augmented waveform of a clip, and what the training step draws the other augmentations from.
+
+        Args:
+            sample_id: of the clip.
+            audio: float32 [samples].
+            needed_frames: frames of features that its transcript needs: it does not become shorter.
+            epoch: from 0.
+            clock: how much of the run is done, 0..1.
+        """
         for augmentation in self._waveform:
             draw = Draw(
                 augmentation,
@@ -55,10 +87,10 @@ class Augmenter:
             )
             if draw.random.random() < augmentation.p:
                 augmented = WAVEFORM[augmentation.name](audio, draw)
-                if self._geometry.num_frames(len(augmented)) >= needed:  # else CTC could not align it
+                if self._geometry.num_frames(len(augmented)) >= needed_frames:  # else CTC could not align it
                     audio = augmented
-        draws = step_draws(self._digest(sample_id, epoch, "step"), clock=clock, needed_frames=needed)
-        return replace(clip, audio=np.ascontiguousarray(audio, np.float32), draws=draws)
+        draws = StepDraws.of(self._digest(sample_id, epoch, "step"), clock=clock, needed_frames=needed_frames)
+        return np.ascontiguousarray(audio, np.float32), draws
 
     def source_fingerprints(self) -> dict[str, str]:
         """A hash of the recordings' names and sizes for each `source`, by its path."""
@@ -86,23 +118,7 @@ class Augmenter:
                 num_samples = round(num_samples / min(1.0, factor.low))
         return num_samples
 
-    def lengthened(self, clip: Clip) -> Clip:
+    def lengthened(self, audio: np.ndarray) -> tuple[np.ndarray, StepDraws]:
         """A clip as long as it could become, which the step does not make longer still: to try memory with."""
-        draws = step_draws(bytes(16), clock=0.0, needed_frames=MANY_FRAMES)
-        return replace(
-            clip, audio=np.pad(clip.audio, (0, self.longest(len(clip.audio)) - len(clip.audio))), draws=draws
-        )
-
-
-DRAWS = 4
-MANY_FRAMES = 1 << 23  # no clip has as many, so that none is made shorter or longer; float32 holds it
-
-
-def step_draws(digest: bytes, *, clock: float, needed_frames: int) -> np.ndarray:
-    """What the augmentations of the training step draw from: float32 [4], exact in float32.
-
-    The upper and lower 16 bits of a key, a function of (seed, epoch, clip); the clock of the run; the frames that the
-    transcript needs.
-    """
-    key = int.from_bytes(digest[:4], "little")
-    return np.array([key >> 16, key & 0xFFFF, clock, needed_frames], np.float32)
+        longest = np.pad(audio, (0, self.longest(len(audio)) - len(audio)))
+        return longest, StepDraws.of(bytes(16), clock=0.0, needed_frames=MANY_FRAMES)

@@ -1,7 +1,7 @@
 """Augmentations of spectrograms and features, in keras.ops, inside the training step: the table IN_THE_STEP.
 
 All clips of a batch go through the same operations, so there is one graph, whatever is drawn; a clip that is left alone
-gets the values that change nothing. augmentations.py has the parameters.
+gets the values that change nothing. catalogue.py has the parameters.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 from keras import ops
 
+from deepspeech_training.augment.augmenter import StepDraws
 from deepspeech_training.augment.catalogue import Augmentation
 from deepspeech_training.augment.random import layer_keys, normal, uint32, uniform
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -260,15 +261,11 @@ class StepAugmenter:
     Args:
         augmentations: none of the waveform.
         geometry: of the features.
-        draws: float32 [batch, 4], see `data.augmenter.step_draws`.
+        draws: of the clips of the batch.
     """
 
-    def __init__(self, augmentations: Sequence[Augmentation], geometry: FeatureGeometry, draws):
-        self._augmentations, self._geometry = tuple(augmentations), geometry
-        whole = ops.cast(draws[:, :2], "uint32")
-        self._keys = whole[:, 0] * uint32(65536) + whole[:, 1]
-        self._clock = draws[:, 2]
-        self._needed_frames = ops.cast(draws[:, 3], "int32")
+    def __init__(self, augmentations: Sequence[Augmentation], geometry: FeatureGeometry, draws: StepDraws):
+        self._augmentations, self._geometry, self._draws = tuple(augmentations), geometry, draws
 
     def has(self, domain: str) -> bool:
         return any(a.domain == domain for a in self._augmentations)
@@ -288,9 +285,9 @@ class StepAugmenter:
             if augmentation.domain == domain:
                 draw = StepDraw(
                     augmentation,
-                    layer_keys(self._keys, augmentation.index + 1),
-                    self._clock,
-                    self._needed_frames,
+                    layer_keys(self._draws.keys, augmentation.index + 1),
+                    self._draws.clock,
+                    self._draws.needed_frames,
                     self._geometry,
                 )
                 tensor, frames = IN_THE_STEP[augmentation.name](tensor, frames, draw)

@@ -17,10 +17,9 @@ import soundfile
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, read_audio
-from deepspeech_training.augment.augmenter import Augmenter
+from deepspeech_training.augment.augmenter import Augmenter, StepDraws
 from deepspeech_training.augment.catalogue import AUGMENTATIONS, Augmentation, parse_augmentations
 from deepspeech_training.console import Console
-from deepspeech_training.data.loader import Clip, make_batch
 from deepspeech_training.data.samples import labels_with_repeats, read_rows
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -31,6 +30,25 @@ GRIFFIN_LIM_ROUNDS = 60
 DEFAULT_OUTPUT = "augmented"
 HEADING = "<h1>Augmented clips</h1>"  # says that a page is ours, and may be replaced
 MOST_NAMED = 20
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A waveform, float32 [samples].
+
+    Args:
+        audio: the waveform.
+        needed_frames: frames of features that its transcript needs.
+        draws: what the training step draws from, of a clip that is augmented.
+    """
+
+    audio: np.ndarray
+    needed_frames: int
+    draws: StepDraws | None = None
+
+    def augmented(self, name: str, augmenter: Augmenter, *, epoch: int, clock: float) -> "Clip":
+        audio, draws = augmenter(name, self.audio, needed_frames=self.needed_frames, epoch=epoch, clock=clock)
+        return replace(self, audio=audio, draws=draws)
 
 
 @dataclass(frozen=True)
@@ -55,7 +73,7 @@ class Preview:
 def seen(clip: Clip, geometry: FeatureGeometry, augmentations: Sequence[Augmentation] = ()) -> np.ndarray:
     """The mel bands that the features of a clip say, in dB: MFCC after all augmentations, through the inverse DCT."""
     mfcc = _keras_functions().mfcc
-    features, frames = mfcc(*_as_batch(clip), geometry, augmenter=_step(clip, geometry, augmentations))
+    features, frames = mfcc(*_padded([clip]), geometry, augmenter=_step([clip], geometry, augmentations))
     logs = np.asarray(features)[0, : int(np.asarray(frames)[0])] @ np.linalg.pinv(dct_matrix(geometry.n_mfcc))
     return 20 * logs / np.log(10)
 
@@ -65,7 +83,7 @@ def heard(clip: Clip, geometry: FeatureGeometry, augmentations: Sequence[Augment
     if not any(a.domain == "spectrogram" for a in augmentations):
         return clip.audio
     power_spectrogram = _keras_functions().power_spectrogram
-    power, frames = power_spectrogram(*_as_batch(clip), geometry, augmenter=_step(clip, geometry, augmentations))
+    power, frames = power_spectrogram(*_padded([clip]), geometry, augmenter=_step([clip], geometry, augmentations))
     magnitude = np.sqrt(np.asarray(power)[0, : int(np.asarray(frames)[0])])
     window, length = hann_window(geometry.window_samples), fft_length(geometry.window_samples)
     phase = np.exp(2j * np.pi * np.random.Generator(np.random.Philox(key=0)).random(magnitude.shape))
@@ -86,15 +104,16 @@ def _overlap_add(frames: np.ndarray, step: int) -> np.ndarray:
     return audio
 
 
-def _as_batch(clip: Clip) -> tuple[np.ndarray, np.ndarray]:
-    batch = make_batch([None], [clip])
-    return batch.audio, batch.num_samples
+def _padded(clips: Sequence[Clip]) -> tuple[np.ndarray, np.ndarray]:
+    """Waveforms float32 [batch, time], and their lengths int32 [batch]."""
+    lengths = np.array([len(clip.audio) for clip in clips], np.int32)
+    return np.stack([np.pad(clip.audio, (0, lengths.max() - len(clip.audio))) for clip in clips]), lengths
 
 
-def _step(clip: Clip, geometry: FeatureGeometry, augmentations: Sequence[Augmentation]):
+def _step(clips: Sequence[Clip], geometry: FeatureGeometry, augmentations: Sequence[Augmentation]):
     if not augmentations:
         return None
-    return _step_augmenter()(augmentations, geometry, clip.draws[None])
+    return _step_augmenter()(augmentations, geometry, StepDraws.batch([clip.draws for clip in clips]))
 
 
 def _step_augmenter():
@@ -117,7 +136,7 @@ def preview(
     name: str, transcript: str, clip: Clip, augmenter: Augmenter, geometry: FeatureGeometry, *, epoch: int, clock: float
 ) -> Preview:
     """Augment one clip as the training step of an epoch would get it."""
-    augmented = augmenter(name, clip, epoch=epoch, clock=clock)
+    augmented = clip.augmented(name, augmenter, epoch=epoch, clock=clock)
     in_the_step = augmenter.in_the_step
     return Preview(
         name,
@@ -134,14 +153,14 @@ def held_back(
     name: str, clip: Clip, augmenter: Augmenter, geometry: FeatureGeometry, *, epoch: int, clock: float
 ) -> str:
     """What training does not do to a clip, as it would be too short for its transcript; empty if there is nothing."""
-    needed = labels_with_repeats(clip.labels)
+    needed = clip.needed_frames
     have = geometry.num_frames(len(clip.audio))
     if have < needed:
         return f"left out of training: it has {have} of the {needed} frames that its transcript needs"
     # The same draws for a clip that needs no frames: what differs then was held back.
     augmented, free = (
-        augmenter(name, replace(clip, labels=labels), epoch=epoch, clock=clock)
-        for labels in (clip.labels, clip.labels[:0])
+        replace(clip, needed_frames=frames).augmented(name, augmenter, epoch=epoch, clock=clock)
+        for frames in (needed, 0)
     )
     would_have = {}
     if len(free.audio) != len(augmented.audio):
@@ -187,17 +206,15 @@ def costs(
     for augmentation in augmentations:
         always = replace(augmentation, p=1.0)
         augmenter = Augmenter([always], geometry, seed=0)
-        augmented = [augmenter(f"warm up:{k}", clip, epoch=0, clock=clock) for k, clip in enumerate(clips)]
+        augmented = [clip.augmented(f"warm up:{k}", augmenter, epoch=0, clock=clock) for k, clip in enumerate(clips)]
         if augmentation.in_waveform:
             seconds = _seconds(
-                lambda a=augmenter: [a(f"{k}", clip, epoch=0, clock=clock) for k, clip in enumerate(clips)], rounds
+                lambda a=augmenter: [c.augmented(f"{k}", a, epoch=0, clock=clock) for k, c in enumerate(clips)], rounds
             )
         else:
-            batch = make_batch([None] * len(clips), augmented)
 
-            def step(chosen, batch=batch):
-                augment = _step_augmenter()(chosen, geometry, batch.draws) if chosen else None
-                return np.asarray(keras.mfcc(batch.audio, batch.num_samples, geometry, augmenter=augment)[0])
+            def step(chosen, clips=augmented):
+                return np.asarray(keras.mfcc(*_padded(clips), geometry, augmenter=_step(clips, geometry, chosen))[0])
 
             seconds = _seconds(lambda: step([always]), rounds) - _seconds(lambda: step([]), rounds)  # noqa: B023
         found.append(Cost(augmentation, 1000 * max(seconds, 0.0) / len(clips)))
@@ -481,8 +498,8 @@ def _clips(csv_path: str, number: int, geometry: FeatureGeometry, console: Conso
             console.warn(f"{name}: {error.reason}; passed over")
             continue
         if geometry.num_frames(len(audio)):
-            labels = np.array([ord(character) for character in row.transcript] or [0], np.int32)  # for their number
-            found.append((name, row.transcript, Clip(audio, labels)))
+            needed_frames = labels_with_repeats(list(map(ord, row.transcript)) or [0])
+            found.append((name, row.transcript, Clip(audio, needed_frames)))
     if not found:
         raise UserError(f"{csv_path}: there is no clip that can be used")
     return found

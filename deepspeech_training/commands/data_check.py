@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from deepspeech_training.alphabet import Alphabet, alphabet_of_flags
 from deepspeech_training.config import Config, parse_flags
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import CheckedData, check_sets, write_rejections
+from deepspeech_training.data.sample import CheckedData, write_rejections
+from deepspeech_training.data.samples import check_sets
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 

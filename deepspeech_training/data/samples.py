@@ -7,7 +7,6 @@ of the audio files say is kept in a cache, so that a second start only asks for 
 
 import csv
 import hashlib
-import heapq
 import io
 import itertools
 import json
@@ -18,13 +17,14 @@ import unicodedata
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, AudioInfo, num_samples_after_resampling, read_audio_info
 from deepspeech_training.console import Console
+from deepspeech_training.data.sample import CheckedData, Rejection, SampleSet
 from deepspeech_training.data.tables import holds_rows
 from deepspeech_training.data.text import Cleaner, fault_of, invisible_in, shown
 from deepspeech_training.errors import UserError
@@ -54,7 +54,7 @@ CACHE_FORMAT = "deepspeech_training audio headers 1"
 
 
 @dataclass(frozen=True, slots=True)
-class Sample:
+class SpeechSample:
     """One clip and its transcript, known to be readable, encodable and long enough.
 
     Args:
@@ -79,17 +79,13 @@ class Sample:
     row: int
     csv_path: str
 
+    @property
+    def content(self) -> str:
+        return self.transcript
 
-@dataclass(frozen=True, slots=True)
-class Rejection:
-    """A row that cannot be used, and why; `reason_code` is one of REASON_CODES."""
-
-    csv_path: str
-    row: int
-    wav_filename: str
-    transcript: str
-    reason_code: str
-    reason: str
+    @property
+    def cost(self) -> int:
+        return self.num_samples
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,34 +98,6 @@ class Row:
     transcript: str = ""
     speaker: str | None = None
     fault: str | None = None
-
-
-@dataclass(frozen=True)
-class SampleSet:
-    """The samples of one CSV, in its order. `name` is its file name, with folders where another CSV has it as well."""
-
-    csv_path: str
-    name: str
-    samples: list[Sample]
-
-
-@dataclass(frozen=True)
-class CheckedData:
-    """What `check_sets` found: per set name one SampleSet for each CSV.
-
-    `from_cache` counts the files whose header the cache knew.
-    """
-
-    sets: dict[str, list[SampleSet]] = field(default_factory=dict)
-    rejected: list[Rejection] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
-    from_cache: int = 0
-
-    def all_sets(self) -> Iterator[tuple[str, SampleSet]]:
-        """Every CSV's samples with the name of the set that it belongs to."""
-        for kind, sets in self.sets.items():
-            for found in sets:
-                yield kind, found
 
 
 def read_rows(csv_path: str | Path) -> list[Row]:
@@ -237,7 +205,7 @@ def check_sets(
     console: Console,
     alphabet_name: str,
     workers: int | None = None,
-) -> CheckedData:
+) -> CheckedData[SpeechSample]:
     """Read all CSVs and check every row of them, with all faults in one report.
 
     Args:
@@ -263,13 +231,13 @@ def check_sets(
             raise UserError(f"{path}: the CSV has a header and no rows\nAdd rows, or leave the file out.")
     headers, from_cache = _read_headers(rows, cache_dir, console, workers or DEFAULT_WORKERS)
 
-    checked: dict[str, SampleSet] = {}
+    checked: dict[str, SampleSet[SpeechSample]] = {}
     rejected: list[Rejection] = []
     for csv_path, name in names.items():
         samples = []
         for row in rows[csv_path]:
             result = _check_row(row, csv_path, name, headers, alphabet, geometry)
-            if isinstance(result, Sample):
+            if isinstance(result, SpeechSample):
                 samples.append(result)
             else:
                 rejected.append(result)
@@ -302,28 +270,6 @@ def labels_with_repeats(labels: Sequence[int]) -> int:
     return len(labels) + sum(first == second for first, second in itertools.pairwise(labels))
 
 
-def limit_fairly(samples: Sequence[Sample], limit: int, seed: int) -> list[Sample]:
-    """Take `limit` samples that stand for all, in their original order.
-
-    The choice depends on seed and ids alone (BLAKE2b of both), not on numpy's version or on the other samples;
-    a smaller limit takes a subset of what a larger one takes.
-
-    Args:
-        limit: 0 takes all.
-    Raises:
-        ValueError: `limit` is negative.
-    """
-    if limit < 0:
-        raise ValueError(f"limit is {limit}")
-    if limit == 0 or limit >= len(samples):
-        return list(samples)
-
-    def rank(index: int) -> bytes:
-        return hashlib.blake2b(f"{seed}:{samples[index].id}".encode(), digest_size=16).digest()
-
-    return [samples[index] for index in sorted(heapq.nsmallest(limit, range(len(samples)), key=rank))]
-
-
 def _short_names(csv_paths: Iterable[str]) -> dict[str, str]:
     """File names by path, with as many folders as it takes to tell two CSVs apart."""
     paths = {str(path): Path(os.path.abspath(path)).parts for path in csv_paths}
@@ -348,7 +294,7 @@ def _check_row(
     headers: Mapping[str, "_Header"],
     alphabet: Alphabet,
     geometry: FeatureGeometry,
-) -> Sample | Rejection:
+) -> SpeechSample | Rejection:
     def reject(code: str, reason: str) -> Rejection:
         return Rejection(csv_path, row.row, row.wav_filename, row.transcript, code, reason)
 
@@ -391,7 +337,7 @@ def _check_row(
         )
     sample_id = f"{csv_name}:{row.row}"
     size = row.wav_filesize or header.size
-    return Sample(sample_id, path, size, row.transcript, labels, num_samples, row.speaker, row.row, csv_path)
+    return SpeechSample(sample_id, path, size, row.transcript, labels, num_samples, row.speaker, row.row, csv_path)
 
 
 def _text_fault(row: Row, alphabet: Alphabet) -> str:
@@ -522,30 +468,6 @@ def _save_cache(
         console.warn(f"The headers of the audio files cannot be kept for the next start: {error}")
 
 
-def write_rejections(path: str | Path, rejections: Iterable[Rejection]) -> None:
-    """Write the rejected rows as a CSV (csv, row, wav_filename, transcript, reason_code, reason), atomically.
-
-    Raises:
-        UserError: the file cannot be written.
-    """
-    text = io.StringIO()
-    # Quoted, since Python 3.11 would leave a lone \r bare, which ends the row for a reader.
-    writer = csv.writer(text, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
-    writer.writerow(["csv", "row", "wav_filename", "transcript", "reason_code", "reason"])
-    for rejection in rejections:
-        writer.writerow(
-            [
-                rejection.csv_path,
-                rejection.row,
-                rejection.wav_filename,
-                rejection.transcript,
-                rejection.reason_code,
-                rejection.reason,
-            ]
-        )
-    write_atomically(Path(path), [text.getvalue().encode("utf-8", "surrogateescape")])
-
-
 HOW_TO_MEND = {
     "bad_row": "Mend the row; a field with a comma, quote or line break stands in quotes, its own quotes doubled.",
     "missing_file": "Mend wav_filename (it is relative to the folder of the CSV), or restore the file.",
@@ -587,7 +509,7 @@ def _count_reasons(rejected: Iterable[Rejection]) -> str:
     return ", ".join(f"{counts[code]:,} {code}" for code in REASON_CODES if counts[code])
 
 
-def _warn_of_low_rates(train: Sequence[Sample], headers: Mapping[str, "_Header"], sample_rate: int) -> list[str]:
+def _warn_of_low_rates(train: Sequence[SpeechSample], headers: Mapping[str, "_Header"], sample_rate: int) -> list[str]:
     """Recordings leave the mel bands above half of their sample rate empty, and what is there then is rounding."""
     rates = Counter(headers[sample.path].info.sample_rate for sample in train)
     low = {rate: count for rate, count in rates.items() if rate <= sample_rate / 2}
@@ -600,12 +522,12 @@ def _warn_of_low_rates(train: Sequence[Sample], headers: Mapping[str, "_Header"]
     ]
 
 
-def _warnings(sets: Mapping[str, Sequence[SampleSet]]) -> list[str]:
+def _warnings(sets: Mapping[str, Sequence[SampleSet[SpeechSample]]]) -> list[str]:
     """What need not be a fault, but makes results look better or worse than they are."""
     warnings = []
     samples = {name: [sample for part in parts for sample in part.samples] for name, parts in sets.items()}
     for name, members in samples.items():
-        first: dict[str, Sample] = {}
+        first: dict[str, SpeechSample] = {}
         repeats = []
         for sample in members:
             if sample.path in first:

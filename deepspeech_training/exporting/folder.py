@@ -27,7 +27,7 @@ from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.config.groups import FLAGS, CardFlags, ExportFlags
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import Sample
+from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.exporting import parity
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -97,7 +97,7 @@ class ExportFolder:
                 "Name another folder, or replace what is there: --remove_export."
             )
 
-    def write(self, model: TrainedModel, samples: Sequence[Sample], *, scorer_path: str = "") -> Path:
+    def write(self, model: TrainedModel, samples: Sequence[SpeechSample], *, scorer_path: str = "") -> Path:
         """Export a model, compare it with its checkpoint, and put it in its place.
 
         Args:
@@ -172,7 +172,7 @@ class ExportFolder:
             file.seek(0)
             write_atomically(self._zip, iter(lambda: file.read(2**20), b""))
 
-    def _clips(self, model: TrainedModel, samples: Sequence[Sample]) -> list[parity.Clip]:
+    def _clips(self, model: TrainedModel, samples: Sequence[SpeechSample]) -> list[parity.Clip]:
         rate = model.features.sample_rate
         if not samples:
             audio = read_audio(str(SYNTHETIC_CLIP), sample_rate=rate)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from deepspeech_training.console import ERROR, INFO, WARN
-from deepspeech_training.data.samples import SampleSet
+from deepspeech_training.data.sample import SampleSet
 from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure
 from deepspeech_training.reporting.records import UNWRITTEN, Record, of
 

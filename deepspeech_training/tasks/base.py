@@ -1,51 +1,97 @@
-"""What the engine knows of a task. There is one module per task beside this one."""
+"""What the program knows of a task: which arrays a batch holds, what a sample costs, losses and answers.
 
+There is a folder for each task beside this module, and no logic in it. A `Task` is plain Python and numpy; what it
+computes in the step, its `Objective`, is written with Keras, which is imported when it is asked for.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
-from deepspeech_training.augment.augmenter import Augmenter
-from deepspeech_training.data.loader import Clip
-from deepspeech_training.data.samples import Sample
-from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.features.normalisation import Normalisation
-from deepspeech_training.models.base import AcousticModel, Layers
+from deepspeech_training.data.loader import BatchSpec, Example
+from deepspeech_training.data.sample import Sample
+from deepspeech_training.models.base import Kernels, Layers, Network
+
+Tensors = Mapping[str, Any]  # tensors of the backend by name
+Answers = Mapping[str, np.ndarray]  # what `Objective.answers` gave, as arrays
+
+
+@dataclass(frozen=True)
+class CostUnit:
+    """What speeds and estimates are told in.
+
+    Args:
+        size: so much of `Sample.cost` is one of them.
+        speed: how many of them a second, such as "audio-s/s".
+    """
+
+    size: int
+    speed: str
+
+
+class Objective(Protocol):
+    """What is computed in the step, in keras.ops: pure functions of the network's weights and a batch's arrays.
+
+    Every tensor has the batch as its first axis, but for what only `outputs` and the losses share.
+    """
+
+    def outputs(self, layers: Layers, arrays: Tensors, *, clip_keys: Any = None) -> Tensors:
+        """What the network makes of a batch.
+
+        Args:
+            layers: of `Task.network`.
+            arrays: those of the batch, by the names of `Task.spec`.
+            clip_keys: uint32 [batch] in training, what its randomness draws from; None switches that off.
+        """
+
+    def losses(self, kernels: Kernels, outputs: Tensors, arrays: Tensors) -> Any:
+        """One loss per sample, float32 [batch], so that a bad one can be named."""
+
+    def training_losses(self, kernels: Kernels, outputs: Tensors, arrays: Tensors) -> Any:
+        """What training makes smaller, [batch]: `losses`, or with more asked of the network."""
+
+    def answers(self, outputs: Tensors) -> Tensors:
+        """What `Task.decode` needs of the outputs. Where axis 1 differs from batch to batch, zeros may be added."""
 
 
 class Task(Protocol):
-    """A kind of model that the engine can train, evaluate and report on; there is no logic here."""
+    """A kind of model that can be trained, evaluated and reported on."""
 
     name: str
-    network: AcousticModel
-    feature_geometry: FeatureGeometry
-    augmenter: Augmenter | None
+    network: Network
+    spec: BatchSpec
+    unit: CostUnit
+    augments: bool  # whether `augment` does anything
 
-    def load(self, sample: Sample) -> Clip:
-        """Read one sample, in a worker thread."""
+    def load(self, sample: Sample) -> Example:
+        """Read one sample, in a worker thread.
+
+        Raises:
+            SampleFault: it cannot be used.
+        """
 
     def read_anew(self) -> None:
         """Take nothing from a cache before it has been read from its file once more."""
 
-    def features(self, audio, num_samples, draws=None) -> tuple[Any, Any]:
-        """Waveforms [batch, time] -> features [batch, frames, depth] and num_frames [batch], inside the step.
+    def augment(self, sample: Sample, example: Example, *, epoch: int, clock: float) -> Example:
+        """The example as a step of this epoch gets it; its arrays are not written into.
 
-        In training, `draws` float32 [batch, n] is what the augmentations of the step draw from.
+        Args:
+            clock: how much of the run is done, 0..1.
         """
 
-    def build_model(self, kernels, normalisation: Normalisation | None = None, **training_options: Any) -> Layers:
-        """Make the keras.Model; see `Network.build`."""
+    def longest(self, cost: int) -> int:
+        """What a sample of this cost could cost at most when it is augmented."""
 
-    def initial_weights(self, seed: int) -> dict[str, np.ndarray]:
-        """Fresh weights by canonical name."""
+    def lengthened(self, example: Example) -> Example:
+        """An example as long as it could become, to try memory with."""
 
-    def losses(self, kernels, logits, num_frames, labels, num_labels) -> Any:
-        """One loss per clip, [batch]."""
+    def objective(self) -> Objective: ...
 
-    def training_losses(self, kernels, logits, num_frames, labels, num_labels) -> Any:
-        """What training makes smaller, [batch]: `losses`, or with more asked of the network."""
-
-    def decode(self, log_probs: np.ndarray, num_frames: np.ndarray) -> list[str]:
-        """Log probabilities [batch, frames, classes] -> one hypothesis per clip."""
+    def decode(self, answers: Answers) -> Sequence[Any]:
+        """One answer per sample."""
 
     def describe(self) -> dict[str, Any]:
-        """What a checkpoint must say so that its weights can be used: geometry, features, labels. JSON values."""
+        """What a checkpoint must say so that its weights can be used, JSON values."""

@@ -14,7 +14,7 @@ from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import as_dict, to_flag_lines
 from deepspeech_training.data.loader import Loader
 from deepspeech_training.data.plan import BatchRules, Plan
-from deepspeech_training.data.samples import Rejection, limit_fairly, write_rejections
+from deepspeech_training.data.sample import Rejection, limit_fairly, write_rejections
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.machine.gpu_monitor import GpuMonitor
@@ -75,7 +75,9 @@ def set_up(run: Run) -> "tuple[Machine, SpeechToText]":
 
 def loader_of(run: Run, task: "SpeechToText", **details: Any) -> Loader:
     """A loader with as many threads as the flags say; `details` are the other arguments of `Loader`."""
-    return Loader(task.load, threads=run.config.performance.loader_threads or min(usable_cores(), 8), **details)
+    return Loader(
+        task.load, task.spec, threads=run.config.performance.loader_threads or min(usable_cores(), 8), **details
+    )
 
 
 def backend_for_evaluation(
@@ -160,7 +162,7 @@ def _plan(run: Run, *, num_devices: int) -> Plan:
             shuffle=config.limits.shuffle,
             reverse=config.limits.reverse_train,
             seed=config.training.random_seed,
-            sample_rate=run.features.sample_rate,
+            unit=run.features.sample_rate,
         ),
     )
 
@@ -183,7 +185,7 @@ def _checkpoint_to_begin_with(run: Run) -> Checkpoint | None:
 def _start(run: Run, task: "SpeechToText", machine: Machine, checkpoint: Checkpoint | None) -> _Start:
     """The weights of the source, new ones, or some of each."""
     transfer, resumes = run.transfer, run.source.kind == "resume"
-    weights = checkpoint.arrays if resumes else task.initial_weights(run.config.training.random_seed)
+    weights = checkpoint.arrays if resumes else task.network.initial_weights(seed=run.config.training.random_seed)
     if run.source.kind == "weights":
         transfer = replace(transfer, source=os.path.abspath(checkpoint.path), step=checkpoint.model.progress.step)
         weights = transfer.weights(checkpoint.arrays, weights, run.alphabet)
@@ -212,7 +214,7 @@ def _measured(run: Run, task: "SpeechToText", machine: Machine) -> Normalisation
                 progress.update()
 
         library = BACKENDS[DEFAULT_BACKEND]
-        computed = library.over_batches(task.features, counted(), device=machine.devices[0])
+        computed = library.over_batches(task.objective().features, counted(), device=machine.devices[0])
         return Normalisation.of(
             features[np.arange(features.shape[1]) < num_frames[:, None]] for _, (features, num_frames) in computed
         )

@@ -7,7 +7,8 @@ from pathlib import Path
 from deepspeech_training.config.groups import DataFlags, LimitFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import missing, scan, write_csvs
-from deepspeech_training.data.samples import CheckedData, check_sets, limit_fairly, write_rejections
+from deepspeech_training.data.sample import CheckedData, limit_fairly, write_rejections
+from deepspeech_training.data.samples import check_sets
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.training.labels import Labels

@@ -9,7 +9,7 @@ from typing import Any
 from deepspeech_training.alphabet import ByteAlphabet
 from deepspeech_training.config.groups import DecoderFlags
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import CheckedData
+from deepspeech_training.data.sample import CheckedData
 from deepspeech_training.decoding.beam import BeamDecoder
 from deepspeech_training.decoding.clips import ClipDecoder
 from deepspeech_training.decoding.scorer import Scorer

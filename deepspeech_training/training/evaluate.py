@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deepspeech_training.data.loader import Batch, Loader
-from deepspeech_training.data.samples import Sample
+from deepspeech_training.data.sample import Sample
 from deepspeech_training.decoding.clips import ClipDecoder, Heard
 from deepspeech_training.reporting.events import SetFigures
 from deepspeech_training.reporting.metrics import Result, edit_distance, error_rate
@@ -22,7 +22,7 @@ BATCHES_AHEAD = 8
 
 def by_length(samples: Sequence[Sample], batch_size: int, *, reverse: bool = False) -> list[list[Sample]]:
     """Batches of clips of similar length, short to long (or long to short)."""
-    ordered = sorted(samples, key=lambda s: s.num_samples, reverse=reverse)
+    ordered = sorted(samples, key=lambda s: s.cost, reverse=reverse)
     return [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
 
 
@@ -31,7 +31,7 @@ def batches_fingerprint(sets: Sequence[Sequence[Sequence[Sample]]]) -> str:
     digest = hashlib.sha256()
     for batches in sets:
         for batch in batches:
-            digest.update("".join(f"{s.id}\0{s.num_samples}\0{s.transcript}\n" for s in batch).encode() + b"\0")
+            digest.update("".join(f"{s.id}\0{s.cost}\0{s.content}\n" for s in batch).encode() + b"\0")
         digest.update(b"\0\0")
     return digest.hexdigest()[:16]
 
@@ -44,8 +44,8 @@ def evaluate_batches(
         if not batch.samples:
             yield batch, np.zeros(0, np.float32), []
             continue
-        losses, log_probs, num_frames = backend.evaluate_step(batch)
-        yield batch, losses, task.decode(log_probs, num_frames)
+        losses, answers = backend.evaluate_step(batch)
+        yield batch, losses, task.decode(answers)
 
 
 @dataclass
@@ -143,8 +143,8 @@ def clip_results(
         if not batch.samples:
             on_batch()
             continue
-        losses, log_probs, num_frames = backend.evaluate_step(batch)
-        hypotheses = task.decode(log_probs, num_frames)
+        losses, answers = backend.evaluate_step(batch)
+        hypotheses = task.decode(answers)
         if decoder is None:
             for sample, loss, hypothesis in zip(batch.samples, losses, hypotheses, strict=True):
                 results.append(Result(sample.path, sample.transcript, hypothesis, float(loss)))
@@ -154,7 +154,7 @@ def clip_results(
             [
                 (sample, float(loss), greedy, decoder.submit(clip[:frames]))
                 for sample, loss, greedy, clip, frames in zip(
-                    batch.samples, losses, hypotheses, log_probs, num_frames, strict=True
+                    batch.samples, losses, hypotheses, answers["log_probs"], answers["lengths"], strict=True
                 )
             ]
         )

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from deepspeech_training.config import Config
-from deepspeech_training.data.samples import limit_fairly
+from deepspeech_training.data.sample import limit_fairly
 from deepspeech_training.reporting.events import Exported
 from deepspeech_training.training import announce
 from deepspeech_training.training.run import Run

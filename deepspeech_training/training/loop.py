@@ -13,9 +13,9 @@ import numpy as np
 
 from deepspeech_training.checkpoints.folder import CheckpointFolder, best_name
 from deepspeech_training.config import Config, as_dict
-from deepspeech_training.data.loader import Batch, Clip, Loader
+from deepspeech_training.data.loader import Batch, Example, Loader
 from deepspeech_training.data.plan import Plan, clip_keys
-from deepspeech_training.data.samples import Rejection, Sample, SampleSet
+from deepspeech_training.data.sample import Rejection, Sample, SampleSet
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import (
     BadClip,
@@ -249,16 +249,15 @@ class Trainer:
         if self._dev_sets and time.monotonic() - self._last_save >= SAVE_BEFORE_VALIDATION_S:
             self._save()
 
-    def _augmentation(self, num_batches: int) -> Callable[[int, Sample, Clip], Clip] | None:
-        """What augments the clips of the batches that this epoch still has."""
-        augmenter = self._task.augmenter
-        if augmenter is None:
+    def _augmentation(self, num_batches: int) -> Callable[[int, Sample, Example], Example] | None:
+        """What augments the samples of the batches that this epoch still has."""
+        if not self._task.augments:
             return None
         epoch, first, epochs = self.state.epoch, self.state.step_in_epoch, self._config.training.epochs
 
-        def augment(number: int, sample: Sample, clip: Clip) -> Clip:
+        def augment(number: int, sample: Sample, example: Example) -> Example:
             clock = min((epoch + (first + number) / num_batches) / epochs, 1.0)
-            return augmenter(sample.id, clip, epoch=epoch, clock=clock)
+            return self._task.augment(sample, example, epoch=epoch, clock=clock)
 
         return augment
 
@@ -273,7 +272,7 @@ class Trainer:
         rate = self._speed.audio_seconds_per_second()
         if rate is None or self._speed.estimated:
             return
-        whole_epoch = sum(s.num_samples for s in self._plan.samples) / self._config.data.audio_sample_rate
+        whole_epoch = sum(s.cost for s in self._plan.samples) / self._task.unit.size
         epochs_left = self._config.training.epochs - self.state.epoch
         left = (whole_epoch * epochs_left - self._audio_seconds()) / rate
         self._speed.estimated = True
@@ -306,7 +305,7 @@ class Trainer:
         )
 
     def _audio_seconds(self) -> float:
-        return self.state.samples_done / self._config.data.audio_sample_rate
+        return self.state.samples_done / self._task.unit.size
 
     # --- a step that never takes in a poisoned update ----------------------------------------------------------
 
@@ -330,7 +329,7 @@ class Trainer:
                 self._settle_suspects()
                 state.loss_sum += float(losses.astype(np.float64).sum())
                 state.clips += len(losses)
-                state.samples_done += batch.samples_of_audio
+                state.samples_done += batch.cost
                 return float(losses.mean()), norm
             offenders = self._offenders(batch, keys, losses)
             if len(offenders) == len(batch.samples) or not offenders:
@@ -391,7 +390,7 @@ class Trainer:
     def quarantined(self) -> list[Rejection]:
         """The quarantined clips as rows of rejected.csv."""
         return [
-            Rejection(s.csv_path, s.row, s.path, s.transcript, "quarantined", self.state.quarantine[s.id])
+            Rejection(s.csv_path, s.row, s.path, s.content, "quarantined", self.state.quarantine[s.id])
             for s in self._plan.samples
             if s.id in self.state.quarantine
         ]

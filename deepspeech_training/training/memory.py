@@ -3,9 +3,9 @@
 import math
 from collections.abc import Sequence
 
-from deepspeech_training.data.loader import Clip, Loader
+from deepspeech_training.data.loader import Example, Loader
 from deepspeech_training.data.plan import clip_keys
-from deepspeech_training.data.samples import Sample
+from deepspeech_training.data.sample import Sample
 from deepspeech_training.errors import OutOfMemory, UserError
 from deepspeech_training.machine.resources import available_memory, memory_limit
 from deepspeech_training.models.base import AcousticModel
@@ -82,15 +82,12 @@ def try_heaviest_batches(
     num_devices = len(machine.devices)
     n_hidden = task.describe()["network"]["n_hidden"]
 
-    def longest(num_samples: int) -> int:
-        return num_samples if task.augmenter is None else task.augmenter.longest(num_samples)
-
-    def lengthened(_: Sample, clip: Clip) -> Clip:
-        return task.augmenter.lengthened(clip)
+    def lengthened(_: Sample, example: Example) -> Example:
+        return task.lengthened(example)
 
     available = available_memory()
     if not machine.on_gpu and available is not None:
-        frames = max(task.feature_geometry.num_frames(longest(s.num_samples)) for s in samples)
+        frames = max(task.feature_geometry.num_frames(task.longest(s.cost)) for s in samples)
 
         def needed(clips: int) -> int:
             return training_memory(
@@ -102,7 +99,7 @@ def try_heaviest_batches(
             fitting = next((n for n in range(per_device - 1, 0, -1) if needed(n) <= available), 0)
             figures = f": it needs about {needed(per_device) / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
             raise UserError(_message(task, samples, fitting, by_seconds=by_seconds, figures=figures))
-    batch = loader.load_now(samples, augment=lengthened if task.augmenter is not None else None)
+    batch = loader.load_now(samples, augment=lengthened if task.augments else None)
     tried = len(batch.samples)  # a clip that cannot be read any more is no question of memory
     while batch.samples:
         keys = clip_keys(batch.samples, seed=0, step=0)
@@ -117,14 +114,14 @@ def try_heaviest_batches(
         if len(batch.samples) < tried:
             raise UserError(_message(task, samples, len(batch.samples) // num_devices, by_seconds=by_seconds))
         break
-    longest_dev = sorted(dev_samples, key=lambda s: -s.num_samples)[:dev_batch_size]
+    longest_dev = sorted(dev_samples, key=lambda s: -s.cost)[:dev_batch_size]
     batch = loader.load_now(longest_dev)
     if batch.samples:
         backend.evaluate_step(batch)
 
 
 def _message(task: Task, samples: Sequence[Sample], fitting: int, *, by_seconds: bool, figures: str = "") -> str:
-    longest_s = max(s.num_samples for s in samples) / task.feature_geometry.sample_rate
+    longest_s = max(s.cost for s in samples) / task.unit.size
     text = f"The batch of the {len(samples)} longest clips (up to {longest_s:.1f} s) does not fit into memory{figures}"
     seconds = max(1, int(longest_s * fitting))
     if fitting == 0:

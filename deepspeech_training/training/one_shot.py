@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from deepspeech_training.audio.files import AudioError, read_audio
-from deepspeech_training.data.loader import Clip, make_batch
+from deepspeech_training.data.loader import make_batch
 from deepspeech_training.errors import UserError
 from deepspeech_training.training.backends.base import Backend
 from deepspeech_training.training.decoder import clip_decoder
@@ -29,9 +29,9 @@ def infer(run: Run, backend: Backend, task: "SpeechToText") -> str:
         raise UserError(f"--one_shot_infer {path}: {error}") from error
     if run.features.num_frames(len(audio)) < 1:
         raise UserError(f"--one_shot_infer {path}: shorter than one window of {run.features.win_len_ms} ms")
-    batch = make_batch([None], [Clip(audio, np.zeros(1, np.int32))])
-    _, log_probs, num_frames = backend.evaluate_step(batch)
+    batch = make_batch(task.spec, [None], [{"audio": audio, "labels": np.zeros(1, np.int32)}])
+    _, answers = backend.evaluate_step(batch)
     with clip_decoder(run.config.decoder, run.alphabet, run.scorer, console=run.console) or nullcontext() as decoder:
         if decoder is None:
-            return task.decode(log_probs, num_frames)[0]
-        return decoder.submit(log_probs[0, : num_frames[0]]).result().text
+            return task.decode(answers)[0]
+        return decoder.submit(answers["log_probs"][0, : answers["lengths"][0]]).result().text

@@ -21,7 +21,8 @@ from deepspeech_training.config.groups import AugmentFlags, CheckpointFlags
 from deepspeech_training.config.rules import check_layers
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import has_audio
-from deepspeech_training.data.samples import CheckedData, Sample
+from deepspeech_training.data.sample import CheckedData
+from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -171,7 +172,7 @@ class Run:
     def events(self) -> Events:
         return self.call.events
 
-    def samples(self, kind: str) -> list[Sample]:
+    def samples(self, kind: str) -> list[SpeechSample]:
         """Those of all CSVs of a set together."""
         return [sample for found in self.data.sets.get(kind, ()) for sample in found.samples]
 

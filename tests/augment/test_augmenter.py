@@ -2,26 +2,34 @@ import numpy as np
 import pytest
 import soundfile
 
-from deepspeech_training.augment.augmenter import Augmenter, step_draws
+from deepspeech_training.augment.augmenter import Augmenter, StepDraws
 from deepspeech_training.augment.catalogue import AUGMENTATIONS, parse_augmentations
 from deepspeech_training.augment.waveform import WAVEFORM
-from deepspeech_training.data.loader import Clip, Loader
-from deepspeech_training.data.samples import Sample
+from deepspeech_training.data.loader import ArraySpec, BatchSpec, Loader
+from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.errors import FlagError
 from deepspeech_training.features.geometry import FeatureGeometry
 
 GEOMETRY = FeatureGeometry()
+DRAWS = {"keys": "uint32", "clock": "float32", "needed_frames": "int32"}
+SPEC = BatchSpec(
+    {
+        "audio": ArraySpec("float32", (None,), "num_samples"),
+        **{name: ArraySpec(dtype, in_training=True) for name, dtype in DRAWS.items()},
+    },
+    cost="num_samples",
+)
 
 
-def sample(number: int) -> Sample:
-    return Sample(f"train.csv:{number}", f"/{number}.wav", 1, "ab", (0, 1), 1, None, number, "train.csv")
+def sample(number: int) -> SpeechSample:
+    return SpeechSample(f"train.csv:{number}", f"/{number}.wav", 1, "ab", (0, 1), 1, None, number, "train.csv")
 
 
-def clip_of(number: int, seconds: float = 0.3) -> Clip:
+def clip_of(number: int, seconds: float = 0.3) -> np.ndarray:
     generator = np.random.default_rng(number)
     audio = (0.1 * generator.standard_normal(round(16000 * seconds) + number)).astype(np.float32)
     audio.flags.writeable = False  # the loader keeps it for the next epoch
-    return Clip(audio, np.array([1, 2], np.int32))
+    return audio
 
 
 def augmenter(*texts: str, seed: int = 1) -> Augmenter:
@@ -47,11 +55,14 @@ def everything(tmp_path) -> list[str]:
 def batches(texts, *, threads: int, epoch: int = 2, skip: int = 0):
     augment = augmenter(*texts)
     planned = [[sample(3 * batch + k) for k in range(3)] for batch in range(6)]
-    with Loader(lambda s: clip_of(s.row), threads=threads, keep_bytes=1 << 30) as loader:
-        yield from loader.batches(
-            planned[skip:],
-            augment=lambda number, s, clip: augment(s.id, clip, epoch=epoch, clock=(epoch + (skip + number) / 6) / 5),
-        )
+
+    def augmented(number, s, example):
+        clock = (epoch + (skip + number) / 6) / 5
+        audio, draws = augment(s.id, example["audio"], needed_frames=2, epoch=epoch, clock=clock)
+        return {"audio": audio, **draws._asdict()}
+
+    with Loader(lambda s: {"audio": clip_of(s.row)}, SPEC, threads=threads, keep_bytes=1 << 30) as loader:
+        yield from loader.batches(planned[skip:], augment=augmented)
 
 
 def test_what_is_drawn_does_not_depend_on_the_threads_or_on_where_a_run_goes_on(everything):
@@ -59,15 +70,16 @@ def test_what_is_drawn_does_not_depend_on_the_threads_or_on_where_a_run_goes_on(
         list(batches(everything, **how)) for how in ({"threads": 1}, {"threads": 8}, {"threads": 3, "skip": 2})
     )
     for first, second in [*zip(one, eight, strict=True), *zip(one[2:], resumed, strict=True)]:
-        for name in ("audio", "num_samples", "draws"):
-            np.testing.assert_array_equal(getattr(first, name), getattr(second, name))
+        assert first.arrays.keys() == second.arrays.keys() == SPEC.of_batch(training=True).keys()
+        for name in first.arrays:
+            np.testing.assert_array_equal(first.arrays[name], second.arrays[name])
 
 
 def test_seed_epoch_clip_and_place_on_the_command_line_change_what_is_drawn():
     clip = clip_of(0)
 
     def audio(augment, sample_id="a:1", epoch=0):
-        return augment(sample_id, clip, epoch=epoch, clock=0.0).audio.tobytes()
+        return augment(sample_id, clip, needed_frames=2, epoch=epoch, clock=0.0)[0].tobytes()
 
     noise = augmenter("noise")
     found = [
@@ -83,46 +95,47 @@ def test_seed_epoch_clip_and_place_on_the_command_line_change_what_is_drawn():
 def test_an_augmentation_is_applied_with_its_probability():
     augment = augmenter("volume[p=0.3]")
     clip = clip_of(0, 0.1)
-    applied = [augment(f"a:{k}", clip, epoch=0, clock=0).audio is not clip.audio for k in range(2000)]
+    applied = [augment(f"a:{k}", clip, needed_frames=2, epoch=0, clock=0)[0] is not clip for k in range(2000)]
     assert np.mean(applied) == pytest.approx(0.3, abs=0.03)
 
 
 def test_those_of_the_sample_come_before_those_of_the_signal():
-    augmented = augmenter("time_mask[domain=signal,n=1,size=20]", "noise[snr=0]")("a", clip_of(0), epoch=0, clock=0)
-    assert (augmented.audio == 0).sum() == 320
+    augment = augmenter("time_mask[domain=signal,n=1,size=20]", "noise[snr=0]")
+    audio, _ = augment("a", clip_of(0), needed_frames=2, epoch=0, clock=0)
+    assert (audio == 0).sum() == 320
 
 
 def test_a_clip_that_would_be_too_short_for_its_transcript_stays_as_it_is():
-    clip = Clip(clip_of(0, 1.0).audio, np.zeros(20, np.int32))  # 39 frames: a blank between each two
-    assert GEOMETRY.num_frames(len(clip.audio)) == 49
-    slower, faster = augmenter("speed[factor=1.2]"), augmenter("speed[factor=1.3]")
-    assert len(slower("a", clip, epoch=0, clock=0).audio) == 13333
-    assert len(faster("a", clip, epoch=0, clock=0).audio) == 16000
+    audio = clip_of(0, 1.0)
+    assert GEOMETRY.num_frames(len(audio)) == 49
+    for text, length in (("speed[factor=1.2]", 13333), ("speed[factor=1.3]", 16000)):
+        assert len(augmenter(text)("a", audio, needed_frames=39, epoch=0, clock=0)[0]) == length
 
 
 def test_no_clip_gets_longer_than_is_reckoned_with():
     texts = ("speed[factor=1~0.3]", "silence[before=50~50,after=100]")
     augment = augmenter(*texts)
-    lengths = [len(augment(f"a:{k}", clip_of(0), epoch=0, clock=0).audio) for k in range(100)]
+    lengths = [len(augment(f"a:{k}", clip_of(0), needed_frames=2, epoch=0, clock=0)[0]) for k in range(100)]
     assert 4800 < max(lengths) <= augment.longest(4800)
     assert augmenter(*texts, "tempo[factor=0.5]").longest(4800) == 2 * augment.longest(4800)
     assert augmenter("noise", "tempo[factor=2]", "speed[factor=2]").longest(4800) == 4800
-    longest = augment.lengthened(clip_of(0))
-    assert len(longest.audio) == augment.longest(4800) and not longest.audio[4800:].any()
-    assert longest.draws[3] > GEOMETRY.num_frames(24 * 3600 * 16000)  # the step leaves its length alone
+    longest, draws = augment.lengthened(clip_of(0))
+    assert len(longest) == augment.longest(4800) and not longest[4800:].any()
+    assert draws.needed_frames > GEOMETRY.num_frames(24 * 3600 * 16000)  # the step leaves its length alone
 
 
-def test_the_draws_of_the_step_are_whole_numbers_that_float32_holds():
-    draws = step_draws(bytes([0x78, 0x56, 0x34, 0xF2] + [0] * 12), clock=0.25, needed_frames=39)
-    assert draws.dtype == np.float32
-    assert draws.tolist() == [0xF234, 0x5678, 0.25, 39]
+def test_the_draws_of_the_step_have_their_own_types():
+    draws = StepDraws.of(bytes([0x78, 0x56, 0x34, 0xF2] + [0] * 12), clock=0.25, needed_frames=39)
+    assert draws == (0xF2345678, 0.25, 39)
+    assert {name: value.dtype for name, value in draws._asdict().items()} == DRAWS
 
 
 def test_a_batch_without_some_clips_keeps_the_draws_of_the_others(everything):
     batch = next(batches(everything, threads=2))
     kept = batch.without([batch.samples[1].id])
-    np.testing.assert_array_equal(kept.draws, batch.draws[[0, 2]])
-    assert batch.without([s.id for s in batch.samples]).draws is None
+    for name in DRAWS:
+        np.testing.assert_array_equal(kept.arrays[name], batch.arrays[name][[0, 2]])
+    assert batch.without([s.id for s in batch.samples]).samples == ()
 
 
 def test_sources_are_folders_lists_and_files(tmp_path, make_wav):

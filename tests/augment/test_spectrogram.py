@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from keras import ops
 
-from deepspeech_training.augment.augmenter import step_draws
+from deepspeech_training.augment.augmenter import StepDraws
 from deepspeech_training.augment.catalogue import AUGMENTATIONS, DOMAINS, parse_augmentations
 from deepspeech_training.augment.random import layer_keys, normal, uint32
 from deepspeech_training.augment.spectrogram import IN_THE_STEP, StepAugmenter
@@ -20,12 +20,12 @@ EVERYTHING = [
 ]
 
 
-def draws_of(clips: int, *, clock: float = 0.5, needed: int = 5) -> np.ndarray:
+def draws_of(clips: int, *, clock: float = 0.5, needed: int = 5) -> StepDraws:
     keys = np.random.default_rng(0).bytes(16 * clips)
-    return np.stack([step_draws(keys[16 * k :], clock=clock, needed_frames=needed) for k in range(clips)])
+    return StepDraws.batch([StepDraws.of(keys[16 * k :], clock=clock, needed_frames=needed) for k in range(clips)])
 
 
-def augmenter(*texts: str, draws: np.ndarray | None = None) -> StepAugmenter:
+def augmenter(*texts: str, draws: StepDraws | None = None) -> StepAugmenter:
     return StepAugmenter(parse_augmentations(texts), GEOMETRY, draws_of(len(FRAMES)) if draws is None else draws)
 
 
@@ -88,7 +88,7 @@ def test_warp_is_bilinear_at_places_that_are_shifted_by_bicubic_fields():
     power = spectrogram()
     draws = draws_of(3)
     warped, _ = apply("warp[nt=2,nf=3,wt=0.6,wf=0.4]", power, draws=draws)
-    keys = (draws[:, 0].astype(np.uint32) << 16) + draws[:, 1].astype(np.uint32)
+    keys = draws.keys
     keys = layer_keys(keys, 1)
 
     def cubic(distance: float) -> float:
@@ -256,7 +256,8 @@ def test_what_a_clip_gets_does_not_depend_on_the_others_of_its_batch():
     texts = [*EVERYTHING, "add[stddev=1]", "tempo[factor=1~0.3]"]
     together, frames = features_of(texts, audio, lengths, draws)
     for row, length in enumerate(lengths):
-        alone, count = features_of(texts, audio[row : row + 1, :length], lengths[row : row + 1], draws[row : row + 1])
+        alone_draws = StepDraws(*(values[row : row + 1] for values in draws))
+        alone, count = features_of(texts, audio[row : row + 1, :length], lengths[row : row + 1], alone_draws)
         assert count[0] == frames[row]
         np.testing.assert_allclose(together[row, : count[0]], alone[0, : count[0]], atol=2e-3)
         assert not together[row, count[0] :].any()
@@ -267,8 +268,7 @@ def test_the_same_draws_give_the_same_bits_and_other_draws_others():
     audio, lengths = clips()
     one, again = (features_of(EVERYTHING, audio, lengths, draws_of(3))[0] for _ in range(2))
     np.testing.assert_array_equal(one, again)
-    other = draws_of(3)
-    other[:, 1] += 1
+    other = draws_of(3)._replace(keys=draws_of(3).keys + np.uint32(1))
     assert not np.array_equal(features_of(EVERYTHING, audio, lengths, other)[0][:, :20], one[:, :20])
 
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspeech_training.data.plan import BatchRules, Plan, clip_keys, padded_length
-from deepspeech_training.data.samples import Sample
+from deepspeech_training.data.plan import BatchRules, Plan, clip_keys
+from deepspeech_training.data.samples import SpeechSample
 
 
-def sample(number: int, num_samples: int, size: int | None = None) -> Sample:
-    return Sample(
+def sample(number: int, num_samples: int, size: int | None = None) -> SpeechSample:
+    return SpeechSample(
         f"train.csv:{number + 2}",
         f"/{number}.wav",
         num_samples if size is None else size,
@@ -24,7 +24,7 @@ def sample(number: int, num_samples: int, size: int | None = None) -> Sample:
     )
 
 
-def samples_of(lengths) -> list[Sample]:
+def samples_of(lengths) -> list[SpeechSample]:
     return [sample(number, int(length)) for number, length in enumerate(lengths)]
 
 
@@ -44,7 +44,7 @@ RULES = st.builds(
     shuffle=st.booleans(),
     reverse=st.booleans(),
     seed=st.integers(0, 2**31 - 1),
-    sample_rate=st.just(1),
+    unit=st.just(1),
 )
 
 
@@ -154,11 +154,3 @@ def test_a_clip_key_depends_on_seed_step_and_clip_but_not_on_its_neighbours():
     for other in (clip_keys(samples, seed=2, step=2), clip_keys(samples, seed=1, step=3)):
         assert not (other == keys).any()
     assert abs(np.mean(keys / 2**32) - 0.5) < 0.05
-
-
-def test_static_shapes_are_few_and_not_much_longer():
-    lengths = np.arange(1000, 480_000, 777)
-    padded = [padded_length(int(n), static_shapes=True) for n in lengths]
-    assert all(n <= p <= max(16000, 1.126 * n) for n, p in zip(lengths, padded, strict=True))
-    assert len(set(padded)) < 35
-    assert padded_length(12345, static_shapes=False) == 12345

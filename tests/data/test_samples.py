@@ -12,16 +12,14 @@ from hypothesis import strategies as st
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.console import DEBUG, Console
 from deepspeech_training.data import samples as samples_module
+from deepspeech_training.data.sample import Rejection, limit_fairly, write_rejections
 from deepspeech_training.data.samples import (
     HOW_TO_MEND,
     REASON_CODES,
-    Rejection,
-    Sample,
+    SpeechSample,
     check_sets,
     labels_with_repeats,
-    limit_fairly,
     read_rows,
-    write_rejections,
 )
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -40,7 +38,7 @@ def check(csvs, *, alphabet=None, **options):
     return check_sets(csvs if isinstance(csvs, dict) else {"train": [csvs]}, **(defaults | options))
 
 
-def train_samples(checked) -> list[Sample]:
+def train_samples(checked) -> list[SpeechSample]:
     return [sample for sample_set in checked.sets["train"] for sample in sample_set.samples]
 
 
@@ -245,7 +243,7 @@ def test_a_sample_has_all_that_the_loader_needs(corpus):
     (sample_set,) = check(path).sets["train"]
     assert (sample_set.csv_path, sample_set.name) == (path, "train.csv")
     first, second = sample_set.samples
-    assert first == Sample(
+    assert first == SpeechSample(
         "train.csv:2",
         os.path.join(os.path.dirname(path), "train_wavs/0.wav"),
         32044,
@@ -488,8 +486,8 @@ def test_the_second_check_of_many_rows_opens_no_audio_file(tmp_path, make_wav, w
 
 
 @pytest.fixture
-def many() -> list[Sample]:
-    return [Sample(f"train.csv:{row}", "", row, "a", (1,), 1, None, row, "train.csv") for row in range(2, 1002)]
+def many() -> list[SpeechSample]:
+    return [SpeechSample(f"train.csv:{row}", "", row, "a", (1,), 1, None, row, "train.csv") for row in range(2, 1002)]
 
 
 def test_a_limit_takes_a_fair_part_in_the_original_order(many):

@@ -5,22 +5,23 @@ import tensorflow as tf
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.augment.catalogue import parse_augmentations
-from deepspeech_training.data.loader import Clip, make_batch
+from deepspeech_training.data.loader import make_batch
 from deepspeech_training.data.plan import clip_keys
-from deepspeech_training.data.samples import Sample
+from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_numpy import Mfcc
 from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.models.leading_blanks import leading_blanks
 from deepspeech_training.tasks.speech_to_text import SpeechToText
+from deepspeech_training.tasks.speech_to_text.objective import SpeechObjective
 from deepspeech_training.training.backends import BACKENDS
 from deepspeech_training.training.backends.base import UpdateRules
 
 ALPHABET = Alphabet(("a", "b", " "))
 DROPOUT = {"dropout_rates": dict.fromkeys(("layer_1", "layer_2", "layer_3", "layer_5"), 0.3)}
 TASK = SpeechToText(ALPHABET, FeatureGeometry(), DeepSpeech(num_classes=4, n_hidden=8))
-WEIGHTS = TASK.initial_weights(3)
+WEIGHTS = TASK.network.initial_weights(seed=3)
 LIBRARY = BACKENDS["tensorflow"]
 RULES = UpdateRules()
 
@@ -34,16 +35,21 @@ def on_the_cpu():
 
 def batch_of(*rows):
     """Clips of these numbers: each has its own length, audio and labels; a negative one has a NaN in its audio."""
-    samples, clips = [], []
+    samples, examples = [], []
     for row in rows:
         generator = np.random.default_rng(abs(row))
         audio = generator.normal(size=3000 + 700 * abs(row), scale=0.1).astype(np.float32)
         if row < 0:
             audio[1500] = np.nan
         labels = generator.integers(0, 3, size=1 + abs(row) % 3).astype(np.int32)
-        clips.append(Clip(audio, labels))
-        samples.append(Sample(f"t.csv:{row}", "", 0, "", tuple(labels), len(audio), None, row, "t.csv"))
-    return make_batch(samples, clips)
+        examples.append({"audio": audio, "labels": labels})
+        samples.append(SpeechSample(f"t.csv:{row}", "", 0, "", tuple(labels), len(audio), None, row, "t.csv"))
+    return make_batch(TASK.spec, samples, examples)
+
+
+def evaluated(backend, *rows):
+    losses, answers = backend.evaluate_step(batch_of(*rows))
+    return losses, answers["log_probs"], answers["lengths"]
 
 
 def step(backend, batch, *, number=0, **options):
@@ -87,10 +93,10 @@ def test_one_trace_serves_all_that_augmentations_draw():
     losses = []
     for epoch, rows in enumerate(([1], [2, 3], [4, 1, 9], [4, 1, 9])):
         batch = batch_of(*rows)
-        lengths = zip(batch.num_samples, batch.num_labels, strict=True)
-        clips = [Clip(batch.audio[k, :n], batch.labels[k, :m]) for k, (n, m) in enumerate(lengths)]
-        clips = [augmenter(s.id, c, epoch=epoch, clock=epoch / 4) for s, c in zip(batch.samples, clips, strict=True)]
-        losses.append(step(backend, make_batch(batch.samples, clips), apply=False)[0])
+        examples = [
+            task.augment(one, batch.example(k), epoch=epoch, clock=epoch / 4) for k, one in enumerate(batch.samples)
+        ]
+        losses.append(step(backend, make_batch(task.spec, batch.samples, examples), apply=False)[0])
     assert backend.traces() == 1 and all(np.isfinite(found).all() for found in losses)
     assert not np.array_equal(losses[2], losses[3])  # another epoch draws anew
 
@@ -156,16 +162,17 @@ def test_a_clip_that_is_not_finite_leaves_weights_and_moments_as_they_were(backe
     assert any(backend.state()[name].tobytes() != before[name].tobytes() for name in before)
 
 
-class InfiniteLoss(SpeechToText):
+class InfiniteLoss(SpeechObjective):
     """One whose loss is infinite, with a finite gradient, for clips of one label."""
 
-    def losses(self, kernels, logits, num_frames, labels, num_labels):
-        losses = super().losses(kernels, logits, num_frames, labels, num_labels)
-        return losses + tf.where(num_labels == 1, np.inf, 0.0)
+    def losses(self, kernels, outputs, arrays):
+        return super().losses(kernels, outputs, arrays) + tf.where(arrays["num_labels"] == 1, np.inf, 0.0)
 
 
 def test_a_loss_that_is_not_finite_leaves_all_as_it_was_whatever_its_gradient():
-    backend = LIBRARY.backend(InfiniteLoss(ALPHABET, FeatureGeometry(), TASK.network), WEIGHTS)
+    task = SpeechToText(ALPHABET, FeatureGeometry(), TASK.network)
+    task.objective = lambda: InfiniteLoss(FeatureGeometry())
+    backend = LIBRARY.backend(task, WEIGHTS)
     before = backend.state()
     losses, norm = step(backend, batch_of(1, 3))
     assert np.isinf(losses).tolist() == [False, True] and np.isfinite(norm)
@@ -189,11 +196,11 @@ def test_a_gradient_that_is_not_finite_leaves_all_as_it_was(backend):
 def test_leading_blanks_are_asked_for_in_training_and_not_in_validation():
     task = SpeechToText(ALPHABET, TASK.feature_geometry, TASK.network, leading_blanks=4)
     backend, batch = LIBRARY.backend(task, WEIGHTS), batch_of(1, 3)
-    plain, log_probs, num_frames = backend.evaluate_step(batch)
+    plain, answers = backend.evaluate_step(batch)
     np.testing.assert_array_equal(plain, LIBRARY.backend(TASK, WEIGHTS).evaluate_step(batch)[0])
     trained, _ = step(backend, batch, apply=False)
-    labelled = num_frames, batch.labels, batch.num_labels
-    logits, cost = leading_blanks(log_probs, *labelled, most=4)
+    labelled = answers["lengths"], batch.arrays["labels"], batch.arrays["num_labels"]
+    logits, cost = leading_blanks(answers["log_probs"], *labelled, most=4)
     np.testing.assert_allclose(trained, cost + backend.kernels.ctc_loss(logits, *labelled), rtol=1e-4)
     assert (trained > plain + 0.01).all()
 
@@ -255,12 +262,13 @@ def test_dropout_is_of_training_alone_and_of_each_clip_alone(dropping):
 
 def test_an_evaluation_gives_losses_and_log_probabilities_up_to_each_end(backend):
     batch = batch_of(1, 9)
-    losses, log_probs, num_frames = backend.evaluate_step(batch)
-    assert num_frames.tolist() == [FeatureGeometry().num_frames(n) for n in batch.num_samples.tolist()]
-    assert log_probs.shape == (2, max(num_frames), 4) and losses.shape == (2,)
+    losses, answers = backend.evaluate_step(batch)
+    log_probs, lengths = answers["log_probs"], answers["lengths"]
+    assert lengths.tolist() == [FeatureGeometry().num_frames(n) for n in batch.arrays["num_samples"].tolist()]
+    assert log_probs.shape == (2, max(lengths), 4) and losses.shape == (2,)
     np.testing.assert_allclose(np.exp(log_probs).sum(axis=2), 1, rtol=1e-5)
     np.testing.assert_allclose(losses, step(backend, batch, apply=False)[0], rtol=1e-6)
-    assert len(TASK.decode(log_probs, num_frames)) == 2
+    assert len(TASK.decode(answers)) == 2
 
 
 def test_a_network_learns_to_tell_two_clips_apart(backend):
@@ -268,9 +276,9 @@ def test_a_network_learns_to_tell_two_clips_apart(backend):
     first = step(backend, batch, apply=False)[0].mean()
     for number in range(400):
         step(backend, batch, number=number, learning_rate=0.005)
-    losses, log_probs, num_frames = backend.evaluate_step(batch)
+    losses, answers = backend.evaluate_step(batch)
     assert losses.mean() < 0.2 < first
-    assert TASK.decode(log_probs, num_frames) == [ALPHABET.decode(s.labels) for s in batch.samples]
+    assert TASK.decode(answers) == [ALPHABET.decode(s.labels) for s in batch.samples]
 
 
 def test_a_frozen_layer_keeps_its_bits_and_another_factor_is_another_rate(backend):
@@ -332,7 +340,7 @@ def test_the_average_follows_the_weights_as_it_is_defined(shared):
         np.testing.assert_array_equal(state[f"trained/{name}"], value)
     assert not any(name.startswith("ema/") for name in state)
     shared.set_state({name: state[name] for name in WEIGHTS})
-    for found, wanted in zip(averaging.evaluate_step(batch_of(3)), shared.evaluate_step(batch_of(3)), strict=True):
+    for found, wanted in zip(evaluated(averaging, 3), evaluated(shared, 3), strict=True):
         np.testing.assert_array_equal(found, wanted)  # the averages are what is evaluated
 
 
@@ -356,9 +364,7 @@ def test_weights_trained_on_normalised_features_are_saved_to_take_raw_ones(share
     trained = {name for name in state if name.startswith("trained/")}
     assert trained == {"trained/layer_1/weights", "trained/layer_1/bias"}
     shared.set_state({name: state[name] for name in WEIGHTS})
-    for found, wanted in zip(
-        shared.evaluate_step(batch_of(4, 1)), normalising.evaluate_step(batch_of(4, 1)), strict=True
-    ):
+    for found, wanted in zip(evaluated(shared, 4, 1), evaluated(normalising, 4, 1), strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4)
 
 
@@ -389,9 +395,9 @@ def test_a_run_that_begins_to_average_begins_with_the_weights_it_has(everything)
 
 def test_a_function_of_the_waveforms_is_computed_for_each_batch_that_has_clips():
     batches = [batch_of(1, 5), batch_of(), batch_of(2)]
-    found = list(LIBRARY.over_batches(TASK.features, batches, device="CPU:0"))
+    found = list(LIBRARY.over_batches(TASK.objective().features, batches, device="CPU:0"))
     assert [len(batch.samples) for batch, _ in found] == [2, 1]
     for batch, (features, num_frames) in found:
         for k, length in enumerate(num_frames):
-            expected = Mfcc(FeatureGeometry())(batch.audio[k, : batch.num_samples[k]])
+            expected = Mfcc(FeatureGeometry())(batch.example(k)["audio"])
             np.testing.assert_allclose(features[k, :length], expected, atol=2e-3)

@@ -12,6 +12,7 @@ from deepspeech_training.features.mfcc_keras import mfcc
 from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.models.kernels import PlainKernels
 from deepspeech_training.tasks.speech_to_text import SpeechToText
+from deepspeech_training.tasks.speech_to_text.objective import SpeechObjective
 from deepspeech_training.training.backends import BACKENDS
 from deepspeech_training.training.backends.base import Backend
 from deepspeech_training.training.backends.tensorflow.kernels import TensorFlowKernels, kernel_difference
@@ -83,28 +84,31 @@ def test_a_padded_batch_gives_the_ancestors_logits_and_losses(golden, kernels, t
     np.testing.assert_allclose(ops.convert_to_numpy(losses), expected, atol=1e-3 if tag == "init" else 1e-2)
 
 
-class GoldenFeatures(SpeechToText):
+class GoldenObjective(SpeechObjective):
     """Takes the golden MFCC in place of audio, so that only network, loss and gradient are compared."""
 
     def __init__(self, features: np.ndarray, lengths: np.ndarray):
-        super().__init__(Alphabet.english(), FeatureGeometry(), NETWORK)
+        super().__init__(FeatureGeometry())
         self._golden = features, lengths
 
-    def features(self, audio, num_samples, draws=None):
+    def features(self, arrays):
         return self._golden
 
 
 def backend_on(golden, mfcc_file: str, lengths_file: str, variables: str) -> Backend:
     features = np.load(golden / mfcc_file)
     features = features if features.ndim == 3 else features[None]
-    task = GoldenFeatures(features, np.load(golden / lengths_file))
+    task = SpeechToText(Alphabet.english(), FeatureGeometry(), NETWORK)
+    task.objective = lambda: GoldenObjective(features, np.load(golden / lengths_file))
     return BACKENDS["tensorflow"].backend(task, canonical(np.load(golden / variables)))
 
 
 def golden_batch(golden, labels_file: str) -> Batch:
     labels, num_labels = dense_labels(golden / labels_file)
     clips = len(labels)
-    return Batch((None,) * clips, np.zeros((clips, 8), np.float32), np.full(clips, 8, np.int32), labels, num_labels)
+    spec = SpeechToText(Alphabet.english(), FeatureGeometry(), NETWORK).spec
+    audio = {"audio": np.zeros((clips, 8), np.float32), "num_samples": np.full(clips, 8, np.int32)}
+    return Batch(spec, (None,) * clips, {**audio, "labels": labels, "num_labels": num_labels})
 
 
 @pytest.mark.parametrize("name", ["ldc93s1", "batch3"])

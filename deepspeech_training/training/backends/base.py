@@ -8,7 +8,7 @@ Keras runs on it once `loading` has set `KERAS_BACKEND`, so that networks, featu
 they are. In the step, three things differ from TensorFlow's:
 
 - *Shapes.* XLA compiles anew for every shape: the loader's `static_shapes` pads the sequences of a batch to few lengths
-  (`data.plan.padded_length`), as it does for GPUs; the number of clips and of labels has to be rounded up in the same
+  (`data.loader.padded_length`), as it does for GPUs; the number of clips and of labels has to be rounded up in the same
   way. Lengths within a batch are data, never shapes: `features.mfcc_keras` cuts at the longest clip, and
   `augment.spectrogram.tempo` makes as many frames as the longest needs, which has to become a fixed limit.
 - *Weights.* A step is a function (weights, moments, batch, keys, `Update`) -> (weights, moments, losses, norm):
@@ -27,7 +27,7 @@ import numpy as np
 from deepspeech_training.config.groups import PerformanceFlags
 from deepspeech_training.data.loader import Batch
 from deepspeech_training.features.normalisation import Normalisation
-from deepspeech_training.tasks.base import Task
+from deepspeech_training.tasks.base import Answers, Task
 
 
 @dataclass(frozen=True)
@@ -131,8 +131,8 @@ class Backend(Protocol):
             OutOfMemory: the batch does not fit; nothing has changed.
         """
 
-    def evaluate_step(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Losses float32 [batch], log probabilities float32 [batch, frames, classes], their lengths int32 [batch]."""
+    def evaluate_step(self, batch: Batch) -> tuple[np.ndarray, Answers]:
+        """Losses float32 [batch], and what `Task.decode` makes answers of."""
 
     @property
     def num_parameters(self) -> int: ...
@@ -204,4 +204,4 @@ class Library(Protocol):
         """
 
     def over_batches(self, function: Callable, batches: Iterable[Batch], *, device: str) -> Iterator[tuple[Batch, Any]]:
-        """Compute a function of waveforms and their lengths for each batch, compiled; the results are numpy's."""
+        """Compute a function of the arrays of each batch, compiled; the results are numpy's."""

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from deepspeech_training.augment.augmenter import DRAWS
 from deepspeech_training.data.loader import Batch
 from deepspeech_training.errors import OutOfMemory
 from deepspeech_training.features.normalisation import Normalisation
@@ -34,7 +33,7 @@ class TensorFlowBackend:
         normalisation: Normalisation | None,
         log: Callable[[str], None],
     ):
-        self.task = task
+        self.task, self._objective = task, task.objective()
         self.num_devices = len(devices)
         self._rules = rules
         self._normalisation = normalisation
@@ -46,17 +45,24 @@ class TensorFlowBackend:
             self._strategy = tf.distribute.get_strategy()
         self._device = None if len(devices) > 1 else f"/{devices[0]}"
         with self._strategy.scope(), tf.device(self._device):
-            self.model = task.build_model(self.kernels, normalisation, **training_options)
+            self.model = task.network.build(self.kernels, normalisation=normalisation, **training_options)
             # What is evaluated: the network of the averages, or the one that is trained.
-            self.average = task.build_model(self.kernels, normalisation) if rules.ema else self.model
+            self.average = self.model
+            if rules.ema:
+                self.average = task.network.build(self.kernels, normalisation=normalisation)
             self._variables = {name: variable.value for name, variable in self.model.by_name.items()}
             self._moments = {
                 name: tuple(tf.Variable(tf.zeros(v.shape), trainable=False, name=f"{name}/{kind}") for kind in "mv")
                 for name, v in self._variables.items()
             }
         self.set_weights(weights)
-        self._train = tf.function(self._train_step, input_signature=self._signature(), reduce_retracing=True)
-        self._evaluate = tf.function(self._evaluate_step, input_signature=self._signature()[:4])
+        one_each = tf.TensorSpec([None], tf.float32)
+        keys, number = tf.TensorSpec([None], tf.uint32), tf.TensorSpec([], tf.float32)
+        update = Update(number, number, number, number, apply=tf.TensorSpec([], tf.bool))
+        self._train = tf.function(
+            self._train_step, input_signature=[self._arrays(training=True), one_each, keys, update]
+        )
+        self._evaluate = tf.function(self._evaluate_step, input_signature=[self._arrays(training=False)])
 
     # --- weights and moments, as numpy by canonical name -------------------------------------------------------
 
@@ -101,45 +107,43 @@ class TensorFlowBackend:
 
     # --- the compiled steps ------------------------------------------------------------------------------------
 
-    @staticmethod
-    def _signature():
-        number = tf.TensorSpec([], tf.float32)
-        return (
-            tf.TensorSpec([None, None], tf.float32, "audio"),
-            tf.TensorSpec([None], tf.int32, "num_samples"),
-            tf.TensorSpec([None, None], tf.int32, "labels"),
-            tf.TensorSpec([None], tf.int32, "num_labels"),
-            tf.TensorSpec([None], tf.float32, "clip_weights"),
-            tf.TensorSpec([None], tf.uint32, "clip_keys"),
-            tf.TensorSpec([None, DRAWS], tf.float32, "draws"),
-            Update(number, number, number, number, apply=tf.TensorSpec([], tf.bool)),
-        )
+    def _arrays(self, *, training: bool) -> dict[str, tf.TensorSpec]:
+        """The signature of a batch's arrays."""
+        return {
+            name: tf.TensorSpec([None, *array.shape], array.dtype, name)
+            for name, array in self.task.spec.of_batch(training=training).items()
+        }
 
-    def _shard(self, tensor):
-        """This replica's equal part of a clip-major tensor."""
+    def _shard(self, tensors):
+        """This replica's equal part of tensors whose first axis is the batch."""
         if self.num_devices == 1:
-            return tensor
+            return tensors
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        size = tf.shape(tensor)[0] // self.num_devices
-        return tensor[replica * size : (replica + 1) * size]
+
+        def part(tensor):
+            size = tf.shape(tensor)[0] // self.num_devices
+            return tensor[replica * size : (replica + 1) * size]
+
+        return tf.nest.map_structure(part, tensors)
 
     def _gathered(self, per_replica):
-        return tf.concat(self._strategy.experimental_local_results(per_replica), axis=0)
+        """The parts of all replicas; where axis 1 differs between them, zeros are added."""
+        if self.num_devices == 1:
+            return per_replica
+        parts = self._strategy.experimental_local_results(per_replica)
+        if len(parts[0].shape) > 1:
+            longest = tf.reduce_max([tf.shape(part)[1] for part in parts])
+            rest = [[0, 0]] * (len(parts[0].shape) - 2)
+            parts = [tf.pad(part, [[0, 0], [0, longest - tf.shape(part)[1]], *rest]) for part in parts]
+        return tf.concat(parts, axis=0)
 
-    def _forward(self, model, audio, num_samples, clip_keys=None, draws=None):
-        features, num_frames = self.task.features(audio, num_samples, draws)
-        features = tf.stop_gradient(features)
-        return model(features, num_frames, clip_keys=clip_keys)
-
-    def _train_step(self, audio, num_samples, labels, num_labels, clip_weights, clip_keys, draws, update):
+    def _train_step(self, arrays, sample_weights, clip_keys, update):
         def replica_step():
-            shards = [self._shard(t) for t in (audio, num_samples, labels, num_labels, clip_weights, clip_keys, draws)]
-            shard_audio, shard_samples, shard_labels, shard_num_labels, shard_weights, shard_keys, shard_draws = shards
+            shard, weights, keys = self._shard((arrays, sample_weights, clip_keys))
             with tf.GradientTape() as tape:
-                logits, num_frames = self._forward(self.model, shard_audio, shard_samples, shard_keys, shard_draws)
-                labelled = shard_labels, shard_num_labels
-                losses = self.task.training_losses(self.kernels, logits, num_frames, *labelled)
-                objective = tf.reduce_sum(losses * shard_weights) / tf.reduce_sum(clip_weights)
+                outputs = self._objective.outputs(self.model, shard, clip_keys=keys)
+                losses = self._objective.training_losses(self.kernels, outputs, shard)
+                objective = tf.reduce_sum(losses * weights) / tf.reduce_sum(sample_weights)
             names = [name for name in self._variables if self._rate_factor(name) > 0]
             gradients = tape.gradient(objective, [self._variables[name] for name in names])
             context = tf.distribute.get_replica_context()
@@ -195,50 +199,40 @@ class TensorFlowBackend:
     def _rate_factor(self, name: str) -> float:
         return self._rules.rate_factors.get(group_of(name), 1.0)
 
-    def _evaluate_step(self, audio, num_samples, labels, num_labels):
+    def _evaluate_step(self, arrays):
         def replica_step():
-            shards = [self._shard(t) for t in (audio, num_samples, labels, num_labels)]
-            logits, num_frames = self._forward(self.average, *shards[:2])
-            losses = self.task.losses(self.kernels, logits, num_frames, *shards[2:])
-            return losses, tf.nn.log_softmax(logits), num_frames
+            shard = self._shard(arrays)
+            outputs = self._objective.outputs(self.average, shard)
+            return self._objective.losses(self.kernels, outputs, shard), dict(self._objective.answers(outputs))
 
-        losses, log_probs, num_frames = self._strategy.run(replica_step)
-        if self.num_devices == 1:
-            return losses, log_probs, num_frames
-        parts = self._strategy.experimental_local_results(log_probs)
-        longest = tf.reduce_max([tf.shape(part)[1] for part in parts])
-        parts = [tf.pad(part, [[0, 0], [0, longest - tf.shape(part)[1]], [0, 0]]) for part in parts]
-        return self._gathered(losses), tf.concat(parts, axis=0), self._gathered(num_frames)
+        losses, answers = self._strategy.run(replica_step)
+        return self._gathered(losses), {name: self._gathered(answer) for name, answer in answers.items()}
 
     # --- what the loop calls -----------------------------------------------------------------------------------
 
-    def _padded(self, batch: Batch) -> tuple[list[np.ndarray], int]:
-        """The batch's arrays with copies of its first clip, weighing nothing, up to a multiple of the devices."""
-        clips = len(batch.samples)
-        missing = -clips % self.num_devices
-        arrays = [batch.audio, batch.num_samples, batch.labels, batch.num_labels]
-        if missing:
-            arrays = [np.concatenate([a, np.repeat(a[:1], missing, axis=0)]) for a in arrays]
-        return arrays, missing
+    def _padded(self, batch: Batch, *, training: bool) -> tuple[dict[str, np.ndarray], int]:
+        """The batch's arrays with copies of its first sample, weighing nothing, up to a multiple of the devices."""
+        missing = -len(batch.samples) % self.num_devices
+        names = self.task.spec.of_batch(training=training)
+        return {name: _with_copies(batch.arrays[name], missing) for name in names}, missing
 
     def train_step(
         self, batch: Batch, clip_keys: np.ndarray, *, learning_rate: float, updates: int, apply: bool = True
     ) -> tuple[np.ndarray, float]:
-        arrays, missing = self._padded(batch)
-        draws = np.zeros((len(batch.samples), DRAWS), np.float32) if batch.draws is None else batch.draws
-        draws = np.concatenate([draws, np.repeat(draws[:1], missing, axis=0)])
-        clip_weights = np.concatenate([np.ones(len(batch.samples), np.float32), np.zeros(missing, np.float32)])
-        clip_keys = np.concatenate([clip_keys, np.repeat(clip_keys[:1], missing)]).astype(np.uint32)
+        arrays, missing = self._padded(batch, training=True)
+        weights = np.concatenate([np.ones(len(batch.samples), np.float32), np.zeros(missing, np.float32)])
+        keys = _with_copies(clip_keys.astype(np.uint32), missing)
         update = Update.number(updates, self._rules, learning_rate=learning_rate, apply=apply)
         with tf.device(self._device), _out_of_memory_named(batch, "--train_batch_size (or --batch_seconds)"):
-            losses, norm = self._train(*arrays, clip_weights, clip_keys, draws, update)
+            losses, norm = self._train(arrays, weights, keys, update)
         return losses.numpy()[: len(batch.samples)], float(norm)
 
-    def evaluate_step(self, batch: Batch) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        arrays, _ = self._padded(batch)
+    def evaluate_step(self, batch: Batch) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        arrays, _ = self._padded(batch, training=False)
         with tf.device(self._device), _out_of_memory_named(batch, "--dev_batch_size or --test_batch_size"):
-            results = self._evaluate(*arrays)
-        return tuple(r.numpy()[: len(batch.samples)] for r in results)
+            losses, answers = self._evaluate(arrays)
+        count = len(batch.samples)
+        return losses.numpy()[:count], {name: answer.numpy()[:count] for name, answer in answers.items()}
 
     def traces(self) -> int:
         """How often the training step was traced: 1 on the CPU, whatever the shapes."""
@@ -246,13 +240,16 @@ class TensorFlowBackend:
 
     def gradients(self, batch: Batch) -> dict[str, np.ndarray]:
         """Gradient of the mean loss without dropout, by canonical name; for tests, on one device."""
+        arrays = {name: tf.constant(array) for name, array in batch.arrays.items()}
         with tf.GradientTape() as tape:
-            logits, num_frames = self._forward(self.model, tf.constant(batch.audio), tf.constant(batch.num_samples))
-            labels = tf.constant(batch.labels), tf.constant(batch.num_labels)
-            losses = self.task.losses(self.kernels, logits, num_frames, *labels)
-            objective = tf.reduce_mean(losses)
+            outputs = self._objective.outputs(self.model, arrays)
+            objective = tf.reduce_mean(self._objective.losses(self.kernels, outputs, arrays))
         gradients = tape.gradient(objective, list(self._variables.values()))
         return {name: g.numpy() for name, g in zip(self._variables, gradients, strict=True)}
+
+
+def _with_copies(array: np.ndarray, missing: int) -> np.ndarray:
+    return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
 
 
 def over_batches(function: Callable[..., Any], batches: Iterable[Batch], *, device: str) -> Iterator[tuple[Batch, Any]]:
@@ -261,7 +258,7 @@ def over_batches(function: Callable[..., Any], batches: Iterable[Batch], *, devi
     for batch in batches:
         if batch.samples:
             with tf.device(f"/{device}"):
-                results = compiled(tf.constant(batch.audio), tf.constant(batch.num_samples))
+                results = compiled({name: tf.constant(array) for name, array in batch.arrays.items()})
             yield batch, tf.nest.map_structure(lambda tensor: tensor.numpy(), results)
 
 
@@ -271,6 +268,7 @@ def _out_of_memory_named(batch: Batch, flag: str) -> Iterator[None]:
         yield
     except tf.errors.ResourceExhaustedError as error:
         raise OutOfMemory(
-            f"Out of memory in a batch of {len(batch.samples)} clips of up to {int(batch.num_samples.max()):,} samples "
-            f"each\nLower {flag}; the same command then goes on from the last checkpoint."
+            f"Out of memory in a batch of {len(batch.samples)} samples ({batch.spec.cost} of each: up to "
+            f"{int(batch.arrays[batch.spec.cost].max()):,})\nLower {flag}; the same command then resumes from the last "
+            "checkpoint."
         ) from error

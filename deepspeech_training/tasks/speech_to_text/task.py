@@ -1,0 +1,127 @@
+"""The part of speech to text that needs no Keras: rows -> examples, and answers -> transcripts."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.audio.cache import AudioCache
+from deepspeech_training.audio.files import AudioError, read_audio
+from deepspeech_training.augment.augmenter import Augmenter
+from deepspeech_training.augment.catalogue import Augmentation
+from deepspeech_training.data.loader import ArraySpec, BatchSpec, Example, SampleFault
+from deepspeech_training.data.samples import SpeechSample, labels_with_repeats
+from deepspeech_training.decoding import DECODERS
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.base import AcousticModel
+from deepspeech_training.tasks.base import Answers, CostUnit
+
+if TYPE_CHECKING:
+    from deepspeech_training.tasks.speech_to_text.objective import SpeechObjective
+
+DRAWS = {  # by the names of `augment.augmenter.StepDraws`
+    "keys": ArraySpec("uint32", in_training=True),
+    "clock": ArraySpec("float32", in_training=True),
+    "needed_frames": ArraySpec("int32", in_training=True),
+}
+
+
+class SpeechToText:
+    """DeepSpeech's task.
+
+    Args:
+        alphabet: the labels.
+        features: sample rate, window and step.
+        network: what hears.
+        decoder: a name in `decoding.DECODERS`.
+        augmenter: of the training clips.
+        cache: of decoded audio.
+        leading_blanks: frames at the start of a clip in which the training loss allows no letter.
+    """
+
+    name = "speech_to_text"
+
+    def __init__(
+        self,
+        alphabet: Alphabet,
+        features: FeatureGeometry,
+        network: AcousticModel,
+        *,
+        decoder: str = "greedy",
+        augmenter: Augmenter | None = None,
+        cache: AudioCache | None = None,
+        leading_blanks: int = 0,
+    ):
+        self.alphabet = alphabet
+        self.feature_geometry = features
+        self.network = network
+        self._augmenter = augmenter
+        self._cache = cache
+        self._leading_blanks = leading_blanks
+        self._decode = DECODERS[decoder]
+
+        self.unit = CostUnit(features.sample_rate, "audio-s/s")
+        self.augments = augmenter is not None
+        arrays = {
+            "audio": ArraySpec("float32", (None,), "num_samples", bucket=features.sample_rate),
+            "labels": ArraySpec("int32", (None,), "num_labels"),
+        }
+        self.spec = BatchSpec(arrays | DRAWS if self._in_the_step else arrays, cost="num_samples")
+
+    @property
+    def _in_the_step(self) -> tuple[Augmentation, ...]:
+        return () if self._augmenter is None else self._augmenter.in_the_step
+
+    def load(self, sample: SpeechSample) -> Example:
+        try:
+            if self._cache is not None:
+                audio = self._cache.read(sample.path)
+            else:
+                audio = read_audio(sample.path, sample_rate=self.feature_geometry.sample_rate)
+        except (AudioError, OSError) as error:
+            raise SampleFault(f"cannot be read any more: {error}") from error
+        labels = np.asarray(sample.labels, np.int32)
+        frames = self.network.output_lengths(self.feature_geometry.num_frames(len(audio)))
+        if frames < labels_with_repeats(labels):  # a header may promise more than there is (MP3)
+            raise SampleFault(f"has {frames} frames of audio; its transcript needs {labels_with_repeats(labels)}")
+        return {"audio": audio, "labels": labels}
+
+    def read_anew(self) -> None:
+        if self._cache is not None:
+            self._cache.renew()
+
+    def augment(self, sample: SpeechSample, example: Example, *, epoch: int, clock: float) -> Example:
+        needed = labels_with_repeats(example["labels"]) * self.network.stride
+        audio, draws = self._augmenter(sample.id, example["audio"], needed_frames=needed, epoch=epoch, clock=clock)
+        return {**example, "audio": audio, **draws._asdict()}
+
+    def longest(self, cost: int) -> int:
+        return cost if self._augmenter is None else self._augmenter.longest(cost)
+
+    def lengthened(self, example: Example) -> Example:
+        if self._augmenter is None:
+            return example
+        audio, draws = self._augmenter.lengthened(example["audio"])
+        return {**example, "audio": audio, **draws._asdict()}
+
+    def objective(self) -> "SpeechObjective":
+        from deepspeech_training.tasks.speech_to_text.objective import SpeechObjective
+
+        return SpeechObjective(
+            self.feature_geometry, augmentations=self._in_the_step, leading_blanks=self._leading_blanks
+        )
+
+    def decode(self, answers: Answers) -> list[str]:
+        return [
+            self.alphabet.decode(self._decode(clip[:frames], blank=self.alphabet.blank))
+            for clip, frames in zip(answers["log_probs"], answers["lengths"], strict=True)
+        ]
+
+    def describe(self) -> dict[str, Any]:
+        return {
+            "task": self.name,
+            "alphabet": list(self.alphabet.characters),
+            "features": asdict(self.feature_geometry),
+            "network": self.network.describe(),
+        }
