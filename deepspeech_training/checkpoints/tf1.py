@@ -43,9 +43,9 @@ def find_tf1_checkpoint(path: Path, kind: str = "auto") -> Path | None:
         prefix = path.with_name(re.sub(r"\.(index|meta|data-\d{5}-of-\d{5})$", "", path.name))
         return prefix if index_of(prefix).is_file() else None
     for wanted in ("best", "last") if kind == "auto" else (kind,):
-        prefix = _named_by_pointer(path, _POINTERS[wanted]) or _newest(path, wanted)
-        if prefix is not None:
-            return prefix
+        found = _named_by_pointer(path, _POINTERS[wanted]) or _newest(path, wanted)
+        if found is not None:
+            return found
     return None
 
 
@@ -106,6 +106,7 @@ class Tf1Folder:
                 f"{alphabet_path}: {alphabet.size} characters; the checkpoint beside it was trained with "
                 f"{network.num_classes - 1}"
             )
+        step = None if (number := _number(bundle, "global_step")) is None else int(number)
         return prefix, TrainedModel(
             network=replace(network, relu_clip=float(said.get("relu_clip", self._relu_clip))),
             features=replace(
@@ -115,11 +116,7 @@ class Tf1Folder:
                 **{key: int(said[name]) for key, name in _FEATURE_FLAGS.items() if name in said},
             ),
             alphabet=alphabet,
-            progress=Progress(
-                step=int(_number(bundle, "global_step") or 0),
-                updates=_number(bundle, "global_step"),
-                learning_rate=_number(bundle, "learning_rate"),
-            ),
+            progress=Progress(step=step or 0, updates=step, learning_rate=_number(bundle, "learning_rate")),
             saved_at=bundle.index_path.stat().st_mtime,
             unsaid=tuple(sorted(name for name in _FEATURE_FLAGS.values() if name not in said)),
         )
@@ -153,7 +150,7 @@ def _geometry(bundle: TensorBundle) -> DeepSpeech:
         raise DamagedCheckpoint(f"{bundle.index_path}: {error}") from error
 
 
-def _number(bundle: TensorBundle, name: str) -> float | int | None:
+def _number(bundle: TensorBundle, name: str) -> float | None:
     """A variable that is one number; None where it is not there."""
     variable = bundle.variables.get(name)
     return bundle.read(name).item() if variable is not None and variable.shape == () else None

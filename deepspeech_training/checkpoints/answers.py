@@ -1,0 +1,108 @@
+"""How a network answers to speech and to silence, computed without TensorFlow: a deaf one gives the same to both."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
+from deepspeech_training.audio.files import AudioError, read_audio
+from deepspeech_training.audio.synthetic_speech import SMOKE_SENTENCE, synthesize
+from deepspeech_training.decoding.greedy import greedy_labels
+from deepspeech_training.errors import UserError
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
+from deepspeech_training.models.base import AcousticModel
+from deepspeech_training.models.reference import softmax
+from deepspeech_training.reporting.evidence import Answers
+from deepspeech_training.runtime.posteriors import Posteriors
+
+MOST_SECONDS = 20  # of a clip
+
+
+def answers_of_weights(
+    weights: Mapping[str, np.ndarray],
+    features: FeatureGeometry,
+    network: AcousticModel,
+    alphabet: Alphabet | ByteAlphabet | None,
+    clip: str | None,
+) -> tuple[Answers | None, str]:
+    """Run a network in numpy.
+
+    Args:
+        alphabet: None where it is not known; there is no text then.
+        clip: an audio file; None for a synthetic sentence.
+    Returns:
+        The answers, None where they are not finite; and what it has heard, in words.
+    Raises:
+        UserError: the clip cannot be used.
+    """
+    audio, name = _speech(clip, features)
+    alive: dict[str, np.ndarray] = {}
+    at_limit: dict[str, list[float]] = {}
+
+    def observe(layer: str, active: np.ndarray | None, share: float) -> None:
+        if active is not None:
+            alive[layer] = alive.get(layer, np.zeros_like(active)) | active
+        at_limit.setdefault(layer, []).append(share)
+
+    mfcc = Mfcc(features, dtype=np.float64)
+
+    def log_probs(sound: np.ndarray) -> np.ndarray:
+        logits = network.reference(weights, mfcc(with_last_frame(sound, features)), observe=observe)
+        return np.log(np.maximum(softmax(logits.astype(np.float64)), 1e-30))
+
+    with np.errstate(over="ignore", invalid="ignore"):
+        speech, silence = log_probs(audio), log_probs(_silence_like(audio))
+    if not (np.isfinite(speech).all() and np.isfinite(silence).all()):
+        return None, name
+    text = "" if alphabet is None else alphabet.decode(greedy_labels(speech, blank=alphabet.blank))
+    answers = replace(
+        _compared(speech, silence, text=text, clip=clip),
+        dead={layer: round(1 - float(units.mean()), 6) for layer, units in alive.items()},
+        saturated={layer: round(float(np.mean(shares)), 6) for layer, shares in at_limit.items()},
+    )
+    return answers, name
+
+
+def answers_of_export(path: Path, clip: str | None) -> tuple[Answers, str]:
+    """The same for an exported model, on LiteRT; it shows nothing of single layers."""
+    posteriors = Posteriors(path, num_threads=1)
+    audio, name = _speech(clip, posteriors.file.geometry)
+
+    def log_probs(sound: np.ndarray) -> np.ndarray:
+        samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
+        return np.log(np.maximum(posteriors(samples).astype(np.float64), 1e-30))
+
+    speech = log_probs(audio)
+    text = posteriors.file.text(greedy_labels(speech, blank=len(posteriors.file.labels)))
+    return _compared(speech, log_probs(_silence_like(audio)), text=text, clip=clip), name
+
+
+def _speech(clip: str | None, features: FeatureGeometry) -> tuple[np.ndarray, str]:
+    """float32 [samples] and what it is."""
+    if clip is None:
+        audio = synthesize(SMOKE_SENTENCE, sample_rate=features.sample_rate, seed=1993, pitch_hz=130.0, rate=1.25)
+        return audio, f"a synthetic voice that says {SMOKE_SENTENCE!r}"
+    try:
+        audio = read_audio(clip, sample_rate=features.sample_rate)
+    except AudioError as error:
+        raise UserError(f"--clip {clip}: {error}") from error
+    if features.num_frames(len(audio)) < 1:
+        raise UserError(f"--clip {clip}: shorter than one window of {features.win_len_ms} ms")
+    return audio[: MOST_SECONDS * features.sample_rate], clip
+
+
+def _silence_like(audio: np.ndarray) -> np.ndarray:
+    return (1e-3 * np.random.Generator(np.random.PCG64(0)).standard_normal(len(audio))).astype(np.float32)
+
+
+def _compared(speech: np.ndarray, silence: np.ndarray, *, text: str, clip: str | None) -> Answers:
+    """Log probabilities float64 [frames, classes] of the two sounds -> how they differ."""
+    return Answers(
+        blank_share=float((speech.argmax(axis=1) == speech.shape[1] - 1).mean()),
+        text=text,
+        difference=float(np.abs(speech - silence).max()),
+        is_synthetic=clip is None,
+    )
