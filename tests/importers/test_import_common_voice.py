@@ -28,6 +28,10 @@ HEADERS = {
     "17 on": "client_id path sentence_id sentence sentence_domain up_votes down_votes age gender accents variant locale"
     + " segment",
 }
+SPONTANEOUS = (
+    "client_id audio_id audio_file duration_ms prompt_id prompt transcription votes age gender accents variant language"
+    " prompt_upvotes prompt_reports is_edited split char_per_sec quality_tags"
+)
 
 
 @pytest.fixture
@@ -297,27 +301,7 @@ def test_ctrl_c_ends_it_without_a_traceback_and_the_same_command_goes_on(release
 
 def make_spontaneous(folder: Path, make_wav) -> Path:
     """A release of Spontaneous Speech 3.0 with a clip in each set, and two without a text."""
-    columns = [
-        "client_id",
-        "audio_id",
-        "audio_file",
-        "duration_ms",
-        "prompt_id",
-        "prompt",
-        "transcription",
-        "votes",
-        "age",
-        "gender",
-        "accents",
-        "variant",
-        "language",
-        "prompt_upvotes",
-        "prompt_reports",
-        "is_edited",
-        "split",
-        "char_per_sec",
-        "quality_tags",
-    ]
+    columns = SPONTANEOUS.split()
     rows = [
         ("train", "Hello there."),
         ("dev", "um [disfluency] yes [noise]"),
