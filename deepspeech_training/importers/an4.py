@@ -9,7 +9,7 @@ from pathlib import PurePosixPath
 
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with, read_lines
+from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
 _LINE = re.compile(r"(?:<s>)?(.*?)(?:</s>)?\s*\(([^()]+)\)\s*")
 
@@ -27,10 +27,7 @@ def rows(source) -> Iterator[CorpusRow]:
             text, name = found[1].strip(), found[2]
             speaker = name.split("-")[1] if name.count("-") >= 2 else ""
             stem = f"{root}/wav/{folders.get(name, '')}{name}"
-            audio = next(
-                (f"{stem}{end}" for end in (".sph", ".wav", ".flac", ".raw") if source.has(f"{stem}{end}")),
-                f"{stem}.sph",
-            )
+            audio = recording_of(source, f"{stem}.sph", f"{stem}.wav", f"{stem}.raw")
             yield CorpusRow(table, number, audio, text, set_name, speaker)
 
 

@@ -38,15 +38,14 @@ def common_voice(*, language: str = "", audio_dir: str = "", spontaneous: bool =
     def rows(source) -> Iterator[CorpusRow]:
         folder = find_tsv_dir(source, language)
         clips = _clips_dir(folder, audio_dir)
+        tables = {PurePosixPath(name).stem.lower(): name for name in source.glob(f"{folder}*.tsv")}
         for set_name in SETS:
-            name = f"{folder}{set_name}.tsv"
-            if source.has(name):
+            if name := tables.get(set_name):
                 yield from _set_rows(source, name, set_name, clips)
         for name in source.glob(folder + SPONTANEOUS):
             yield from _spontaneous_rows(source, name, f"{folder}{audio_dir.rstrip('/') or 'audios'}/")
         for set_name in NOT_TAKEN:
-            name = f"{folder}{set_name}.tsv"
-            if source.has(name):
+            if name := tables.get(set_name):
                 count = sum(1 for _ in read_tsv(text_of(source, name), ()))
                 notes.append(f"{set_name}.tsv: {count:,} rows are not taken: listeners voted them down")
 
@@ -76,7 +75,7 @@ def find_tsv_dir(source, language: str) -> str:
     folders: list[str] = []
     for pattern in ("*.tsv", "*/*.tsv", "*/*/*.tsv"):
         names = map(PurePosixPath, source.glob(pattern))
-        folders = sorted({str(name.parent) for name in names if name.stem in SETS or name.match(SPONTANEOUS)})
+        folders = sorted({str(name.parent) for name in names if _is_table(name)})
         if folders:  # further down are the clips, which take time to list
             break
     if language and len(folders) > 1:
@@ -89,6 +88,10 @@ def find_tsv_dir(source, language: str) -> str:
         listed = ", ".join(PurePosixPath(folder).name or "." for folder in folders[:30])
         raise UserError(f"{source.label}: it has several languages: {listed}\nName one of them with --language.")
     return "" if folders[0] == "." else f"{folders[0]}/"
+
+
+def _is_table(name: PurePosixPath) -> bool:
+    return name.stem.lower() in SETS or name.match(SPONTANEOUS)
 
 
 def _clips_dir(folder: str, audio_dir: str) -> str:

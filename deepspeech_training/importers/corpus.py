@@ -243,6 +243,7 @@ def _read_rows(corpus: Corpus, source, ledger: Ledger, options: Options, console
                 console.info(f"{number:,} rows read")
 
     count = ledger.replace_rows(rows())
+    corpus.notes.extend(dict.fromkeys(source.faults))
     if not count:
         raise UserError(f"{source.label}: there are no rows of the corpus {corpus.name} in it")
     ledger.db.execute(

@@ -7,6 +7,7 @@ Its own split shares all speakers, so it is split by speaker here.
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
+from deepspeech_training.audio.formats import is_audio_name
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with
@@ -15,7 +16,7 @@ DIGITS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight"
 
 
 def rows(source) -> Iterator[CorpusRow]:
-    for number, name in enumerate(source.glob("**/recordings/*.wav"), start=1):
+    for number, name in enumerate(filter(is_audio_name, source.glob("**/recordings/*")), start=1):
         digit, _, rest = PurePosixPath(name).stem.partition("_")
         speaker = rest.rpartition("_")[0]
         is_digit = len(digit) == 1 and digit in "0123456789" and speaker

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with, read_lines
+from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
 # The archives and their SHA-256, as in torchaudio 2.0's datasets/librispeech.py.
 SOURCES = {
@@ -30,7 +30,8 @@ def rows(source) -> Iterator[CorpusRow]:
         for number, line in read_lines(source, table):
             name, _, text = (line or "").partition(" ")
             fault = "" if line and text else "it is no name and text in UTF-8"
-            yield CorpusRow(table, number, f"{folder}/{name}.flac", text, set_of(subset), speaker, fault=fault)
+            audio = recording_of(source, f"{folder}/{name}.flac")
+            yield CorpusRow(table, number, audio, text, set_of(subset), speaker, fault=fault)
 
 
 def set_of(subset: str) -> str:

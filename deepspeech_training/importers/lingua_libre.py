@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
+from deepspeech_training.audio.formats import is_audio_name
 from deepspeech_training.errors import UserError
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
@@ -20,13 +21,12 @@ def lingua_libre(bogus: Sequence[re.Pattern] = ()) -> Corpus:
 
     def rows(source) -> Iterator[CorpusRow]:
         left_out = 0
-        for pattern in ("**/*.ogg", "**/*.wav"):
-            for number, name in enumerate(source.glob(pattern), start=1):
-                path = PurePosixPath(name)
-                if any(regex.match(f"{path.parent.name}/{path.name}") for regex in bogus):
-                    left_out += 1
-                else:
-                    yield CorpusRow(name, number, name, path.stem.replace("_", " "), "", path.parent.name)
+        for number, name in enumerate(filter(is_audio_name, source.glob("**/*")), start=1):
+            path = PurePosixPath(name)
+            if any(regex.match(f"{path.parent.name}/{path.name}") for regex in bogus):
+                left_out += 1
+            else:
+                yield CorpusRow(name, number, name, path.stem.replace("_", " "), "", path.parent.name)
         if left_out:
             notes.append(f"{left_out:,} recordings are left out, as --bogus_records asks")
 

@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with, read_lines
+from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
 
 def mailabs(skip: Sequence[str] = (), language: str = "") -> Corpus:
@@ -34,7 +34,8 @@ def _book(source, table: str) -> Iterator[CorpusRow]:
         if len(fields) < 3 or not fields[0]:
             yield CorpusRow(table, number, "", "", "", speaker, fault="it is no NAME|text|normalised text in UTF-8")
         else:
-            yield CorpusRow(table, number, f"{folder}/wavs/{fields[0]}.wav", fields[2], "", speaker)
+            audio = recording_of(source, f"{folder}/wavs/{fields[0]}.wav")
+            yield CorpusRow(table, number, audio, fields[2], "", speaker)
 
 
 def language_of(paths: Sequence[str]) -> str:

@@ -18,11 +18,9 @@ from deepspeech_training.data.tables import (
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.importers.command import add_common_flags, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with, text_of
+from deepspeech_training.importers.source import USUAL_ENDS, ends_with, text_of
 
-# Where the recordings of a table may lie, from its folder, and what their names may lack.
-AUDIO_FOLDERS = ("", "wavs/", "wav/", "clips/", "audio/", "audios/")
-AUDIO_ENDS = ("", ".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")
+AUDIO_FOLDERS = ("", "wavs/", "wav/", "clips/", "audio/", "audios/")  # of recordings, from that of their table
 
 
 def manifest(names: list[str], columns: Columns, *, set_names: dict[str, str] | None = None) -> Corpus:
@@ -73,7 +71,7 @@ def _locator(source, folder: str) -> Callable[[str], str]:
         first = os.path.normpath(parent + name) if "../" in name else parent + name
         if not (place or end) and source.has(first):
             return first
-        ends = AUDIO_ENDS[:1] if is_audio_name(name) else AUDIO_ENDS
+        ends = [""] if is_audio_name(name) else ["", *USUAL_ENDS]
         for place, end in (worked, *((place, end) for place in AUDIO_FOLDERS for end in ends)):
             if source.has(found := f"{parent}{place}{name}{end}"):
                 worked = (place, end)

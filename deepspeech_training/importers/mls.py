@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with, read_lines
+from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
 LANGUAGES = {
     "english": "en",
@@ -34,9 +34,7 @@ def rows(source) -> Iterator[CorpusRow]:
                     table, number, "", "", set_name, fault="it is no SPEAKER_BOOK_NUMBER, tab, text in UTF-8"
                 )
                 continue
-            audio = f"{folder}/audio/{speaker}/{book}/{name}.flac"
-            if not source.has(audio) and source.has(f"{audio[:-5]}.opus"):
-                audio = f"{audio[:-5]}.opus"
+            audio = recording_of(source, f"{folder}/audio/{speaker}/{book}/{name}.flac")
             yield CorpusRow(table, number, audio, text, set_name, speaker)
 
 

@@ -23,6 +23,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from deepspeech_training.console import Console
+from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 from deepspeech_training.text_files import TextFile
 
@@ -33,6 +34,7 @@ MAX_HEADER_BYTES = 1 << 20  # of a long name or a list of attributes in a tar
 MAX_ENTRIES = 50_000_000
 MAX_NAME_BYTES = 4096
 MAX_RATIO = 2000  # zip: more than deflate can reach on anything but a bomb (its limit is 1032)
+USUAL_ENDS = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a")  # of recordings that somebody has converted
 _CHUNK = 1 << 20
 _TAR_BUFFER = 1 << 16  # tarfile moves the rest of it for every header
 _PLAIN_NAME = re.compile(r"\w[\w.-]*(?:/\w[\w.-]*)*", re.ASCII)
@@ -120,6 +122,10 @@ class SeveralSources:
         self._sources = sources
         self.label = ", ".join(source.label for source in sources)
 
+    @property
+    def faults(self) -> list[str]:
+        return [fault for source in self._sources for fault in source.faults]
+
     def glob(self, pattern: str) -> Iterator[str]:
         for place, source in enumerate(self._sources):
             earlier = self._sources[:place]
@@ -154,29 +160,13 @@ class FolderSource:
     def __init__(self, root: Path):
         self.root = root
         self.label = str(root)
+        self.faults: list[str] = []  # folders that cannot be read
         self._absolute_roots = [f"{path.rstrip('/')}/" for path in (os.path.abspath(root), os.path.realpath(root))]
 
     def glob(self, pattern: str) -> Iterator[str]:
-        """Names that match, sorted folder by folder; `*` stays within a folder, `**/` goes through all."""
+        """Names that match, in any case, sorted folder by folder; `*` stays within a folder, `**/` goes through all."""
         depth = None if "**" in pattern else pattern.count("/")
-        yield from self._walk("", _matcher(pattern), depth)
-
-    def _walk(self, folder: str, matches: Callable[[str], bool], depth: int | None) -> Iterator[str]:
-        """Of the folder in hand only the names that count are in memory: there may be a million others."""
-        found = []
-        with os.scandir(self.root / folder) as entries:
-            for entry in entries:
-                full = f"{folder}{entry.name}"
-                if entry.is_dir(follow_symlinks=False):
-                    if depth != 0:
-                        found.append((full, True))
-                elif (depth is None or depth == 0) and matches(full) and entry.is_file():
-                    found.append((full, False))
-        for full, is_dir in sorted(found):
-            if is_dir:
-                yield from self._walk(f"{full}/", matches, None if depth is None else depth - 1)
-            else:
-                yield full
+        yield from names_below(self.root, _matcher(pattern), depth=depth, faults=self.faults)
 
     def has(self, name: str) -> bool:
         return os.path.isfile(f"{self.root}/{name}")
@@ -229,6 +219,7 @@ class ArchiveSource:
 
     def __init__(self, path: Path, work_dir: Path, ledger, is_text: Callable[[str], bool], console: Console):
         self.path, self.label = path, str(path)
+        self.faults: list[str] = []  # what is refused is among the entries
         self._ledger, self._is_text, self._console = ledger, is_text, console
         digest = hashlib.blake2b(self.label.encode(), digest_size=8).hexdigest()
         self._texts = work_dir / "texts" / digest
@@ -419,7 +410,7 @@ def _matcher(pattern: str) -> Callable[[str], bool]:
         "".join({"*": "[^/]*", "?": "[^/]"}.get(character, re.escape(character)) for character in piece)
         for piece in pattern.split("**/")
     ]
-    compiled = re.compile("(?:.*/)?".join(pieces))
+    compiled = re.compile("(?:.*/)?".join(pieces), re.IGNORECASE)
     return lambda name: compiled.fullmatch(name) is not None
 
 
@@ -446,9 +437,8 @@ def read_lines(source, name: str) -> Iterator[tuple[int, str | None]]:
     return text_of(source, name).lines()
 
 
-def first_of(source, patterns: Sequence[str]) -> str | None:
-    """The first name that matches the first of the patterns that any name matches."""
-    for pattern in patterns:
-        for name in source.glob(pattern):
-            return name
-    return None
+def recording_of(source, *names: str) -> str:
+    """The first of these recordings that is there, in another format if need be; else the first name."""
+    ends = itertools.chain(*((end, end.upper()) for end in USUAL_ENDS))
+    others = (os.path.splitext(name)[0] + end for end in ends for name in names)
+    return next((name for name in itertools.chain(names, others) if source.has(name)), names[0])

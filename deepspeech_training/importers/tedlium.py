@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with, read_lines
+from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
 # The archives and their SHA-256, as in torchaudio 2's datasets/tedlium.py.
 SOURCES = {
@@ -37,7 +37,7 @@ def rows(source) -> Iterator[CorpusRow]:
         if has_data and folder.name == "train":
             continue  # legacy/train of release 3 is part of data/
         set_name = "train" if folder.name == "data" else folder.name if folder.name in ("train", "dev", "test") else ""
-        audio = f"{folder}/sph/{PurePosixPath(table).stem}.sph"
+        audio = recording_of(source, f"{folder}/sph/{PurePosixPath(table).stem}.sph")
         for number, line in read_lines(source, table):
             yield _row(table, number, line, audio, set_name)
 

@@ -7,7 +7,7 @@ from deepspeech_training.audio.formats import is_audio_name
 from deepspeech_training.errors import FlagError
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with, read_lines
+from deepspeech_training.importers.source import ends_with, text_of
 
 MAX_LINES = 100
 
@@ -19,17 +19,16 @@ def text_folder(speaker_level: int = 0, text_end: str = ".txt", name: str = "fol
     """
 
     def rows(source) -> Iterator[CorpusRow]:
-        for audio in source.glob("**/*"):
+        for audio in filter(is_audio_name, source.glob("**/*")):
             path = PurePosixPath(audio)
-            if not is_audio_name(path):
-                continue
             folders = path.parts[:-1]
             speaker = folders[speaker_level - 1] if 0 < speaker_level <= len(folders) else ""
-            text_name = str(path.with_suffix(text_end))
-            if source.has(text_name):
+            stem = str(path.with_suffix(""))
+            names = (f"{name}{end}" for end in (text_end, text_end.upper()) for name in (stem, audio))
+            if text_name := next(filter(source.has, names), None):
                 text, fault = read_text(source, text_name)
             else:
-                text, fault = "", f"there is no {PurePosixPath(text_name).name} beside it"
+                text, fault = "", f"there is no {path.stem}{text_end} beside it"
             yield CorpusRow(audio, 1, audio, text, "", speaker, fault=fault)
 
     return Corpus(name, rows, ends_with(f"*{text_end}"))
@@ -38,9 +37,10 @@ def text_folder(speaker_level: int = 0, text_end: str = ".txt", name: str = "fol
 def read_text(source, name: str) -> tuple[str, str]:
     """A short text as one line, and why it cannot be used or ""."""
     lines = []
-    for number, line in read_lines(source, name):
+    file = text_of(source, name)
+    for number, line in file.lines():
         if line is None:
-            return "", f"{name} is not UTF-8"
+            return "", f"{name}: {file.not_decoded}"
         if number > MAX_LINES:
             return "", f"{name} has more than {MAX_LINES} lines"
         lines.append(line)

@@ -7,7 +7,7 @@ from pathlib import PurePosixPath
 
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with
+from deepspeech_training.importers.source import ends_with, recording_of
 from deepspeech_training.importers.text_folder import read_text
 
 # The SHA-256 as in torchaudio 2's datasets/vctk.py.
@@ -27,8 +27,8 @@ def vctk(microphone: int = 1) -> Corpus:
             text, fault = read_text(source, table)
             new = root / "wav48_silence_trimmed" / speaker / f"{path.stem}_mic{microphone}.flac"
             old = root / "wav48" / speaker / f"{path.stem}.wav"
-            audio = old if source.has(str(old)) else new
-            yield CorpusRow(table, 1, str(audio), text, "", speaker, fault=fault)
+            audio = recording_of(source, str(new), str(old))
+            yield CorpusRow(table, 1, audio, text, "", speaker, fault=fault)
 
     return Corpus("vctk", rows, ends_with("*.txt"))
 

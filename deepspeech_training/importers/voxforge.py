@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from deepspeech_training.importers.command import importer_parser, run_importer
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
-from deepspeech_training.importers.source import ends_with, read_lines
+from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
 
 def rows(source) -> Iterator[CorpusRow]:
@@ -23,8 +23,8 @@ def rows(source) -> Iterator[CorpusRow]:
             if not (name and text):
                 yield CorpusRow(table, number, "", "", "", speaker, fault="it is no name and text in UTF-8")
                 continue
-            wav, flac = f"{folder}/wav/{name}.wav", f"{folder}/flac/{name}.flac"
-            yield CorpusRow(table, number, flac if source.has(flac) else wav, text, "", speaker)
+            audio = recording_of(source, f"{folder}/flac/{name}.flac", f"{folder}/wav/{name}.wav")
+            yield CorpusRow(table, number, audio, text, "", speaker)
 
 
 CORPUS = Corpus("voxforge", rows, ends_with("prompts"))
