@@ -159,12 +159,8 @@ def source_of_weights(
     run: "Run", machine: Machine, transfer: Transfer | None, checkpoint: Checkpoint | None, state: "RunState"
 ) -> None:
     """Where the run starts, and what has changed since."""
-    source = run.source
-    if source.kind == "init":
-        run.events.emit(Initialised("new weights"))
-        return
-    if source.kind == "weights":
-        run.events.emit(Initialised(transfer.description))
+    if run.source.kind != "resume":
+        run.events.emit(Initialised(what_it_began_with(transfer)))
         return
     if state.stopped is None:
         run.events.emit(Resumed(str(checkpoint.path), state.epoch, state.step_in_epoch, state.step))
@@ -179,10 +175,9 @@ def source_of_weights(
     if changed:
         run.console.info("Changed since the checkpoint: " + ", ".join(changed))
     if "load_checkpoint_dir" in run.call.given and _is_another_source(run.config.checkpoint, transfer):
-        began = "with new weights" if transfer is None else f"with {transfer.description}"
         run.console.info(
             f"--load_checkpoint_dir {run.config.checkpoint.load_dir} has no effect: it "
-            f"counts when a run begins, and this one began {began}"
+            f"counts when a run begins, and this one began with {what_it_began_with(transfer)}"
         )
     recordings = checkpoint.model.augment_sources
     for path, fingerprint in run.recordings.items():
@@ -195,6 +190,10 @@ def source_of_weights(
     ):
         if then != here:
             run.console.info(f"Other {what} than before ({then} -> {here}): last digits may differ")
+
+
+def what_it_began_with(transfer: Transfer | None) -> str:
+    return "new weights" if transfer is None else transfer.description
 
 
 def outcome(run: "Run", state: "RunState", events_log: Path) -> None:

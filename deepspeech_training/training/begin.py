@@ -94,9 +94,11 @@ def backend_for_evaluation(
     return trained
 
 
-def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, RunState]:
+def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, RunState, Transfer | None]:
     """Train to the end, from where the run's source says.
 
+    Returns:
+        The backend, the state at the end, and what the run took from another one when it began.
     Raises:
         Interrupted: a signal came; the state is saved.
         UserError: a batch does not fit into memory, nothing usable is left to train on, or the disk is full.
@@ -134,7 +136,7 @@ def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, Ru
         run.console.warn(
             f"{len(state.quarantine):,} clips were left out in training: {run.folder.folder / 'rejected.csv'}"
         )
-    return backend, state
+    return backend, state, start.transfer
 
 
 @dataclass(frozen=True)

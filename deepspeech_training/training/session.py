@@ -28,6 +28,7 @@ class FinishedRun:
     Args:
         checkpoint_dir: where the checkpoints are that were saved or used.
         log: the session log of this call; None where none could be kept.
+        began_with: new weights, or those of a source, in words.
         history: the figures of each epoch of the training, those before a resume too, as events.jsonl has them.
         best_epoch: counts from 0, as "epoch" in `history` does.
         best_figures: the loss and the error rates of that epoch on the dev set, by name.
@@ -41,6 +42,7 @@ class FinishedRun:
 
     checkpoint_dir: Path | None = None
     log: Path | None = None
+    began_with: str = ""
     history: Sequence[Mapping[str, Any]] = field(default=(), repr=False)
     best_epoch: int | None = None
     best_figures: Mapping[str, float] = field(default_factory=dict)
@@ -109,10 +111,11 @@ def _computed(run: Run, finished: FinishedRun, show: Callable[[str], None]) -> F
     backend, source = None, run.source
     if run.work.train:
         announce.preset(run)
-        backend, state = begin.train(run, task, machine)
+        backend, state, transfer = begin.train(run, task, machine)
         source = source_of_evaluation(run.config.checkpoint, run.call.given, run.folder)
         finished = replace(
             finished,
+            began_with=announce.what_it_began_with(transfer),
             history=state.history,
             best_epoch=state.schedule.best_epoch,
             best_figures=state.schedule.best_figures or {},
