@@ -15,13 +15,13 @@ import pytest
 from training.processes import make_corpus, transcripts
 
 from deepspeech_training.checkpoints.folder import CheckpointFolder
+from deepspeech_training.commands import sessions
 from deepspeech_training.config import FLAGS, parse_flags
 from deepspeech_training.config.obsolete import OBSOLETE, TO_COME
 from deepspeech_training.config.presets import PRESETS
 from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.machine import doctor
-from deepspeech_training.reporting import sessions
 from deepspeech_training.runtime import cli, evaluate, transcribe
 from deepspeech_training.scorer import build, optimize
 
@@ -170,7 +170,7 @@ def test_every_flag_that_a_page_mentions_exists(page):
         build.generate_scorer_package_parser(),
         optimize.parser(),
     )
-    parsers = (cli._parser(), evaluate._parser(), transcribe._parser(), *all_parsers(sessions._parser()))
+    parsers = (cli._parser(), evaluate._parser(), transcribe._parser(), *all_parsers(sessions.parser("sessions")))
     for parser in (*parsers, *scorer_parsers, doctor._parser()):
         known |= {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
     mentioned = set(re.findall(r"(?<![\w-])--([a-z]\w*)", page.read_text(encoding="utf-8")))

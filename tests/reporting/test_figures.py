@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from reporting.samples_of_events import epoch_done
 
+from deepspeech_training.commands.sessions import main
 from deepspeech_training.console import Console
 from deepspeech_training.reporting.console_sink import ConsoleSink
 from deepspeech_training.reporting.diagnosis import diagnose
@@ -15,7 +16,6 @@ from deepspeech_training.reporting.evidence import Evidence
 from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure, decisive, figures_of
 from deepspeech_training.reporting.history import Epoch
 from deepspeech_training.reporting.session_log import SessionLog
-from deepspeech_training.reporting.sessions import main
 
 ACCURACY = Figure("accuracy", "accuracy", "higher", percent=True, poor=0.3, good=0.99)
 ERRORS = Figure("errors", "errors", "lower", digits=0)

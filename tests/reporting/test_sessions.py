@@ -4,7 +4,9 @@ import os
 
 import pytest
 
-from deepspeech_training.reporting.sessions import find_sessions, main, runs_of
+from deepspeech_training.commands.sessions import main
+from deepspeech_training.console import Console
+from deepspeech_training.reporting.sessions import find_sessions, runs_of
 
 HOST = os.uname().nodename
 
@@ -85,15 +87,13 @@ def test_the_list_has_every_session_and_joins_those_of_a_run(volume, capsys):
 
 
 def test_an_epoch_that_was_trained_again_counts_once_as_it_was_last(volume):
-    from deepspeech_training.console import Console
-
     run = runs_of(find_sessions(volume, Console()))[0]
     assert [(epoch.number, epoch.values["cer"]) for epoch in run.epochs] == [(1, 1.0), (2, 0.9), (3, 0.7), (4, 0.5)]
 
 
 def test_a_session_tells_its_story(volume, capsys):
     text = output(capsys, "--dir", volume, "show", "20260101_01")
-    assert "goes on from session 20260101_000000" in text and "Epoch     4" in text and "info     hi" in text
+    assert "resumed from session 20260101_000000" in text and "Epoch     4" in text and "info     hi" in text
     assert "20260102_000000: done, exit code 0" in output(capsys, "--dir", volume, "show", "last")
 
 
