@@ -1,6 +1,7 @@
 """What is said of a run: of what kind it is, its plan, where it starts, what came of it."""
 
 import math
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -211,13 +212,14 @@ def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
     )
     files = {kind: next(iter(folder.state_files(kind)), None) for kind in ("best", "train")}
     if found.verdict == "undertrained":
-        next_command = f"the same command with --epochs {2 * config.training.epochs} goes on"
+        next_command = f"the same command with --epochs {2 * config.training.epochs} resumes"
     elif config.export.export_dir:
         model = Path(config.export.export_dir) / f"{config.export.export_file_name}.tflite"
-        next_command = f"bin/transcribe --model {model} CLIP.wav"
+        next_command = f"bin/transcribe --model {shlex.quote(str(model))} CLIP.wav"
     else:
         exported = DEFAULT_EXPORT_DIR / folder.folder.name
-        next_command = f"bin/export --checkpoint_dir {folder.folder} --export_dir {exported}"
+        paths = shlex.join(["--checkpoint_dir", str(folder.folder), "--export_dir", str(exported)])
+        next_command = f"bin/export {paths}"
     said = Outcome(
         epoch=state.epoch,
         best_epoch=state.schedule.best_epoch,

@@ -1,7 +1,7 @@
 """A `Run` -> devices, task, weights and a trainer: where a training begins or resumes, and TensorFlow is imported."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ from deepspeech_training.training.backends.base import Backend, Machine, UpdateR
 from deepspeech_training.training.loop import RunState, Trainer
 from deepspeech_training.training.memory import memory_for_audio, try_heaviest_batches
 from deepspeech_training.training.run import Run
-from deepspeech_training.training.schedule import wants_stop
+from deepspeech_training.training.schedule import ScheduleState, wants_stop
 from deepspeech_training.training.source import Source
 from deepspeech_training.version import VERSION
 
@@ -127,6 +127,7 @@ def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, Ru
         _settle_plan(run, state, plan)
         if resumed is not None:
             backend.set_state(resumed.arrays)
+            _settle_schedule(run, state, resumed)
         _settle_rate(run, state)
         _train(
             run, task, machine, backend, plan, state, log, _description(run, task, machine, start.transfer, sessions)
@@ -274,6 +275,26 @@ def _settle_plan(run: Run, state: RunState, plan: Plan) -> None:
         )
         state.begin_epoch()
     state.plan = fingerprint
+
+
+def _settle_schedule(run: Run, state: RunState, resumed: Checkpoint) -> None:
+    """Figures on other dev sets measure nothing now, and early stopping counts from where it was asked for."""
+
+    def dev_sets(sets: Iterable[Mapping[str, Any]]) -> list[str]:
+        return sorted(found["fingerprint"] for found in sets if found["set"] == "dev")
+
+    before, now = dev_sets(resumed.model.data), dev_sets(found.as_json() for found in run.data_summary())
+    if state.schedule.best_loss is not None and before != now:
+        run.console.info(
+            "The dev clips have changed since the checkpoint: best figures, patience and plateaus begin anew"
+            if now
+            else "There are no dev clips any more: no checkpoint will be the best one"
+        )
+        state.schedule = ScheduleState()
+    patience = state.schedule.epochs_without_improvement
+    if patience and run.config.early_stop.early_stop and not resumed.model.flags.get("early_stop", False):
+        run.console.info(f"--early_stop counts from epoch {state.epoch + 1} on, as the run had none until now")
+        state.schedule.epochs_without_improvement = 0
 
 
 def _settle_rate(run: Run, state: RunState) -> None:
