@@ -19,8 +19,6 @@ from deepspeech_training.checkpoints.file import read_state, write_arrays, write
 from deepspeech_training.checkpoints.tf1 import find_tf1_checkpoint
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
 
-MEANING = ("task", "alphabet", "features", "network")  # what has to be the same, or a mean would mean nothing
-
 
 def checkpoints_of(sources: Sequence[str], *, last: int) -> list[Path]:
     """The state files that are meant: a .json itself, and of a folder its `last` newest.
@@ -86,13 +84,20 @@ def average(paths: Sequence[Path]) -> tuple[dict[str, np.ndarray], dict[str, Any
         same = seen.setdefault(model.weights_sha256, path)
         if same is not path:
             raise FlagError(f"{path}: has the same weights as {same}; each can be in an average once")
-        different = [part for part in MEANING if getattr(model, part) != getattr(first, part)]
+        here, there = _meaning(model), _meaning(first)
+        different = [part for part in {**there, **here} if here.get(part) != there.get(part)]
         if different:
             raise UserError(f"{path}: has another {', '.join(different)} than {paths[0]}; they cannot be averaged")
         for name, array in checkpoint.weights.items():
             sums[name] = sums.get(name, 0.0) + array.astype(np.float64)
     weights = {name: (total / len(paths)).astype(np.float32) for name, total in sums.items()}
     return weights, {**read_state(paths[-1]), "average_of": [str(path) for path in paths]}
+
+
+def _meaning(model: TrainedModel) -> dict[str, Any]:
+    """What has to be the same, or a mean would mean nothing."""
+    parsed = {"task": model.task, "alphabet": model.alphabet, "features": model.features, "network": model.network}
+    return {**model.described, **parsed}
 
 
 def write_average(paths: Sequence[Path], folder: Path) -> Path:

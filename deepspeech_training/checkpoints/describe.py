@@ -15,11 +15,18 @@ import numpy as np
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet, alphabet_of
 from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_arrays, read_state
 from deepspeech_training.checkpoints.transfer import Transfer
-from deepspeech_training.errors import FlagError
+from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models import network_of
 from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure, figures_of
+
+SPEECH = "speech_to_text"
+# What the run writes into a state; the rest is the task's, see `Task.describe`.
+OF_THE_RUN = {
+    *("version", "saved_at", "run", "flags", "log_length", "transfer", "threads", "precision", "devices", "sessions"),
+    *("augment_sources", "data", "weights_file", "weights_sha256", "average_of", "judged_by"),
+}
 
 
 @dataclass(frozen=True)
@@ -79,8 +86,9 @@ class TrainedModel:
         task: a name in tasks.TASKS.
         judged_by: the figures of the task.
         network: fixes the shapes of the weights and what they mean.
-        features: what they were trained on.
-        alphabet: the labels; None where a checkpoint of DeepSpeech 0.9.3 does not say.
+        features: what they were trained on; None where the task does not hear.
+        alphabet: the labels; None where the task has none, or a checkpoint of DeepSpeech 0.9.3 does not say.
+        described: all that `Task.describe` gave, JSON values: what the tasks of other kinds say is in here alone.
         flags: that the run had, by name; empty where the checkpoint does not say.
         progress: how far the run had come.
         version: of the program that wrote it.
@@ -98,10 +106,11 @@ class TrainedModel:
     """
 
     network: AcousticModel
-    features: FeatureGeometry
-    alphabet: Alphabet | ByteAlphabet | None
     progress: Progress
-    task: str = "speech_to_text"
+    features: FeatureGeometry | None = None
+    alphabet: Alphabet | ByteAlphabet | None = None
+    described: Mapping[str, Any] = field(default_factory=dict)
+    task: str = SPEECH
     judged_by: Sequence[Figure] = SPEECH_TO_TEXT
     flags: Mapping[str, Any] = field(default_factory=dict)
     version: str = ""
@@ -118,6 +127,17 @@ class TrainedModel:
     log_length: int = 0
     run: Mapping[str, Any] = field(default_factory=dict)
     weights_sha256: str = ""
+
+
+@dataclass(frozen=True)
+class SpeechModel:
+    """A model that hears and writes, as exports and scorers take it; `name` says where it is from."""
+
+    name: str
+    weights: Mapping[str, np.ndarray]
+    alphabet: Alphabet | ByteAlphabet
+    features: FeatureGeometry
+    network: AcousticModel
 
 
 @dataclass(frozen=True)
@@ -151,6 +171,22 @@ class Checkpoint:
                 raise DamagedCheckpoint(f"{self.path}: {name} has the shape {self.arrays[name].shape}, not {shape}")
             weights[name] = self.arrays[name]
         return weights
+
+    def speech_model(self, alphabet: Alphabet | ByteAlphabet | None = None) -> SpeechModel:
+        """What exports and scorers take.
+
+        Args:
+            alphabet: for a checkpoint that does not say it.
+        Raises:
+            UserError: it does not hear, or does not write.
+        """
+        model, alphabet = self.model, alphabet or self.model.alphabet
+        if model.features is None or alphabet is None:
+            raise UserError(
+                f"{self.path}: a model of the task {model.task}, which does not write what it hears; only one of "
+                "speech_to_text can be exported and have a scorer"
+            )
+        return SpeechModel(str(self.path), self.weights, alphabet, model.features, model.network)
 
 
 def read_checkpoint(path: Path) -> Checkpoint:
@@ -187,13 +223,14 @@ def describe(state: Mapping[str, Any], path: Path) -> TrainedModel:
         DamagedCheckpoint: it lacks what its weights need, or contradicts itself.
     """
     try:
-        network = network_of(state["network"])
+        task, network = state.get("task", SPEECH), network_of(state["network"])
         model = TrainedModel(
-            task=state.get("task", "speech_to_text"),
+            task=task,
             judged_by=figures_of(state),
             network=network,
-            features=FeatureGeometry(**state["features"]),
-            alphabet=None if state["alphabet"] is None else alphabet_of(state["alphabet"]),
+            features=FeatureGeometry(**state["features"]) if task == SPEECH or "features" in state else None,
+            alphabet=alphabet_of(state["alphabet"]) if task == SPEECH or state.get("alphabet") is not None else None,
+            described={name: value for name, value in state.items() if name not in OF_THE_RUN},
             flags=dict(state.get("flags", {})),
             progress=Progress.of_run(state["run"]),
             version=state.get("version", ""),

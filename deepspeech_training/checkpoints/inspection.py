@@ -155,7 +155,7 @@ def _inspection(
     """Of a checkpoint of either kind, its network run on speech and silence."""
     model, weights = checkpoint.model, checkpoint.weights
     answers, heard = None, ""
-    if not evidence.not_finite:
+    if not evidence.not_finite and model.features is not None:
         answers, heard = answers_of_weights(weights, model.features, model.network, model.alphabet, clip)
     facts = {
         "training": training,
@@ -164,12 +164,13 @@ def _inspection(
         "alphabet_of_bytes": isinstance(model.alphabet, ByteAlphabet),
         "network": model.network.describe(),
         "parameters": model.network.num_parameters,
-        "export_bytes": {
-            "float32": model.network.export_bytes(quantized=False),
-            "int8": model.network.export_bytes(quantized=True),
-        },
         "clip": heard,
     }
+    if model.features is not None:
+        facts["export_bytes"] = {
+            "float32": model.network.export_bytes(quantized=False),
+            "int8": model.network.export_bytes(quantized=True),
+        }
     return Inspection(
         path=checkpoint.path,
         kind=kind,

@@ -17,39 +17,23 @@ import shutil
 import tempfile
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
-from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, read_audio
+from deepspeech_training.checkpoints.describe import SpeechModel
 from deepspeech_training.config.groups import FLAGS, CardFlags, ExportFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.exporting import parity
-from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.importers.ldc93s1 import SYNTHETIC_CLIP, TRANSCRIPT
-from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.models.tflite import ExportSettings, write_tflite
 from deepspeech_training.version import VERSION
 
 PARITY_FILE = "parity.json"
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # linux/fs.h, fcntl.h
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same export makes the same zip
-
-
-@dataclass(frozen=True)
-class TrainedModel:
-    """What a checkpoint says: weights by canonical name, and what they mean."""
-
-    name: str
-    weights: Mapping[str, np.ndarray]
-    alphabet: Alphabet
-    features: FeatureGeometry
-    network: AcousticModel
 
 
 class ExportFolder:
@@ -97,7 +81,7 @@ class ExportFolder:
                 "Name another folder, or replace what is there: --remove_export."
             )
 
-    def write(self, model: TrainedModel, samples: Sequence[SpeechSample], *, scorer_path: str = "") -> Path:
+    def write(self, model: SpeechModel, samples: Sequence[SpeechSample], *, scorer_path: str = "") -> Path:
         """Export a model, compare it with its checkpoint, and put it in its place.
 
         Args:
@@ -172,7 +156,7 @@ class ExportFolder:
             file.seek(0)
             write_atomically(self._zip, iter(lambda: file.read(2**20), b""))
 
-    def _clips(self, model: TrainedModel, samples: Sequence[SpeechSample]) -> list[parity.Clip]:
+    def _clips(self, model: SpeechModel, samples: Sequence[SpeechSample]) -> list[parity.Clip]:
         rate = model.features.sample_rate
         if not samples:
             audio = read_audio(str(SYNTHETIC_CLIP), sample_rate=rate)

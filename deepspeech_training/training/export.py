@@ -19,14 +19,12 @@ def export(run: Run, source: Source) -> Path:
     Raises:
         UserError: it answers otherwise than the checkpoint; nothing is written then.
     """
-    from deepspeech_training.exporting.folder import TrainedModel as ExportedModel
-
     checkpoint = source.folder.load(source.checkpoint_kind)
     run.console.info(f"Exports {checkpoint.path}")
     if not run.work.train:  # a training has said so at its end
         announce.unfinished_model(source, checkpoint.model, run.console)
     written = run.call.exporter.write(
-        ExportedModel(str(checkpoint.path), checkpoint.weights, run.alphabet, run.features, run.network),
+        checkpoint.speech_model(run.alphabet),
         limit_fairly(run.samples("test"), MAX_CLIPS_TO_COMPARE, run.config.training.random_seed),
         scorer_path=run.scorer_path,
     )

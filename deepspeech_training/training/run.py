@@ -297,7 +297,7 @@ def prepare(call: Call) -> Run:
         network = model_class(config.geometry.network).from_flags(as_dict(config), num_classes=alphabet.num_classes)
     else:
         network = replace(source.description.network, num_classes=alphabet.num_classes)
-        features = source.description.features
+        features = source.description.features or features
     check_layers(config, network.groups)
     transfer = transfer_of_run(config.transfer, source, alphabet, console) if work.train else None
     if work.train and config.voice.voice_data_dir:

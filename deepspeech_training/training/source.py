@@ -119,7 +119,7 @@ def adopted_flags(
     if source.description is None:
         return {}
     network, features = source.description.network, source.description.features
-    described = {"network": network.describe(), "features": asdict(features)}
+    described = {"network": network.describe(), "features": {} if features is None else asdict(features)}
     fixed = {}
     for name, flag in FLAGS.items():
         if flag.fixed_by_weights:

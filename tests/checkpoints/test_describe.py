@@ -7,6 +7,7 @@ from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.checkpoints.describe import Checkpoint, describe
 from deepspeech_training.checkpoints.file import DamagedCheckpoint
 from deepspeech_training.checkpoints.transfer import Transfer
+from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech import DeepSpeech
 
@@ -47,6 +48,16 @@ def test_a_run_is_described(tmp_path):
     assert model.run == run
 
 
+def test_a_task_of_another_kind_says_what_it_needs(tmp_path):
+    state = {"task": "words", "network": LEAST["network"], "run": {"step": 7}, "words": ["yes", "no"], "version": "0.1"}
+    model = describe(state, tmp_path / "train-000000007.json")
+    assert (model.task, model.features, model.alphabet) == ("words", None, None)
+    assert model.described["words"] == ["yes", "no"] and "version" not in model.described
+    checkpoint = Checkpoint(tmp_path / "train-000000007.json", model, {}, ())
+    with pytest.raises(UserError, match="of the task words, which does not write what it hears"):
+        checkpoint.speech_model()
+
+
 def test_labels_that_are_bytes_are_told_from_characters(tmp_path):
     network = asdict(DeepSpeech(num_classes=256, n_hidden=2))
     assert described(tmp_path, alphabet=list(ByteAlphabet.characters), network=network).alphabet == ByteAlphabet()
@@ -60,9 +71,6 @@ def test_an_alphabet_that_does_not_fit_the_network_is_damage(tmp_path):
 @pytest.mark.parametrize("part", LEAST)
 @pytest.mark.parametrize("value", [None, 7, "text", [1], {"n_hidden": "x"}])
 def test_nonsense_is_damage_and_no_traceback(tmp_path, part, value):
-    if part == "alphabet" and value is None:  # as a checkpoint of DeepSpeech 0.9.3
-        assert described(tmp_path, alphabet=None).alphabet is None
-        return
     with pytest.raises(DamagedCheckpoint, match="not the state of a checkpoint"):
         described(tmp_path, **{part: value})
 
