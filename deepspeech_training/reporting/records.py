@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import Field, fields
+from functools import cache
 from typing import Any, Self
 
 UNWRITTEN = {"written": False}  # metadata of a field that only the running program has
@@ -16,7 +17,7 @@ class Record:
     """Base of such dataclasses."""
 
     def as_json(self) -> dict[str, Any]:
-        return {f.name: _plain(getattr(self, f.name)) for f in _fields(type(self)) if f.metadata != UNWRITTEN}
+        return {name: _plain(getattr(self, name)) for name in _written(type(self))}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
@@ -30,6 +31,11 @@ class Record:
 
 def _fields(record: type[Record]) -> tuple[Field[Any], ...]:
     return fields(record)  # type: ignore[arg-type] # every subclass is a dataclass
+
+
+@cache
+def _written(record: type[Record]) -> tuple[str, ...]:
+    return tuple(f.name for f in _fields(record) if f.metadata != UNWRITTEN)
 
 
 def _plain(value: Any) -> Any:

@@ -144,37 +144,38 @@ class SessionLog:
 
     def _changes(self, event: Event) -> dict[str, Any]:
         """The fields of the session that an event changes."""
-        session, fields = self._session, others(event.as_json(), "event", "time")
+        session = self._session
         match event:
             case Started():
+                told = _fields(event)
                 return {
                     "versions": {**session["versions"], **event.versions},
-                    **{key: fields[key] for key in ("precision", "parameters", "n_hidden", "checkpoint_dir", "flags")},
+                    **{key: told[key] for key in ("precision", "parameters", "n_hidden", "checkpoint_dir", "flags")},
                     "device": event.devices,
                     "batches_per_epoch": event.batches_per_epoch,
                 }
             case DataChecked():
-                return {"data": fields["sets"]}
+                return {"data": _fields(event)["sets"]}
             case Resumed():
-                return {"resumed": fields}
+                return {"resumed": _fields(event)}
             case StepDone():
-                return {"progress": fields}
+                return {"progress": _fields(event)}
             case EpochDone():
-                best = {"best_by": fields["best_by"], "best_figures": fields["best_figures"]}
-                epochs = [*session["epochs"], others(fields, *_NOT_OF_AN_EPOCH)]
+                epochs = [*session["epochs"], others(_fields(event), *_NOT_OF_AN_EPOCH)]
+                best = {"best_by": event.figures.best_by, "best_figures": event.figures.best_figures}
                 return {"epochs": epochs, **best, "judged_by": _described(event.judged_by)}
             case GpusRead():
-                return {"gpus_now": fields["gpus"]}
+                return {"gpus_now": _fields(event)["gpus"]}
             case Finished():
                 return {"finished": event.reason}
             case Outcome():
-                return {"diagnosis": fields["diagnosis"]}
+                return {"diagnosis": list(event.diagnosis)}
             case SetTested():
-                return {"tests": [*session["tests"], fields], "judged_by": _described(event.judged_by)}
+                return {"tests": [*session["tests"], _fields(event)], "judged_by": _described(event.judged_by)}
             case Exported():
-                return {"exports": [*session["exports"], fields]}
+                return {"exports": [*session["exports"], _fields(event)]}
             case Ended():
-                return {**fields, "ended": event.time, "progress": None}
+                return {**_fields(event), "ended": event.time, "progress": None}
         return {}
 
     def close(self) -> None:
@@ -202,6 +203,10 @@ class SessionLog:
         self._beside.write_text("{\n" + ",\n".join(fields) + "\n}\n", encoding="utf-8")
         self._last_write, self._dirty = time.monotonic(), False
         return self._beside
+
+
+def _fields(event: Event) -> dict[str, Any]:
+    return others(event.as_json(), "event", "time")
 
 
 def _described(figures: Sequence[Figure]) -> list[dict[str, Any]]:
