@@ -2,7 +2,7 @@
 
 Averages of the last checkpoints of a run are often better than each of them (Vaswani et al. 2017, arXiv:1706.03762,
 section 6.1, average the last 5 to 20). The checkpoint that comes out has weights and what they mean, no moments: it is
-tested, exported, and taken as the start of a new run (--load_checkpoint_dir), but no run goes on in it.
+tested, exported, and taken as the start of a new run (--load_checkpoint_dir), but no run resumes from it.
 """
 
 import argparse

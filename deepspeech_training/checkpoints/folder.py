@@ -101,7 +101,7 @@ class CheckpointFolder:
         return None
 
     def load(self, kind: str) -> Checkpoint | None:
-        """Load the newest usable checkpoint of a kind ("train" or "best"); each damaged one is named and passed over.
+        """Load the newest usable checkpoint of a kind ("train" or "best"); each damaged one is named and skipped.
 
         Returns:
             None where there is none at all.
@@ -145,7 +145,7 @@ class CheckpointFolder:
     def save_best(self, step: int, state: dict[str, Any], arrays) -> Path:
         """Save the best state. Call it before `save` of the same step, which then writes no weights.
 
-        A run killed between the two goes on from the last state before, comes here again, and saves the same.
+        A run killed between the two resumes from the last state before, comes here again, and saves the same.
         """
         weights_file, checksum = self._weights(step, arrays)
         name = best_name(step)
@@ -168,7 +168,7 @@ class CheckpointFolder:
         return self._weights_on_disk[1:]
 
     def _remove_unused_weights(self) -> None:
-        """Remove weights that no state file speaks of: of checkpoints let go, or of a save that was killed."""
+        """Remove weights that no state file names: of removed checkpoints, or of a save that was killed."""
         used = set()
         for path in self.state_files("train") + self.state_files("best"):
             try:

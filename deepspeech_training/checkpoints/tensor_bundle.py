@@ -48,7 +48,7 @@ class TensorBundle:
     Args:
         prefix: such as "folder/train-200", the names of its files without their endings.
     Raises:
-        DamagedCheckpoint: the table is missing, damaged, or speaks of bytes that the data files do not have.
+        DamagedCheckpoint: the table is missing, damaged, or names bytes that the data files do not have.
     """
 
     def __init__(self, prefix: Path):
@@ -93,7 +93,7 @@ class TensorBundle:
         sizes = []
         for path in self.files[1:]:
             if not path.is_file():
-                raise DamagedCheckpoint(f"{path}: the table {self.index_path.name} speaks of this file; it is missing")
+                raise DamagedCheckpoint(f"{path}: {self.index_path.name} names this file; it is missing")
             sizes.append(path.stat().st_size)
         for name, variable in self.variables.items():
             if variable.size != math.prod(variable.shape) * variable.dtype.itemsize:

@@ -153,7 +153,7 @@ def check_memory(found: Resources, *, trains: bool) -> Finding:
             FAULT,
             "memory",
             text,
-            f"training needs {gigabytes(MEMORY_TO_TRAIN)} at the least: raise "
+            f"training needs at least {gigabytes(MEMORY_TO_TRAIN)}: raise "
             "docker run --memory (mem_limit in compose.yaml), or end other programs",
         )
     return Finding(OK, "memory", text)

@@ -1,4 +1,4 @@
-"""Models to export in the tests: the ancestor's trained one, and ones with random weights."""
+"""Models to export in the tests: the one that DeepSpeech 0.9.3 trained, and ones with random weights."""
 
 from dataclasses import asdict
 from pathlib import Path

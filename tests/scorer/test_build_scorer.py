@@ -105,7 +105,7 @@ def test_one_command_makes_a_scorer_of_texts_and_transcripts(run, text, corpus, 
     assert not list(tmp_path.rglob("*.part"))
 
 
-def test_the_two_programs_of_the_ancestor_make_the_same_scorer(run, golden, english, tmp_path):
+def test_the_two_programs_of_deepspeech_make_the_same_scorer(run, golden, english, tmp_path):
     options = {
         "arpa_order": 3,
         "max_arpa_memory": "85%",
@@ -142,7 +142,7 @@ def test_the_two_programs_of_the_ancestor_make_the_same_scorer(run, golden, engl
 
 
 @pytest.mark.parametrize("flag", [("--force_bytes_output_mode", "true"), ("--force_bytes_output_mode",), ()])
-def test_the_package_of_the_ancestor_in_bytes_is_made_by_its_command(run, test_data, tmp_path, flag):
+def test_deepspeechs_package_in_bytes_is_made_by_its_command(run, test_data, tmp_path, flag):
     folder = test_data / "ldc93s1"
     theirs = (folder / "pruned_lm.bytes.scorer").read_bytes()
     (tmp_path / "lm.binary").write_bytes(theirs[: trie_size(theirs, "it")])

@@ -1,4 +1,4 @@
-"""Dictionary and package: the ancestor's own scorers made anew byte for byte, and the automaton's properties."""
+"""Dictionary and package: DeepSpeech's own scorers made anew byte for byte, and the automaton's properties."""
 
 import struct
 
@@ -18,7 +18,7 @@ from deepspeech_training.scorer.vocabulary import read_vocabulary
     ("name", "vocabulary", "in_bytes"),
     [("pruned_lm.scorer", "vocab.pruned.txt", False), ("pruned_lm.bytes.scorer", "vocab.pruned.bytes.txt", True)],
 )
-def test_a_scorer_of_the_ancestor_is_made_anew_byte_for_byte(test_data, name, vocabulary, in_bytes):
+def test_a_scorer_of_deepspeech_is_made_anew_byte_for_byte(test_data, name, vocabulary, in_bytes):
     folder = test_data / "ldc93s1"
     theirs = (folder / name).read_bytes()
     size = trie_size(theirs, name)
