@@ -25,12 +25,16 @@ class ClipJob:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What became of a job: either a length, a size in bytes and levels in dB of full scale, or a fault."""
+    """What became of a job: either a length, a size in bytes, levels in dB of full scale and a digest, or a fault.
+
+    The digest is that of the samples, "" for silence: equal for copies of a recording.
+    """
 
     key: int
     num_samples: int = 0
     num_bytes: int = 0
     peak_db: float = 0.0
     rms_db: float = 0.0
+    digest: str = ""
     code: str = ""
     reason: str = ""

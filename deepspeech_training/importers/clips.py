@@ -6,6 +6,7 @@ A file is there whole or not at all (written beside, renamed).
 
 import dataclasses
 import functools
+import hashlib
 import io
 import math
 import os
@@ -57,7 +58,8 @@ def convert(job: ClipJob) -> ClipResult:
     _write(job.target, encoded.getbuffer(), job.parts_dir)
     peak = max(int(samples.max()), -int(samples.min())) / 32768
     power = int(np.square(samples, dtype=np.int32).sum(dtype=np.int64)) / len(samples) / 32768**2
-    return ClipResult(job.key, len(samples), encoded.tell(), _db(peak), _db(math.sqrt(power)))
+    digest = hashlib.blake2b(samples, digest_size=8).hexdigest() if peak else ""
+    return ClipResult(job.key, len(samples), encoded.tell(), _db(peak), _db(math.sqrt(power)), digest)
 
 
 def _db(level: float) -> float:

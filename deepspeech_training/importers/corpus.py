@@ -26,7 +26,7 @@ from deepspeech_training.console import Console
 from deepspeech_training.data.samples import REASON_CODES, labels_with_repeats
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.importers import splits
+from deepspeech_training.importers import copies, splits
 from deepspeech_training.importers.clip_jobs import AUDIO_FORMATS, ClipJob
 from deepspeech_training.importers.converting import Converters
 from deepspeech_training.importers.ledger import WHOLE, Ledger
@@ -161,6 +161,7 @@ def format_corpus(corpus: Corpus, source_paths: Sequence[str | Path], options: O
             _convert(corpus, source, ledger, converters, options, console)
             converters.close()
             _judge_clips(ledger, options)
+            copies.take_one_format(ledger)
             split = splits.assign(ledger, options, console)
             outputs = _write_csvs(ledger, options, split)
             _write_rejected(ledger, options)
@@ -319,9 +320,12 @@ def _convert(
         with console.progress("converting", total=total + done, start=done, unit="clips") as progress:
             for results in converters.convert_all(_jobs(source, ledger, options)):
                 ledger.db.executemany(
-                    "UPDATE clip SET num_samples = ?, num_bytes = ?, peak_db = ?, rms_db = ?, code = ?, reason = ?,"
-                    " fingerprint = pending WHERE id = ?",
-                    [(r.num_samples, r.num_bytes, r.peak_db, r.rms_db, r.code, r.reason, r.key) for r in results],
+                    "UPDATE clip SET num_samples = ?, num_bytes = ?, peak_db = ?, rms_db = ?, digest = ?, code = ?,"
+                    " reason = ?, fingerprint = pending WHERE id = ?",
+                    [
+                        (r.num_samples, r.num_bytes, r.peak_db, r.rms_db, r.digest, r.code, r.reason, r.key)
+                        for r in results
+                    ],
                 )
                 ledger.commit(at_most_every_s=1.0)
                 progress.update(len(results))

@@ -4,6 +4,7 @@ import hashlib
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
+from deepspeech_training.importers import copies
 
 SPLITS = ("auto", "official", "validated", "speakers")
 # Conditions on a row, given the official dev and test of what was kept.
@@ -44,9 +45,13 @@ def assign(ledger, options, console: Console) -> dict:
         raise UserError(
             "--split validated: the corpus has no set validated, or neither dev nor test\nTake --split speakers."
         )
+    twins = copies.find(ledger)
+    if twins:
+        console.info(f"Copies      {twins:,} recordings are there more than once; each stays in one set")
     split = {"official": _official, "validated": _validated, "speakers": _by_speaker}[kind](
         ledger, options, console, sets
     )
+    copies.keep_apart(ledger, console)
     split["kind"] = kind
     split["shared_speakers"] = _shared_speakers(ledger, console)
     ledger.commit()
@@ -100,11 +105,17 @@ def _by_speaker(ledger, options, console: Console, sets) -> dict:
 def _spread(ledger, options, console: Console, pool: str, shares: dict[str, float]) -> dict:
     """Whole speakers, in an order that the seed shuffles; clips without a speaker count as one each."""
     pool = f"code = '' AND {pool}"
+    audio = "char(1) || row.audio"
+    if ledger.one("SELECT 1 FROM temp.twin LIMIT 1"):  # copies count as one recording
+        audio = (
+            "char(1) || coalesce((SELECT clip.digest || row.transcript FROM clip WHERE clip.id = row.clip"
+            " AND clip.start_s < 0 AND clip.digest IN (SELECT digest FROM temp.twin)), row.audio)"
+        )
     speakers = ledger.one(f"SELECT count(DISTINCT speaker) FROM row WHERE {pool} AND speaker != ''")
     says = "by speaker"
-    unit = "CASE row.speaker WHEN '' THEN char(1) || row.audio ELSE row.speaker END"
+    unit = f"CASE row.speaker WHEN '' THEN {audio} ELSE row.speaker END"
     if speakers < 2:
-        unit, says = "char(1) || row.audio", "by clip, for the corpus names no speakers"
+        unit, says = audio, "by clip, for the corpus names no speakers"
         if speakers == 1:
             says = "by clip, for the corpus has one speaker"
         console.warn(f"The split is {says}: who is trained on may be tested on as well")

@@ -8,7 +8,9 @@ import random
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
@@ -262,3 +264,74 @@ def test_a_folder_that_cannot_be_written_is_told(imported, tmp_path):
     with pytest.raises(UserError, match="out"):
         imported([("a.wav", "one")])
     assert os.path.isfile(tmp_path / "out")
+
+
+def sound(path: Path, seed: int, *, rate: int = 16000, **options) -> None:
+    """A second of noise, the same for the same seed."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    noise = np.random.default_rng(seed).integers(-9000, 9000, 16000, dtype=np.int16)
+    soundfile.write(path, noise, rate, **options)
+
+
+def parts_of(out: Path) -> dict[str, set[str]]:
+    """The parts that each clip is in."""
+    found: dict[str, set[str]] = {}
+    for part in ("train", "dev", "test"):
+        for row in read(out / f"{part}.csv"):
+            found.setdefault(row["wav_filename"], set()).add(part)
+    return found
+
+
+def test_of_a_recording_in_two_formats_one_is_taken(imported, tmp_path):
+    rows = []
+    for number in range(12):
+        for end in ("flac", "wav", "ogg"):
+            sound(tmp_path / "corpus" / f"{number}.{end}", number)
+            rows.append((f"{number}.{end}", "hi"))
+    (tmp_path / "corpus" / "11.flac").write_text("no audio")
+    out, _, _ = imported(rows)
+    assert len(parts_of(out)) == 12
+    rejected = [(row["wav_filename"], row["reason_code"], row["reason"]) for row in read(out / "rejected.csv")]
+    assert ("0.ogg", "duplicate", "the same recording is taken from 0.flac") in rejected and len(rejected) == 24
+    assert ("11.ogg", "duplicate", "the same recording is taken from 11.wav") in rejected
+
+
+def test_renamed_copies_are_in_one_set_and_it_is_said(imported, tmp_path):
+    rows = []
+    for number in range(20):
+        for name in (f"a/{number}.wav", f"b/copy of {number}.flac", f"c/{number}-24.wav"):
+            sound(tmp_path / "corpus" / name, number, subtype="PCM_24" if "24" in name else "PCM_16")
+            rows.append((name, "hi"))
+    out, _, log = imported(rows)
+    parts = parts_of(out)
+    assert len(parts) == 60 and "20 recordings are there more than once" in log
+    for number in range(20):
+        names = (f"a/{number}", f"b/copy of {number}", f"c/{number}-24")
+        assert len({frozenset(parts[f"clips/{name}.wav"]) for name in names}) == 1
+    assert set.union(*parts.values()) == {"train", "dev", "test"}
+
+
+def test_a_recording_of_two_sets_stays_where_it_is_tested(imported, tmp_path):
+    rows = [("a.wav", "hi", "train"), ("b.wav", "hi", "test"), ("c.wav", "hi", "train"), ("c.wav", "hi", "dev")]
+    rows += [("d.wav", "hi", "train"), ("e.wav", "you", "test"), ("f.wav", "hi", "train")]
+    for name, seed in zip("abcdef", (1, 1, 2, 3, 3, 4), strict=True):
+        sound(tmp_path / "corpus" / f"{name}.wav", seed)
+    out, _, log = imported(rows, dev_share=0)
+    assert parts_of(out) == {
+        "clips/b.wav": {"test"},
+        "clips/c.wav": {"dev"},
+        "clips/d.wav": {"train"},
+        "clips/e.wav": {"test"},
+        "clips/f.wav": {"train"},
+    }
+    assert "2 rows are left out" in log and "d.wav and e.wav: is one of the two wrong?" in log
+    assert [row["row"] for row in read(out / "rejected.csv")] == ["2", "4"]
+
+
+def test_silence_and_beeps_are_no_copies(imported, tmp_path):
+    for number in range(24):
+        sound(tmp_path / "corpus" / f"{number}.wav", 1)
+    for number in range(24, 36):
+        soundfile.write(tmp_path / "corpus" / f"{number}.wav", np.zeros(16000), 16000)
+    out, _, _ = imported([(f"{number}.wav", "hi") for number in range(36)])
+    assert len(parts_of(out)) == 36 and {frozenset(parts) for parts in parts_of(out).values()} >= {frozenset({"dev"})}

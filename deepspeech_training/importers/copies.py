@@ -1,0 +1,107 @@
+"""The same recording under several names or in several formats: it is never in two of train, dev and test."""
+
+import itertools
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from deepspeech_training.console import Console
+
+# Of recordings with the same samples. What is there more often is no copy but the same sound: a silence, a beep.
+MOST_COPIES = 10
+_LOSSY = (".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".webm", ".amr")
+PARTS = ("test", "dev", "train")  # the first that has a recording keeps it: what is tested on stays so
+
+
+def take_one_format(ledger) -> None:
+    """Refuse the rows of recordings that lie beside their own copy in another format (one.wav and one.flac).
+
+    Of those with the same name, set and text one that is not lossy stays.
+    """
+    # Such recordings want the same name for their clip, and all but one get another.
+    names = ledger.db.execute("SELECT audio FROM clip WHERE start_s < 0 AND stem LIKE '%~%'").fetchall()
+    for stem in dict.fromkeys(os.path.splitext(name)[0] for (name,) in names):
+        found: dict[tuple[str, str], list[tuple[bool, int, str]]] = {}
+        query = (  # "." is the character before "/"
+            "SELECT row.id, clip.audio, row.set_name, row.transcript FROM clip JOIN row ON row.clip = clip.id"
+            " WHERE clip.audio >= ? AND clip.audio < ? AND clip.start_s < 0 AND row.code = ''"
+        )
+        for row, audio, set_name, transcript in ledger.db.execute(query, (f"{stem}.", f"{stem}/")):
+            same_stem, end = os.path.splitext(audio)
+            if same_stem == stem:
+                found.setdefault((set_name, transcript), []).append((end.lower() in _LOSSY, row, audio))
+        for rows in found.values():
+            (_, _, kept), *others = sorted(rows)
+            ledger.reject(
+                ("duplicate", f"the same recording is taken from {os.path.basename(kept)}", audio, row)
+                for _, row, audio in others
+            )
+
+
+def find(ledger) -> int:
+    """Make the table `temp.twin` of the digests that several clips have; returns how many."""
+    ledger.db.execute("DROP TABLE IF EXISTS temp.twin")
+    ledger.db.execute(
+        "CREATE TEMP TABLE twin AS SELECT digest FROM clip WHERE digest != '' AND code = ''"
+        f" GROUP BY digest HAVING count(*) BETWEEN 2 AND {MOST_COPIES}"
+    )
+    return ledger.one("SELECT count(*) FROM temp.twin")
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """A row of a recording; `rank` is the place of its part in PARTS."""
+
+    rank: int
+    row: int
+    audio: str
+    transcript: str
+    speaker: str
+
+    def is_copy_of(self, other: "_Row") -> bool:
+        return (self.transcript, self.speaker) == (other.transcript, other.speaker)
+
+
+def keep_apart(ledger, console: Console) -> None:
+    """Refuse rows of train whose recording is in dev or test, and rows of dev whose recording is in test.
+
+    Recordings are copies if their samples, texts and speakers are the same; if only the samples are, one of the rows is
+    wrong, which is told.
+    """
+    refused: list[tuple[str, str, str, int]] = []
+    differ: list[tuple[str, str]] = []
+    for first, *others in _recordings(ledger):
+        for other in others:
+            if other.rank == first.rank:
+                continue
+            if other.is_copy_of(first):
+                reason = f"the same recording is in {PARTS[first.rank]}: {first.audio}"
+                refused.append(("duplicate", reason, other.audio, other.row))
+            else:
+                differ.append((other.audio, first.audio))
+    ledger.reject(refused)
+    ledger.db.executemany("UPDATE row SET part = '' WHERE id = ?", ((row,) for *_, row in refused))
+    if refused:
+        _, reason, audio, _ = refused[0]
+        console.warn(f"{len(refused):,} rows are left out, such as {audio}: {reason}")
+    if differ:
+        console.warn(
+            f"{len(differ):,} recordings have the same samples as one in another set, and another text or speaker, such"
+            f" as {' and '.join(differ[0])}: is one of the two wrong?"
+        )
+
+
+def _recordings(ledger) -> Iterator[list[_Row]]:
+    """The rows of each recording that is in several parts, those of the part that keeps it first."""
+    rank = "CASE part WHEN 'test' THEN 0 WHEN 'dev' THEN 1 ELSE 2 END"
+    queries = (
+        f"SELECT row.clip, {rank}, row.id, row.audio, transcript, speaker FROM row WHERE part != '' AND clip IN"
+        " (SELECT clip FROM row WHERE part != '' GROUP BY clip HAVING count(DISTINCT part) > 1) ORDER BY 1, 2, 3",
+        f"SELECT digest, {rank}, row.id, row.audio, transcript, speaker FROM clip JOIN row ON row.clip = clip.id"
+        " WHERE part != '' AND digest IN (SELECT digest FROM temp.twin) ORDER BY 1, 2, 3",
+    )
+    for query in queries:
+        for _, rows in itertools.groupby(ledger.db.execute(query).fetchall(), key=lambda row: row[0]):
+            found = [_Row(*row) for _, *row in rows]
+            if found[0].rank != found[-1].rank:
+                yield found
