@@ -37,6 +37,11 @@ class Diagnosis:
     def healthy(self) -> bool:
         return self.verdict == "healthy"
 
+    @property
+    def advice(self) -> str:
+        """What to do about the gravest finding; empty for a healthy model."""
+        return next((finding.advice for finding in self.findings if finding.level == "bad"), "")
+
     def as_dict(self) -> dict[str, Any]:
         return {"verdict": self.verdict, "healthy": self.healthy, "findings": [asdict(f) for f in self.findings]}
 
@@ -218,7 +223,7 @@ RULES = (
         lambda it: (
             "saved within the first epoch: undertrained",
             "no epoch was finished",
-            "go on: the same command",
+            "resume: the same command",
         ),
     ),
     Rule(
@@ -228,7 +233,7 @@ RULES = (
         lambda it: (
             f"saved at {it.place}, {_unfinished(it)}",
             "the loss hardly falls any more",
-            "the same command goes on",
+            "resume: the same command",
         ),
     ),
     Rule(
@@ -238,7 +243,7 @@ RULES = (
         lambda it: (
             f"saved at {it.place}, {_unfinished(it)}: undertrained",
             "; ".join(it.signs),
-            "go on: the same command continues where it stopped",
+            "resume: the same command",
         ),
     ),
     Rule(
@@ -248,8 +253,7 @@ RULES = (
         lambda it: (
             f"early stopping ended the run at epoch {it.last_epoch} of {it.all_epochs}: undertrained",
             "; ".join(it.signs),
-            "give it a chance: --min_epochs 20 and a larger --es_epochs, or a smaller --es_min_delta; the same "
-            "command then goes on",
+            "resume: the same command with --min_epochs 20 and a larger --es_epochs, or a smaller --es_min_delta",
         ),
     ),
     Rule(
@@ -259,7 +263,7 @@ RULES = (
         lambda it: (
             f"saved at {it.place}: all epochs are done, and the loss was still falling: undertrained",
             "; ".join(it.signs),
-            f"go on: --epochs {2 * it.all_epochs}",
+            f"resume: the same command with --epochs {2 * it.all_epochs}",
         ),
     ),
     Rule(
@@ -269,7 +273,7 @@ RULES = (
         lambda it: (
             f"saved at {it.place} with an all-blank output: undertrained",
             "; ".join(it.signs),
-            f"go on: --epochs {4 * it.all_epochs}",
+            f"resume: the same command with --epochs {4 * it.all_epochs}",
         ),
     ),
     Rule(

@@ -212,7 +212,7 @@ def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
     )
     files = {kind: next(iter(folder.state_files(kind)), None) for kind in ("best", "train")}
     if found.verdict == "undertrained":
-        next_command = f"the same command with --epochs {2 * config.training.epochs} resumes"
+        next_command = found.advice
     elif config.export.export_dir:
         model = Path(config.export.export_dir) / f"{config.export.export_file_name}.tflite"
         next_command = f"bin/transcribe --model {shlex.quote(str(model))} CLIP.wav"

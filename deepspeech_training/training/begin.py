@@ -291,6 +291,8 @@ def _settle_schedule(run: Run, state: RunState, resumed: Checkpoint) -> None:
             else "There are no dev clips any more: no checkpoint will be the best one"
         )
         state.schedule = ScheduleState()
+        # Nothing is concluded from these figures and those to come together; "earlier_dev" keeps them to be read.
+        state.history = [{**entry, "dev": [], "earlier_dev": entry["dev"]} for entry in state.history]
     patience = state.schedule.epochs_without_improvement
     if patience and run.config.early_stop.early_stop and not resumed.model.flags.get("early_stop", False):
         run.console.info(f"--early_stop counts from epoch {state.epoch + 1} on, as the run had none until now")

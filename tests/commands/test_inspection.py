@@ -233,7 +233,7 @@ def test_an_average_says_what_it_is_of_and_has_no_figures(tmp_path, capsys):
     assert main([str(tmp_path / "mean")]) == 0
     text = capsys.readouterr().out
     assert "best-000000800.json: an average of checkpoints\n" in text and all(path in text for path in paths)
-    assert "Losses    not known" in text and "Best " not in text and "go on: --epochs" not in text
+    assert "Losses    not known" in text and "Best " not in text and "with --epochs" not in text
     assert f"these are of the run up to {paths[1]}, none is the average's" in text
 
 

@@ -33,7 +33,7 @@ def words(**evidence) -> str:
 def test_a_run_that_was_stopped_early_on_is_undertrained():
     evidence = {"epoch": 3, "epochs": 75, "history": epochs(FALLING[:3])}
     assert verdict(**evidence) == "undertrained"
-    assert "saved at epoch 3 of 75" in words(**evidence) and "go on" in words(**evidence)
+    assert "saved at epoch 3 of 75" in words(**evidence) and "resume" in words(**evidence)
     assert verdict(epoch=0, epochs=75) == "undertrained"
 
 

@@ -30,6 +30,7 @@ def test_other_dev_clips_under_the_same_name_begin_best_figures_and_patience_ane
     said, after = train(4, dev_files=dev)
     assert "The dev clips have changed" in said
     assert before["schedule"]["best_epoch"] < 3 and after["schedule"]["best_epoch"] == 3
+    assert [len(entry["dev"]) for entry in after["history"]] == [0, 0, 0, 1]  # figures that can be compared
     assert "The dev clips have changed" not in train(5, dev_files=dev)[0]
 
 
@@ -48,5 +49,7 @@ def test_early_stopping_that_is_added_counts_from_there_and_says_its_own_reason(
     _, before = train(3, **never_better)
     assert before["schedule"]["epochs_without_improvement"] == 2
     said, after = train(9, **never_better, early_stop=True, es_epochs=2)
+    (advice,) = {line.split("Do:")[1].strip() for line in said.splitlines() if "Do:" in line}
+    assert f"I Next      {advice}\n" in said
     assert "--early_stop counts from epoch 4 on" in said
     assert after["epoch"] == 5 and "no better dev loss for 2 epochs" in after["stopped"]
