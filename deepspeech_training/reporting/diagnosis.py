@@ -59,7 +59,7 @@ class Diagnosis:
 VERDICTS = {
     "broken": "BROKEN: the weights are not numbers any more",
     "collapsed": "COLLAPSED: the network does not listen, or writes nothing",
-    "overfitted": "OVERFITTED: it knows its training clips by heart and others badly",
+    "overfitted": "OVERFITTED: it has memorised its training clips and does badly on others",
     "undertrained": "UNDERTRAINED: it was saved before it had learnt what it could",
     "weak": "WEAK: training has ended, and it is wrong too often",
     "unknown": "UNKNOWN: how well it writes clips that it has not heard was not measured",
@@ -102,7 +102,7 @@ def _found_of_an_average(evidence: Evidence) -> list[Finding]:
             finding,
             level="note",
             what=f"of its last checkpoint, {last}: {finding.what}",
-            advice="train on in the folder of that run, then average again: no run goes on in the folder of an average"
+            advice="train on in the folder of that run, then average again: no run resumes in the folder of an average"
             if finding.code == "undertrained"
             else finding.advice,
         )

@@ -141,7 +141,7 @@ def test_an_average_is_not_judged_by_the_figures_of_its_last_checkpoint():
     text = words(**evidence)
     assert "the average of 2 checkpoints: no loss or error rate was measured on it" in text
     assert "of its last checkpoint, run/train-000000200.json: saved at epoch 8 of 8" in text
-    assert "--epochs" not in text and "no run goes on in the folder of an average" in text
+    assert "--epochs" not in text and "no run resumes in the folder of an average" in text
     settled = epochs(FLAT)
     assert verdict(epoch=50, epochs=50, history=settled, stopped="all 50 epochs are done", **AVERAGE) == "unknown"
     assert "when the run had not finished" in words(epoch=3, epochs=75, history=epochs(FALLING[:3]), **AVERAGE)
