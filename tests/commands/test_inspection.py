@@ -245,9 +245,9 @@ def test_the_export_of_an_average_does_not_advise_to_go_on_in_its_folder(tmp_pat
         export = ["--checkpoint_dir", str(tmp_path / name), "--export_dir", str(tmp_path / f"{name}-export")]
         assert export_main(export) == 0
         said[name] = capsys.readouterr().err
-    assert "UNDERTRAINED" in said["run"] and "the same command continues" in said["run"]
+    assert "UNDERTRAINED" in said["run"] and "resume: the same command" in said["run"]
     assert "Diagnosis: UNKNOWN" in said["mean"] and "the average of 1 checkpoint" in said["mean"]
-    assert "UNDERTRAINED" not in said["mean"] and "the same command continues" not in said["mean"]
+    assert "UNDERTRAINED" not in said["mean"] and "resume: the same command" not in said["mean"]
 
 
 def test_what_cannot_be_inspected_is_told(tmp_path, capsys):
