@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 
@@ -16,7 +15,9 @@ from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.models.reference import softmax
 from deepspeech_training.reporting.evidence import Answers
-from deepspeech_training.runtime.posteriors import Posteriors
+from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.network import without_delegate_notice
 
 MOST_SECONDS = 20  # of a clip
 
@@ -66,17 +67,17 @@ def answers_of_weights(
     return answers, name
 
 
-def answers_of_export(path: Path, clip: str | None) -> tuple[Answers, str]:
-    """The same for an exported model, on LiteRT; it shows nothing of single layers."""
-    posteriors = Posteriors(path, num_threads=1)
-    audio, name = _speech(clip, posteriors.file.geometry)
+def answers_of_export(file: ModelFile, clip: str | None) -> tuple[Answers, str]:
+    """The same for an exported model, in the runtime; it shows nothing of single layers."""
+    with without_delegate_notice():
+        model = Model(file, num_threads=1)
+    audio, name = _speech(clip, file.geometry)
 
     def log_probs(sound: np.ndarray) -> np.ndarray:
-        samples = np.clip(np.rint(sound * 32768), -32768, 32767).astype(np.int16)
-        return np.log(np.maximum(posteriors(samples).astype(np.float64), 1e-30))
+        return np.log(np.maximum(model.probabilities(to_int16(sound)).astype(np.float64), 1e-30))
 
     speech = log_probs(audio)
-    text = posteriors.file.text(greedy_labels(speech, blank=len(posteriors.file.labels)))
+    text = file.text(greedy_labels(speech, blank=len(file.labels)))
     return _compared(speech, log_probs(_silence_like(audio)), text=text, clip=clip), name
 
 

@@ -228,7 +228,9 @@ def describe(state: Mapping[str, Any], path: Path) -> TrainedModel:
             task=task,
             judged_by=figures_of(state),
             network=network,
-            features=FeatureGeometry(**state["features"]) if task == SPEECH or "features" in state else None,
+            features=FeatureGeometry.from_description(state["features"])
+            if task == SPEECH or "features" in state
+            else None,
             alphabet=alphabet_of(state["alphabet"]) if task == SPEECH or state.get("alphabet") is not None else None,
             described={name: value for name, value in state.items() if name not in OF_THE_RUN},
             flags=dict(state.get("flags", {})),

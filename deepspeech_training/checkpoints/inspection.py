@@ -4,6 +4,7 @@ It reads our checkpoints and their folders, exported `.tflite` files, and the Te
 0.9.3's trainer, all without TensorFlow.
 """
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -233,7 +234,7 @@ def _training_facts(path: Path, model: TrainedModel, *, stopped: str | None) -> 
 def _inspect_export(path: Path, clip: str | None) -> Inspection:
     file = ModelFile.read(path)
     weights = dict(file.constants(least=1000))
-    answers, heard = answers_of_export(path, clip)
+    answers, heard = answers_of_export(file, clip)
     facts = {
         "training": {"saved_at": path.stat().st_mtime},
         "data": [],
@@ -241,11 +242,10 @@ def _inspect_export(path: Path, clip: str | None) -> Inspection:
         "alphabet_of_bytes": file.bytes_mode,
         "network": {
             "num_classes": len(file.labels) + 1,
-            "n_hidden": file.n_cell,
             "n_features": file.geometry.n_mfcc,
-            "n_context": file.geometry.n_context,
-            "layer_norm": None,
-            "relu_clip": None,
+            "window_frames": file.window_frames,
+            "stride": file.stride,
+            "state": sum(math.prod(shape) for shape in file.state_shapes.values()),
         },
         "parameters": sum(array.size for array in weights.values() if array.ndim == 2),
         "features": asdict(file.geometry),

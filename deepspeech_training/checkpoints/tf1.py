@@ -111,7 +111,6 @@ class Tf1Folder:
             network=replace(network, relu_clip=float(said.get("relu_clip", self._relu_clip))),
             features=replace(
                 self._features,
-                n_context=network.n_context,
                 n_mfcc=network.n_features,
                 **{key: int(said[name]) for key, name in _FEATURE_FLAGS.items() if name in said},
             ),

@@ -1,15 +1,13 @@
 """Does the exported model compute what the checkpoint computes? The answer, in numbers, goes beside each export.
 
-Both the float32 and the int8 model run on LiteRT and are compared with the network in numpy, on the same frames: from
-equal features, from audio, and from audio that comes in pieces.
+Both the float32 and the int8 model run in the runtime that users get (`runtime.model`), and are compared with the
+network in numpy: from equal features, from audio, from audio that comes in pieces, and from the features that the
+model's own operators compute, which DeepSpeech's clients run.
 """
 
-import contextlib
 import math
-import os
-import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,9 +20,12 @@ from deepspeech_training.decoding import DECODERS
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.models.base import AcousticModel
-from deepspeech_training.models.reference import softmax, stack_context
+from deepspeech_training.models.reference import softmax
 from deepspeech_training.models.tflite import AlignedBuffer
 from deepspeech_training.reporting.metrics import Result, SetReport
+from deepspeech_training.runtime.model import Model, Recorder, to_int16
+from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.network import without_delegate_notice
 
 # Bounds of the greatest difference of a probability between the float32 model and the reference.
 MAX_DIFFERENCE_FROM_FEATURES = 1e-5
@@ -54,6 +55,7 @@ class ModelParity:
     from_features: float = 0.0
     from_audio: float = 0.0
     streamed: float = 0.0
+    in_a_client: float = 0.0
     where: dict[str, str] = field(default_factory=dict)
     transcripts_that_differ: list[str] = field(default_factory=list)
     wer: float = 0.0
@@ -67,85 +69,38 @@ class ModelParity:
             self.where[what] = clip
 
 
-class Runner:
-    """An exported model on LiteRT, one thread; features and network run each by itself, as in the clients."""
+class ClientFeatures:
+    """The feature operators of a model, a window at a time: what DeepSpeech's clients run, and our runtime does not."""
 
-    def __init__(self, model: bytes, features: FeatureGeometry, network: AcousticModel):
-        self._features, self._network = features, network
-        self._mfcc = _interpreter(part_of(model, ["mfccs"]))
-        self._acoustic = _interpreter(part_of(model, ["logits", "new_state_c", "new_state_h"]))
-        self._in = {d["name"]: d["index"] for d in self._acoustic.get_input_details()}
-        self._out = {d["name"]: d["index"] for d in self._acoustic.get_output_details()}
-        self._n_steps = int(self._acoustic.get_tensor(self._in["input_node"]).shape[1])
+    def __init__(self, model: bytes):
+        from ai_edge_litert.interpreter import Interpreter  # 0.1 s, and only where it is needed
 
-    def features(self, windows: np.ndarray) -> np.ndarray:
-        """float32 [frames, window_samples] -> [frames, n_mfcc], a frame a call, as the clients do."""
-        inputs, outputs = self._mfcc.get_input_details()[0]["index"], self._mfcc.get_output_details()[0]["index"]
-        rows = np.zeros((len(windows), self._features.n_mfcc), np.float32)
+        with without_delegate_notice():
+            self._interpreter = Interpreter(model_content=part_of(model, ["mfccs"]), num_threads=1)
+            self._interpreter.allocate_tensors()
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
+
+    def __call__(self, audio: np.ndarray, geometry: FeatureGeometry) -> np.ndarray:
+        """float32 [samples] -> float32 [frames, n_mfcc], with the last frame filled up with zeros."""
+        samples = with_last_frame(audio, geometry)
+        windows = np.lib.stride_tricks.sliding_window_view(samples, geometry.window_samples)[:: geometry.step_samples]
+        rows = np.zeros((len(windows), geometry.n_mfcc), np.float32)
         for row, window in zip(rows, windows, strict=True):
-            self._mfcc.set_tensor(inputs, np.ascontiguousarray(window))
-            self._mfcc.invoke()
-            row[:] = self._mfcc.get_tensor(outputs).reshape(-1)
+            self._interpreter.set_tensor(self._input, np.ascontiguousarray(window))
+            self._interpreter.invoke()
+            row[:] = self._interpreter.get_tensor(self._output).reshape(-1)
         return rows
 
-    def probabilities(self, windows: np.ndarray) -> np.ndarray:
-        """float32 [frames, 2 * n_context + 1, n_mfcc] -> [frames, classes], n_steps frames a call."""
-        c, h = (np.zeros(shape, np.float32) for shape in self._network.state_shapes().values())
-        parts = []
-        for start in range(0, len(windows), self._n_steps):
-            piece = windows[start : start + self._n_steps]
-            batch = np.zeros((1, self._n_steps, *windows.shape[1:]), np.float32)
-            batch[0, : len(piece)] = piece
-            for name, value in (("input_node", batch), ("previous_state_c", c), ("previous_state_h", h)):
-                self._acoustic.set_tensor(self._in[name], value)
-            self._acoustic.invoke()
-            parts.append(self._acoustic.get_tensor(self._out["logits"])[: len(piece)])
-            c, h = (self._acoustic.get_tensor(self._out[name]) for name in ("new_state_c", "new_state_h"))
-        return np.concatenate(parts)
 
-    def from_audio(self, audio: np.ndarray) -> np.ndarray:
-        samples = with_last_frame(audio, self._features)
-        windows = np.lib.stride_tricks.sliding_window_view(samples, self._features.window_samples)
-        features = self.features(windows[:: self._features.step_samples])
-        return self.probabilities(stack_context(features, n_context=self._features.n_context))
-
-    def streamed(self, audio: np.ndarray) -> np.ndarray:
-        """As `from_audio`, with the audio in pieces: a window is computed as soon as its last sample is there."""
-        window, step = self._features.window_samples, self._features.step_samples
-        buffer, skip, rows = np.zeros(0, np.float32), 0, []
+def _streamed(model: Model, audio: np.ndarray) -> np.ndarray:
+    """As `Model.probabilities`, with the audio in pieces."""
+    recorder = Recorder(model.file)
+    with model.stream_into(recorder) as stream:
         for start in range(0, len(audio), PIECE_SAMPLES):
-            buffer = np.concatenate([buffer, audio[start : start + PIECE_SAMPLES]])
-            while len(buffer) - skip >= window:
-                rows.append(self.features(buffer[None, skip : skip + window]))
-                skip += step
-            buffer, skip = buffer[skip:], max(skip - len(buffer), 0)
-        last = np.zeros((1, window), np.float32)
-        last[0, : max(len(buffer) - skip, 0)] = buffer[skip : skip + window]
-        features = np.concatenate([*rows, self.features(last)])
-        return self.probabilities(stack_context(features, n_context=self._features.n_context))
-
-
-def _interpreter(model: bytes):
-    from ai_edge_litert.interpreter import Interpreter  # 0.1 s, and only where it is needed
-
-    with _quiet_stderr():
-        interpreter = Interpreter(model_content=model, num_threads=1)
-        interpreter.allocate_tensors()
-    return interpreter
-
-
-@contextlib.contextmanager
-def _quiet_stderr() -> Iterator[None]:
-    """Keep LiteRT's line about its delegate, which it writes past Python, out of the log; errors are exceptions."""
-    sys.stderr.flush()
-    saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(nowhere, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(saved)
-        os.close(nowhere)
+            stream.feedAudioContent(audio[start : start + PIECE_SAMPLES])
+        stream.finishStream()
+    return recorder.probabilities()
 
 
 def part_of(model: bytes, outputs: Sequence[str]) -> bytes:
@@ -201,6 +156,7 @@ class Comparison:
                     "from_equal_features": model.from_features,
                     "from_audio": model.from_audio,
                     "streaming_against_whole_file": model.streamed,
+                    "from_the_features_of_its_own_operators": model.in_a_client,
                 },
                 "in_clip": model.where,
                 "transcripts_that_differ": model.transcripts_that_differ,
@@ -230,7 +186,8 @@ class Comparison:
         for name, model in self.models.items():
             said.append(
                 f"  {name:<8}{model.file_bytes / 1e6:7.2f} MB  greatest difference {model.from_features:.1e} from "
-                f"equal features, {model.from_audio:.1e} from audio, {model.streamed:.1e} streaming; "
+                f"equal features, {model.from_audio:.1e} from audio, {model.streamed:.1e} streaming, "
+                f"{model.in_a_client:.1e} in DeepSpeech's clients; "
                 f"{len(model.transcripts_that_differ)} transcripts differ; WER {model.wer:.4f}; "
                 f"real-time factor {model.real_time_factor:.4f} on one thread"
             )
@@ -269,22 +226,27 @@ def compare(
 
     audio_s = sum(len(clip.audio) for clip in clips) / features.sample_rate
     mfcc = Mfcc(features, dtype=np.float64)
-    heard = [mfcc(with_last_frame(clip.audio, features)) for clip in clips]
-    stacked = [stack_context(frames, n_context=features.n_context) for frames in heard]
-    wanted = [softmax(network.reference(weights, frames)) for frames in heard]
+    heard = [to_int16(clip.audio) for clip in clips]
+    sounds = [samples / np.float32(32768) for samples in heard]
+    frames = [mfcc(with_last_frame(sound, features)) for sound in sounds]
+    wanted = [softmax(network.reference(weights, found)) for found in frames]
     reference_report = report([text(p) for p in wanted])
     figures = {}
-    for name, model in models.items():
-        runner, parity = Runner(model, features, network), ModelParity(len(model))
+    for name, data in models.items():
+        with without_delegate_notice():
+            model = Model(ModelFile.of_bytes(data, f"the exported model ({name})"), num_threads=1)
+        client_features, parity = ClientFeatures(data), ModelParity(len(data))
         texts, seconds = [], 0.0
-        for clip, windows, reference in zip(clips, stacked, wanted, strict=True):
-            parity.note("from_features", _difference(runner.probabilities(windows), reference), clip.name)
+        for clip, samples, sound, found, reference in zip(clips, heard, sounds, frames, wanted, strict=True):
+            parity.note("from_features", _difference(model.probabilities_of_features(found), reference), clip.name)
             began = time.perf_counter()
-            probabilities = runner.from_audio(clip.audio)
+            probabilities = model.probabilities(samples)
             texts.append(text(probabilities))
             seconds += time.perf_counter() - began
             parity.note("from_audio", _difference(probabilities, reference), clip.name)
-            parity.note("streamed", _difference(runner.streamed(clip.audio), probabilities), clip.name)
+            parity.note("streamed", _difference(_streamed(model, samples), probabilities), clip.name)
+            in_a_client = model.probabilities_of_features(client_features(sound, features))
+            parity.note("in_a_client", _difference(in_a_client, reference), clip.name)
             if texts[-1] != text(reference):
                 parity.transcripts_that_differ.append(clip.name)
                 if name == "float32" and not _is_a_tie(probabilities, reference):
@@ -330,6 +292,7 @@ def _beyond_bounds(name: str, parity: ModelParity) -> list[str]:
         ("from_features", MAX_DIFFERENCE_FROM_FEATURES, "from equal features"),
         ("from_audio", MAX_DIFFERENCE_FROM_AUDIO, "from audio"),
         ("streamed", MAX_DIFFERENCE_FROM_FEATURES, "streaming against whole file"),
+        ("in_a_client", MAX_DIFFERENCE_FROM_AUDIO, "from the features of its own operators"),
     ):
         if not getattr(parity, what) <= bound:
             faults.append(

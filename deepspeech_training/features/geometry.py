@@ -1,5 +1,6 @@
 """How many feature frames a clip has: the one arithmetic that samples, loader, features and export share."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,9 +19,8 @@ class FeatureGeometry:
         win_len_ms: length of the window of one frame, `--feature_win_len`.
         win_step_ms: from one frame to the next, `--feature_win_step`.
         n_mfcc: cepstral coefficients of a frame.
-        n_context: neighbours on either side that the first layer sees.
     Raises:
-        FlagError: a value is not positive (`n_context`: negative), or window or step are no whole number of samples.
+        FlagError: a value is not positive, or window or step are no whole number of samples.
 
     >>> FeatureGeometry().num_frames(16000)
     49
@@ -30,18 +30,16 @@ class FeatureGeometry:
     win_len_ms: int = 32
     win_step_ms: int = 20
     n_mfcc: int = 26
-    n_context: int = 9
 
     def __post_init__(self):
-        for flag, value, least in (
-            ("audio_sample_rate", self.sample_rate, 1),
-            ("feature_win_len", self.win_len_ms, 1),
-            ("feature_win_step", self.win_step_ms, 1),
-            ("n_mfcc", self.n_mfcc, 1),
-            ("n_context", self.n_context, 0),
+        for flag, value in (
+            ("audio_sample_rate", self.sample_rate),
+            ("feature_win_len", self.win_len_ms),
+            ("feature_win_step", self.win_step_ms),
+            ("n_mfcc", self.n_mfcc),
         ):
-            if value < least:
-                raise FlagError(f"--{flag} {value}: it must be {least} or more")
+            if value < 1:
+                raise FlagError(f"--{flag} {value}: it must be 1 or more")
         for flag, milliseconds in (("feature_win_len", self.win_len_ms), ("feature_win_step", self.win_step_ms)):
             if self.sample_rate * milliseconds % 1000:
                 raise FlagError(
@@ -49,6 +47,15 @@ class FeatureGeometry:
                     f"{self.sample_rate * milliseconds / 1000} samples\n"
                     "Choose a length in ms that is a whole number of samples at --audio_sample_rate."
                 )
+
+    @classmethod
+    def from_description(cls, description: Mapping[str, int]) -> "FeatureGeometry":
+        """What a checkpoint says of its features; older ones have the network's `n_context` there too.
+
+        Raises:
+            TypeError: it says what no features have.
+        """
+        return cls(**{name: value for name, value in description.items() if name != "n_context"})
 
     @property
     def window_samples(self) -> int:

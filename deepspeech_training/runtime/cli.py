@@ -6,16 +6,16 @@ import os
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 
 import numpy as np
 
 from deepspeech_training.audio.files import AudioError, read_audio, read_audio_info
-from deepspeech_training.console import Console, stderr_without
+from deepspeech_training.console import Console
 from deepspeech_training.decoding.beam import LARGEST_BEAM
 from deepspeech_training.decoding.scorer import check_weight
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError, UserError
-from deepspeech_training.runtime.model import CandidateTranscript, Metadata, Model
+from deepspeech_training.runtime.model import CandidateTranscript, Metadata, Model, to_int16
+from deepspeech_training.runtime.network import without_delegate_notice
 from deepspeech_training.version import VERSION
 
 STREAM_MULTIPLE = 160
@@ -220,7 +220,7 @@ def read_int16(path: str, *, sample_rate: int, console: Console) -> np.ndarray:
         raise UserError(f"{path}: {error}\nGive --audio a WAV, FLAC, Ogg Vorbis, Opus or MP3 file.") from error
     if info.sample_rate != sample_rate:
         console.warn(f"{path}: resampled from {info.sample_rate} Hz to the model's {sample_rate} Hz")
-    return np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16)
+    return to_int16(audio)
 
 
 def to_json(metadata: Metadata) -> str:
@@ -247,11 +247,6 @@ def words(transcript: CandidateTranscript) -> list[dict[str, str | float]]:
             )
             word = ""
     return found
-
-
-def without_delegate_notice() -> AbstractContextManager[None]:
-    """Keep LiteRT's "Created ... delegate" off stderr; for the commands alone."""
-    return stderr_without("XNNPACK delegate")
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
-import numpy as np
-
 from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import Row, read_rows
@@ -21,9 +19,9 @@ from deepspeech_training.runtime.cli import (
     add_beam_options,
     check_beam_options,
     set_up_beam,
-    without_delegate_notice,
 )
-from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.network import without_delegate_notice
 
 LISTED_FAULTS = 20
 
@@ -157,7 +155,7 @@ def _transcribe(job: tuple[str, str | None]) -> tuple[dict[str, str | None], str
         audio = read_audio(path, sample_rate=_model.sampleRate())
     except AudioError as error:
         return {}, f"{path}: {error}"
-    return _model.sttCompared(np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16)), None
+    return _model.sttCompared(to_int16(audio)), None
 
 
 def to_text(report: SetReport, report_count: int) -> str:

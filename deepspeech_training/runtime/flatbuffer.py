@@ -14,6 +14,12 @@ class Damaged(ValueError):
     """An offset, a length or a type that cannot be."""
 
 
+def require(condition: bool, otherwise: str) -> None:
+    """Raise `Damaged` with the text `otherwise` unless the condition holds."""
+    if not condition:
+        raise Damaged(otherwise)
+
+
 class Reader:
     """Numbers at places of a file; a place outside it is `Damaged`."""
 

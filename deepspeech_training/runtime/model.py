@@ -5,11 +5,11 @@ The names are those of `deepspeech` 0.9.3 and `stt` 1.4.0 (hence the camel case)
 """
 
 import os
-import queue
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Protocol
 
 import numpy as np
 
@@ -17,9 +17,10 @@ from deepspeech_training.decoding.beam import LARGEST_BEAM, BeamDecoder, BeamStr
 from deepspeech_training.decoding.candidate import Candidate
 from deepspeech_training.decoding.greedy import GreedyStream
 from deepspeech_training.decoding.scorer import Scorer, check_weight
-from deepspeech_training.features.mfcc_numpy import Mfcc
+from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.machine.resources import usable_cores
-from deepspeech_training.runtime.model_file import ModelError, ModelFile
+from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.network import FrameStream, Networks
 
 
 class ScorerNotEnabled(RuntimeError):
@@ -61,6 +62,16 @@ class Metadata:
     transcripts: tuple[CandidateTranscript, ...]
 
 
+class Decoder(Protocol):
+    """What probabilities of frames are fed to."""
+
+    def feed(self, probs: np.ndarray) -> None:
+        """Take those of further frames, float32 [frames, classes]."""
+
+    def results(self, num_results: int = 1) -> list[Candidate]:
+        """The best candidates so far, at least one."""
+
+
 class Model:
     """An exported model, ready to transcribe. Any number of threads may use one Model, each with its own streams.
 
@@ -68,18 +79,18 @@ class Model:
     change holds for the streams that are made afterwards.
 
     Args:
-        path: a `.tflite` of ours, of DeepSpeech 0.7 to 0.9 or of Coqui STT.
+        path: a `.tflite` of ours, of DeepSpeech 0.7 to 0.9 or of Coqui STT, or one that has been read.
         num_threads: how many calls of the network may run at the same time, each on one core and with working memory
             of its own; by default the cores that this process may use. More streams than that take turns.
     Raises:
         ModelError: the file is not such a model, or is damaged.
     """
 
-    def __init__(self, path: str | os.PathLike, *, num_threads: int | None = None):
+    def __init__(self, path: str | os.PathLike | ModelFile, *, num_threads: int | None = None):
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"num_threads {num_threads}: it must be 1 or more")
-        self._file = ModelFile.read(path)
-        self._mfcc = Mfcc(self._file.geometry)
+        self.file = path if isinstance(path, ModelFile) else ModelFile.read(path)
+        self._mfcc = Mfcc(self.file.geometry)
         self._beam_width: int | None = None  # None: not set
         self._scorer: Scorer | None = None
         self._alpha: float | None = None
@@ -87,15 +98,15 @@ class Model:
         self._hot_words: dict[str, float] = {}
         self._beam: BeamDecoder | None = None
         self._settings_lock = threading.Lock()
-        self._networks = _NetworkPool(self._file, limit=num_threads or usable_cores())
+        self._networks = Networks(self.file, limit=num_threads or usable_cores())
 
     def sampleRate(self) -> int:
         """The rate in Hz that the audio must have."""
-        return self._file.geometry.sample_rate
+        return self.file.geometry.sample_rate
 
     def beamWidth(self) -> int:
         """The beam width that was set, or else the one of the export, which a scorer is used with."""
-        return self._file.beam_width if self._beam_width is None else self._beam_width
+        return self.file.beam_width if self._beam_width is None else self._beam_width
 
     def setBeamWidth(self, beam_width: int) -> None:
         """Decode with a beam of that many hypotheses from now on; 0 decodes greedily again, if there is no scorer."""
@@ -126,21 +137,47 @@ class Model:
             "text" as `stt` has it; "without_scorer" with the same beam, None without a scorer; "greedy", None where
             that is how it decodes.
         """
-        decoders: dict[str, GreedyStream | BeamStream] = {"text": self._new_decoder()}
+        decoders: dict[str, Decoder] = {"text": self._new_decoder()}
         with self._settings_lock:
             if self._scorer is not None:
                 decoders["without_scorer"] = BeamDecoder(self._labels, width=self.beamWidth()).stream()
         if isinstance(decoders["text"], BeamStream):
-            decoders["greedy"] = GreedyStream(blank=len(self._file.labels))
-        with Stream(self._file, self._mfcc, self._networks.run, _Together(list(decoders.values()))) as stream:
+            decoders["greedy"] = GreedyStream(blank=len(self.file.labels))
+        with self.stream_into(_Together(list(decoders.values()))) as stream:
             stream.feedAudioContent(audio)
             stream.finishStream()
-        heard = {name: self._file.text(decoder.results()[0].labels) for name, decoder in decoders.items()}
+        heard = {name: self.file.text(decoder.results()[0].labels) for name, decoder in decoders.items()}
         return {"without_scorer": None, "greedy": None, **heard}
 
     def createStream(self) -> "Stream":
         """Begin a clip whose audio comes in pieces."""
-        return Stream(self._file, self._mfcc, self._networks.run, self._new_decoder())
+        return self.stream_into(self._new_decoder())
+
+    def stream_into(self, decoder: Decoder) -> "Stream":
+        """Begin a clip that is decoded by `decoder`; no call of the clients."""
+        return Stream(self._networks, self._mfcc, decoder)
+
+    def probabilities(self, audio: np.ndarray) -> np.ndarray:
+        """What the network says of each frame of a whole clip, for those who decode later; no call of the clients.
+
+        Args:
+            audio: int16 [samples], mono, at `sampleRate()`.
+        Returns:
+            float32 [frames, classes], the blank last.
+        """
+        recorder = Recorder(self.file)
+        with self.stream_into(recorder) as stream:
+            stream.feedAudioContent(audio)
+            stream.finishStream()
+        return recorder.probabilities()
+
+    def probabilities_of_features(self, features: np.ndarray) -> np.ndarray:
+        """The same of the features of a clip, float32 [frames, n_mfcc]."""
+        recorder = Recorder(self.file)
+        stream = FrameStream(self._networks, recorder.feed)
+        stream.feed_frames(features)
+        stream.finish()
+        return recorder.probabilities()
 
     def enableExternalScorer(self, scorer_path: str) -> None:
         """Decode with a beam and a scorer from now on, with the alpha and beta of its file.
@@ -202,7 +239,7 @@ class Model:
 
     @property
     def _labels(self) -> tuple[str, ...] | None:
-        return None if self._file.bytes_mode else self._file.labels
+        return None if self.file.bytes_mode else self.file.labels
 
     def _need_scorer(self, call: str) -> None:
         if self._scorer is None:
@@ -211,7 +248,7 @@ class Model:
     def _new_decoder(self) -> "GreedyStream | BeamStream":
         with self._settings_lock:
             if self._scorer is None and not self._beam_width:
-                return GreedyStream(blank=len(self._file.labels))
+                return GreedyStream(blank=len(self.file.labels))
             if self._beam is None:
                 self._beam = BeamDecoder(
                     self._labels,
@@ -224,10 +261,27 @@ class Model:
             return self._beam.stream()
 
 
+class Recorder:
+    """A decoder that decodes nothing: it keeps the probabilities."""
+
+    def __init__(self, file: ModelFile):
+        self._parts = [np.zeros((0, len(file.labels) + 1), np.float32)]
+
+    def feed(self, probs: np.ndarray) -> None:
+        self._parts.append(probs)
+
+    def results(self, num_results: int = 1) -> list[Candidate]:
+        return [Candidate([], [], 0.0)]
+
+    def probabilities(self) -> np.ndarray:
+        """float32 [frames, classes]."""
+        return np.concatenate(self._parts)
+
+
 class _Together:
     """Several decoders that are fed the same; the result is that of the first."""
 
-    def __init__(self, decoders: "list[GreedyStream | BeamStream]"):
+    def __init__(self, decoders: list[Decoder]):
         self._decoders = decoders
 
     def feed(self, probs: np.ndarray) -> None:
@@ -246,23 +300,12 @@ class Stream:
     same after an hour as in the first second, and memory grows with the text alone.
     """
 
-    def __init__(
-        self,
-        file: ModelFile,
-        mfcc: Mfcc,
-        run: Callable[..., tuple[np.ndarray, np.ndarray, np.ndarray]],
-        decoder: GreedyStream | BeamStream | _Together,
-    ):
-        self._file, self._mfcc, self._run_network = file, mfcc, run
-        geometry = file.geometry
-        # The frames that the next call of the network sees; `_num_frames` are there. The clip begins with zeros.
-        self._frames = np.zeros((file.n_steps + 2 * geometry.n_context, geometry.n_mfcc), np.float32)
-        self._num_frames = geometry.n_context
-        self._samples = np.zeros(self._samples_for(len(self._frames) - self._num_frames), np.float32)
+    def __init__(self, networks: Networks, mfcc: Mfcc, decoder: Decoder):
+        self._file, self._mfcc, self._decoder = networks.file, mfcc, decoder
+        self._frames = FrameStream(networks, decoder.feed)
+        self._samples = np.zeros(self._samples_wanted(), np.int16)
         self._num_samples = 0
         self._got_audio = False
-        self._c = self._h = np.zeros((1, file.n_cell), np.float32)
-        self._decoder = decoder
         self._open = True
         self._lock = threading.Lock()  # two threads that feed one stream by mistake must not break its state
 
@@ -280,7 +323,7 @@ class Stream:
             ValueError: not one-dimensional.
             StreamError: the stream has ended.
         """
-        audio = _as_int16(audio)
+        audio = _checked_audio(audio)
         with self._lock:
             self._check_open()
             self._got_audio |= len(audio) > 0
@@ -321,61 +364,38 @@ class Stream:
     def freeStream(self) -> None:
         """End the stream without a result; a second time is harmless."""
         with self._lock:
-            self._open = False
-            self._samples = self._frames = None
+            if self._open:
+                self._end()
 
     def _check_open(self) -> None:
         if not self._open:
             raise StreamError("this stream has ended (finishStream or freeStream was called): make another")
 
-    def _samples_for(self, num_frames: int) -> int:
-        geometry = self._file.geometry
-        return max((num_frames - 1) * geometry.step_samples + geometry.window_samples, self._step(num_frames))
-
     def _samples_wanted(self) -> int:
-        return self._samples_for(len(self._frames) - self._num_frames)
-
-    def _step(self, num_frames: int) -> int:
-        return num_frames * self._file.geometry.step_samples
+        """The samples that the frames come from which the next call of the network lacks, or those up to its step."""
+        geometry, frames = self._file.geometry, self._frames.wanted
+        return max((frames - 1) * geometry.step_samples + geometry.window_samples, frames * geometry.step_samples)
 
     def _run_full(self) -> None:
         """The samples suffice for a full call of the network: make it, and keep what the next one needs of them."""
-        wanted = len(self._frames) - self._num_frames
-        used = self._step(wanted)
-        self._frames[self._num_frames :] = self._mfcc(self._samples[: self._num_samples] / np.float32(32768))[:wanted]
-        self._network(self._frames, self._file.n_steps)
-        self._num_frames = 2 * self._file.geometry.n_context
-        self._frames[: self._num_frames] = self._frames[self._file.n_steps :]
+        frames = self._frames.wanted
+        used = frames * self._file.geometry.step_samples
+        self._frames.feed_frames(self._mfcc(self._samples[: self._num_samples] / np.float32(32768))[:frames])
         kept = self._num_samples - used
         self._samples[:kept] = self._samples[used : self._num_samples]
         self._num_samples = kept
 
     def _finish(self) -> None:
         self._check_open()
-        self._open = False
         if self._got_audio:
-            geometry = self._file.geometry
-            # Every whole window, and one of the rest filled up with zeros.
-            num_frames = geometry.num_frames(self._num_samples) + 1
-            samples = np.zeros(self._step(num_frames - 1) + geometry.window_samples, np.float32)
-            held = min(self._num_samples, len(samples))
-            samples[:held] = self._samples[:held] / np.float32(32768)
-            frames = np.concatenate(
-                [self._frames[: self._num_frames], self._mfcc(samples), np.zeros_like(self._frames)]
-            )
-            left = self._num_frames + num_frames - geometry.n_context
-            for start in range(0, left, self._file.n_steps):
-                self._network(
-                    frames[start : start + len(self._frames)],
-                    min(self._file.n_steps, left - start),
-                )
-        self._samples = self._frames = None
+            left = self._samples[: self._num_samples] / np.float32(32768)
+            self._frames.feed_frames(self._mfcc(with_last_frame(left, self._file.geometry)))
+            self._frames.finish()
+        self._end()
 
-    def _network(self, frames: np.ndarray, num_outputs: int) -> None:
-        # Each of the n_steps frames with its neighbours: [1, n_steps, 2 * n_context + 1, n_mfcc].
-        windows = np.lib.stride_tricks.sliding_window_view(frames, 2 * self._file.geometry.n_context + 1, axis=0)
-        probs, self._c, self._h = self._run_network(windows.transpose(0, 2, 1)[None], self._c, self._h)
-        self._decoder.feed(probs[:num_outputs])
+    def _end(self) -> None:
+        self._open = False
+        del self._samples, self._frames
 
     def _text(self) -> str:
         return self._file.text(self._decoder.results()[0].labels)
@@ -391,7 +411,7 @@ class Stream:
     def _tokens(self, candidate: Candidate) -> Iterator[TokenMetadata]:
         """A token for each character; one of several bytes begins with its first."""
         geometry = self._file.geometry
-        step_s = geometry.step_samples / geometry.sample_rate
+        step_s = self._file.stride * geometry.step_samples / geometry.sample_rate
         for labels, frame in self._characters(candidate):
             yield TokenMetadata(self._file.text(labels), frame, frame * step_s)
 
@@ -404,80 +424,12 @@ class Stream:
             yield labels[begin:end], candidate.frames[begin]
 
 
-class _NetworkPool:
-    """Interpreters of one model, each used by one thread at a time: LiteRT's are not thread-safe.
-
-    The recurrent state goes in and out at each call, so any interpreter serves any stream.
-    """
-
-    def __init__(self, file: ModelFile, *, limit: int):
-        self._file, self._limit = file, limit
-        self._idle: queue.LifoQueue[_Network] = queue.LifoQueue()
-        self._lock = threading.Lock()
-        self._count = 1
-        self._idle.put(_Network(file))
-
-    def run(self, windows: np.ndarray, c: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Take one interpreter, waiting for it where all are busy; -> probabilities and the new state."""
-        network = self._take()
-        try:
-            return network(windows, c, h)
-        finally:
-            self._idle.put(network)
-
-    def _take(self) -> "_Network":
-        try:
-            return self._idle.get_nowait()
-        except queue.Empty:
-            with self._lock:
-                may_grow = self._count < self._limit
-                self._count += may_grow
-            if not may_grow:
-                return self._idle.get()
-        try:
-            return _Network(self._file)
-        except BaseException:
-            with self._lock:
-                self._count -= 1
-            raise
+def to_int16(audio: np.ndarray) -> np.ndarray:
+    """Audio float32 [samples], -1..1, as the int16 samples that a model takes; louder samples are clipped."""
+    return np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16)
 
 
-class _Network:
-    """One LiteRT interpreter on one core. Its feature operators run along with `input_samples` left at zero."""
-
-    def __init__(self, file: ModelFile):
-        # Imported here: it takes 0.1 s, and the module must be importable where a file is only checked.
-        from ai_edge_litert.interpreter import Interpreter
-
-        try:
-            # With XNNPACK, LiteRT's default: twice as fast at n_hidden 2048, for more memory (docs/inference.md).
-            self._interpreter = Interpreter(model_content=file.data, num_threads=1)
-            self._interpreter.allocate_tensors()
-            inputs = {tensor["name"]: tensor["index"] for tensor in self._interpreter.get_input_details()}
-            outputs = {tensor["name"]: tensor["index"] for tensor in self._interpreter.get_output_details()}
-            self._interpreter.set_tensor(inputs["input_samples"], np.zeros(file.geometry.window_samples, np.float32))
-            self._inputs = [inputs[name] for name in ("input_node", "previous_state_c", "previous_state_h")]
-            self._outputs = [outputs[name] for name in ("logits", "new_state_c", "new_state_h")]
-            # One call before the first clip: a graph that cannot run is found out when it is loaded.
-            state = np.zeros((1, file.n_cell), np.float32)
-            width = 2 * file.geometry.n_context + 1
-            probs, c, h = self(np.zeros((1, file.n_steps, width, file.geometry.n_mfcc), np.float32), state, state)
-        except (RuntimeError, ValueError, KeyError) as error:
-            raise ModelError(f"{file.path}: LiteRT cannot run the model: {error}") from error
-        if probs.shape != (file.n_steps, len(file.labels) + 1) or c.shape != state.shape or h.shape != state.shape:
-            raise ModelError(f"{file.path}: the model computes tensors of other shapes than it says")
-        if not all(np.isfinite(values).all() for values in (probs, c, h)) or abs(probs.sum(axis=-1) - 1).max() > 1e-3:
-            raise ModelError(f"{file.path}: the model computes no probabilities; its weights are damaged")
-
-    def __call__(self, windows: np.ndarray, c: np.ndarray, h: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        for index, value in zip(self._inputs, (windows, c, h), strict=True):
-            self._interpreter.set_tensor(index, value)
-        self._interpreter.invoke()
-        probs, new_c, new_h = (self._interpreter.get_tensor(index) for index in self._outputs)  # copies
-        return probs, new_c, new_h
-
-
-def _as_int16(audio: np.ndarray) -> np.ndarray:
+def _checked_audio(audio: np.ndarray) -> np.ndarray:
     if isinstance(audio, bytes | bytearray | memoryview):
         raise TypeError("the audio is bytes: wrap them with np.frombuffer(audio, np.int16)")
     audio = np.asarray(audio)

@@ -20,10 +20,10 @@ from deepspeech_training.runtime.cli import (
     check_beam_options,
     read_int16,
     set_up_beam,
-    without_delegate_notice,
     words,
 )
 from deepspeech_training.runtime.model import CandidateTranscript, Model
+from deepspeech_training.runtime.network import without_delegate_notice
 from deepspeech_training.runtime.segments import split_at_silence
 from deepspeech_training.runtime.subtitles import cues_of, to_srt, to_vtt
 

@@ -24,10 +24,9 @@ from deepspeech_training.console import Console
 from deepspeech_training.decoding.beam import LARGEST_BEAM, BeamDecoder
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import EXIT_OK, FlagError, UserError
-from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.reporting.metrics import Result, SetReport
-from deepspeech_training.runtime.cli import without_delegate_notice
-from deepspeech_training.runtime.posteriors import Posteriors
+from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.network import without_delegate_notice
 from deepspeech_training.scorer.kenlm_trie import trie_size
 from deepspeech_training.scorer.optimize_clips import Clips, key_of, network_of_checkpoint, read_clips
 from deepspeech_training.scorer.optimize_plot import Trial, plot_html, table
@@ -149,11 +148,11 @@ class Decoding:
         console: says when the beam search is compiled.
     """
 
-    def __init__(self, network: Posteriors, clips: Clips, console: Console):
+    def __init__(self, network: Model, clips: Clips, console: Console):
         self._file, self._clips, self._console = network.file, clips, console
         self._labels = None if network.file.bytes_mode else network.file.labels
         geometry = network.file.geometry
-        self._audio_min = clips.num_frames * geometry.step_samples / geometry.sample_rate / 60
+        self._audio_min = clips.num_frames * network.file.stride * geometry.step_samples / geometry.sample_rate / 60
 
     def __call__(self, width: int, alpha: float = 0, beta: float = 0, *, scorer: Scorer | None = None) -> Trial:
         """Errors and cost at a beam width, without a scorer or with one and its weights."""
@@ -177,11 +176,7 @@ def search(flags: argparse.Namespace, console: Console) -> list[str]:
     paths = [path for path in f"{flags.dev_files},{flags.test_files}".split(",") if path]
     source = flags.model or flags.checkpoint_dir
     with without_delegate_notice():
-        network = (
-            network_of_checkpoint(flags.checkpoint_dir, console)
-            if flags.checkpoint_dir
-            else Posteriors(flags.model, num_threads=usable_cores())
-        )
+        network = network_of_checkpoint(flags.checkpoint_dir, console) if flags.checkpoint_dir else Model(flags.model)
     scorer.check_labels(None if network.file.bytes_mode else network.file.labels)
     clips_key, clips = read_clips(network, paths, folder, console)
     decoding = Decoding(network, clips, console)

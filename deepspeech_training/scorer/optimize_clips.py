@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from deepspeech_training.data.samples import read_rows
 from deepspeech_training.errors import UserError
 from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.models.tflite import ExportSettings, write_tflite
-from deepspeech_training.runtime.posteriors import Posteriors
+from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model_file import ModelFile
 
 LISTED_FAULTS = 20
 
@@ -43,11 +43,11 @@ class Clips:
         return sum(map(len, self.probs))
 
 
-def network_of_checkpoint(folder: str, console: Console) -> Posteriors:
+def network_of_checkpoint(folder: str, console: Console) -> Model:
     """The network of the best checkpoint of a folder, of the last one where there is no best.
 
-    It is exported in float32 into a temporary file, so it sees what a client sees: one frame more than in a test of
-    the checkpoint, the end of the audio filled up with zeros.
+    It is exported in float32, so it sees what a client sees: one frame more than in a test of the checkpoint, the end
+    of the audio filled up with zeros.
 
     Raises:
         UserError: there is no checkpoint, or it cannot be used.
@@ -67,13 +67,10 @@ def network_of_checkpoint(folder: str, console: Console) -> Posteriors:
         network=checkpoint.model.network,
         settings=ExportSettings(quantize=False),
     )
-    with tempfile.TemporaryDirectory() as scratch:
-        model = Path(scratch) / "model.tflite"
-        model.write_bytes(exported)
-        return Posteriors(model, num_threads=usable_cores())
+    return Model(ModelFile.of_bytes(exported, f"the export of {path}"))
 
 
-def read_clips(network: Posteriors, paths: Sequence[str], folder: Path, console: Console) -> tuple[str, Clips]:
+def read_clips(network: Model, paths: Sequence[str], folder: Path, console: Console) -> tuple[str, Clips]:
     """The probabilities of all clips of some CSVs, computed or as they were kept, and a key that changes with them.
 
     Args:
@@ -137,14 +134,14 @@ def kept_clips(state_path: Path, arrays_path: Path) -> Clips | None:
 
 
 def _computed_clips(
-    network: Posteriors, jobs: Sequence[tuple[str, str, int, int]], console: Console
+    network: Model, jobs: Sequence[tuple[str, str, int, int]], console: Console
 ) -> tuple[Clips, list[str]]:
     def compute(job: tuple[str, str, int, int]) -> np.ndarray | str:
         try:
             audio = read_audio(job[0], sample_rate=network.file.geometry.sample_rate)
         except AudioError as error:
             return f"{job[0]}: {error}"
-        return network(np.clip(np.rint(audio * 32768), -32768, 32767).astype(np.int16))
+        return network.probabilities(to_int16(audio))
 
     clips, faults = Clips([], [], []), []
     with (

@@ -295,6 +295,7 @@ def prepare(call: Call) -> Run:
     alphabet, alphabet_name = alphabet_of_run(config.decoder, config.transfer, source, console)
     if source.description is None:
         network = model_class(config.geometry.network).from_flags(as_dict(config), num_classes=alphabet.num_classes)
+        features = replace(features, n_mfcc=network.n_features)
     else:
         network = replace(source.description.network, num_classes=alphabet.num_classes)
         features = source.description.features or features

@@ -162,7 +162,9 @@ def test_an_export_is_inspected(tmp_path, capsys):
         path.write_bytes(exported(quantize))
         _, found = inspected(capsys, tmp_path)
         assert found["kind"] == "export" and found["path"] == str(path) and len(found["alphabet"]) == 28
-        assert found["network"]["n_hidden"] == 8 and found["answers"]["difference"] > 0.01
+        assert (found["network"]["state"], found["network"]["stride"]) == (16, 1) and found["answers"][
+            "difference"
+        ] > 0.01
         layer_1 = next(entry for entry in found["weights"] if entry["name"] == "layer_1/weights")
         assert layer_1["deviation"] == pytest.approx(float(random_weights(NETWORK)["layer_1/weights"].std()), rel=0.01)
 

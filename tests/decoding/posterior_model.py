@@ -24,7 +24,7 @@ def posterior_model(probs: np.ndarray, alphabet: bytes | Alphabet) -> bytes:
     features = FeatureGeometry()
     graph = Graph(quantize=False)
     _add_features(graph, features)
-    graph.input("input_node", [1, N_STEPS, 2 * features.n_context + 1, features.n_mfcc])
+    graph.input("input_node", [1, N_STEPS, 19, features.n_mfcc])
     c, h = graph.input("previous_state_c", [1, 1]), graph.input("previous_state_h", [1, 1])
     one = graph.constant("one", np.ones((1, 1), np.float32))
     call = graph.tensor("call", [1, 1], schema.TensorType.INT32)

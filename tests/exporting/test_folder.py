@@ -19,6 +19,7 @@ from deepspeech_training.exporting import folder as folder_module
 from deepspeech_training.exporting import parity
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech import DeepSpeech
+from deepspeech_training.runtime.model import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 FILES = ["author_model_0.0.1.md", "output_graph.tflite", "parity.json"]
@@ -219,12 +220,12 @@ def test_a_failure_while_writing_leaves_the_old_model_or_the_new_one(export, tmp
 
 
 def test_a_model_that_differs_from_its_checkpoint_is_not_exported(export, tmp_path, monkeypatch):
-    real = parity.Runner.probabilities
-    monkeypatch.setattr(parity.Runner, "probabilities", lambda self, windows: real(self, windows) + np.float32(2e-5))
+    name, real = "probabilities_of_features", Model.probabilities_of_features
+    monkeypatch.setattr(Model, name, lambda self, features: real(self, features) + np.float32(2e-5))
     code, log = export()
     assert code == 1 and names(tmp_path) == ["checkpoint"]
     assert "float32: the clip of the package: a probability from equal features differs by 2e-05" in log
-    monkeypatch.setattr(parity.Runner, "probabilities", lambda self, windows: real(self, windows) * np.float32(np.nan))
+    monkeypatch.setattr(Model, name, lambda self, features: real(self, features) * np.float32(np.nan))
     assert export()[0] == 1
 
 

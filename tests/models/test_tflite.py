@@ -9,12 +9,14 @@ from models.small_models import golden_weights, random_model, random_weights
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.errors import UserError
-from deepspeech_training.exporting.parity import Runner, part_of
+from deepspeech_training.exporting.parity import ClientFeatures, part_of
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.models.deepspeech import DeepSpeech
-from deepspeech_training.models.reference import softmax, stack_context
+from deepspeech_training.models.reference import softmax
 from deepspeech_training.models.tflite import ExportSettings, write_tflite
+from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.model_file import ModelFile
 
 NETWORK = DeepSpeech(29, 16)
 FEATURES = FeatureGeometry()
@@ -45,6 +47,10 @@ def written(weights=None, *, alphabet=None, features=FEATURES, network=NETWORK, 
         network=network,
         settings=ExportSettings(**changed),
     )
+
+
+def loaded(model: bytes) -> Model:
+    return Model(ModelFile.of_bytes(model, "model.tflite"), num_threads=1)
 
 
 @pytest.mark.parametrize("quantize", [False, True])
@@ -94,9 +100,10 @@ def test_the_data_of_tensors_is_aligned():
 
 
 def metadata(model: bytes) -> dict:
-    from deepspeech_training.exporting.parity import _interpreter
+    from ai_edge_litert.interpreter import Interpreter
 
-    interpreter = _interpreter(model)
+    interpreter = Interpreter(model_content=model, num_threads=1)
+    interpreter.allocate_tensors()
     interpreter.invoke()
     outputs = {d["name"]: interpreter.get_tensor(d["index"]) for d in interpreter.get_output_details()}
     return {name: value[0] for name, value in outputs.items() if name.startswith("metadata_")}
@@ -149,28 +156,24 @@ def test_a_float32_model_computes_what_its_weights_say(n_hidden, n_steps, classe
     alphabet = Alphabet("abcdefgh"[: classes - 1])
     model = written(weights, alphabet=alphabet, features=features, network=network, quantize=False, n_steps=n_steps)
     audio = (0.1 * np.random.default_rng(num_samples).standard_normal(num_samples)).astype(np.float32)
-    runner = Runner(model, features, network)
-    samples = with_last_frame(audio, features)
-    wanted_features = Mfcc(features, dtype=np.float64)(samples)
-    pieces = np.lib.stride_tricks.sliding_window_view(samples, features.window_samples)[:: features.step_samples]
-    np.testing.assert_allclose(runner.features(pieces), wanted_features, atol=2e-4)
+    wanted_features = Mfcc(features, dtype=np.float64)(with_last_frame(audio, features))
+    np.testing.assert_allclose(ClientFeatures(model)(audio, features), wanted_features, atol=2e-4)
     wanted = softmax(network.reference(weights, wanted_features))
-    np.testing.assert_allclose(runner.probabilities(stack_context(wanted_features, n_context=9)), wanted, atol=1e-5)
-    np.testing.assert_array_equal(runner.streamed(audio), runner.from_audio(audio))
+    np.testing.assert_allclose(loaded(model).probabilities_of_features(wanted_features), wanted, atol=1e-5)
 
 
 def test_eight_bits_are_a_quarter_of_the_size_and_near_the_weights(test_data):
     weights, network = golden_weights(test_data / "golden"), DeepSpeech(29, 100)
     models = [written(weights, network=network, quantize=quantize) for quantize in (False, True)]
     assert len(models[1]) < 0.35 * len(models[0])
-    windows = stack_context(np.load(test_data / "golden/ldc93s1_mfcc.npy"), n_context=9)
-    exact, rounded = (Runner(model, FEATURES, network).probabilities(windows) for model in models)
+    features = np.load(test_data / "golden/ldc93s1_mfcc.npy")
+    exact, rounded = (loaded(model).probabilities_of_features(features) for model in models)
     assert 1e-4 < np.max(np.abs(exact - rounded)) < 0.1
 
 
 def test_weights_of_zeros_can_be_quantized():
     zeros = {name: np.zeros(shape, np.float32) for name, shape in NETWORK.weight_shapes().items()}
-    probabilities = Runner(written(zeros), FEATURES, NETWORK).from_audio(np.zeros(2000, np.float32))
+    probabilities = loaded(written(zeros)).probabilities(np.zeros(2000, np.int16))
     np.testing.assert_allclose(probabilities, 1 / 29, atol=1e-6)
 
 

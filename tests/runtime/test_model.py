@@ -11,21 +11,21 @@ from hypothesis import strategies as st
 
 from deepspeech_training.decoding.greedy import GreedyStream, greedy_labels
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.features.mfcc_numpy import Mfcc
+from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.runtime import Metadata, Model, ScorerError, ScorerNotEnabled, StreamError
+from deepspeech_training.runtime.model import Recorder
 
 TRANSCRIPT = "she had your dark suit in greasy wash water all year"
 
 
 def probs_of(model: Model, audio: np.ndarray, chunk: int) -> np.ndarray:
     """What the network of a stream gives, frame by frame."""
-    stream, seen = model.createStream(), []
-    feed = stream._decoder.feed
-    stream._decoder.feed = lambda probs: (seen.append(probs.copy()), feed(probs))
-    for start in range(0, len(audio), chunk):
-        stream.feedAudioContent(audio[start : start + chunk])
-    stream.finishStream()
-    return np.concatenate(seen)
+    recorder = Recorder(model.file)
+    with model.stream_into(recorder) as stream:
+        for start in range(0, len(audio), chunk):
+            stream.feedAudioContent(audio[start : start + chunk])
+        stream.finishStream()
+    return recorder.probabilities()
 
 
 def speech_like(num_samples: int, seed: int = 0) -> np.ndarray:
@@ -84,7 +84,12 @@ def test_wherever_the_stream_is_cut_the_result_is_that_of_the_whole(model, data)
 
 def test_sample_by_sample_the_probabilities_are_those_of_the_whole(model, clip):
     audio = clip[:12000]
-    assert (probs_of(model, audio, 1) == probs_of(model, audio, len(audio))).all()
+    np.testing.assert_array_equal(probs_of(model, audio, 1), model.probabilities(audio))
+
+
+def test_from_features_the_probabilities_are_those_from_audio(model, clip):
+    frames = Mfcc(model.file.geometry)(with_last_frame(clip / np.float32(32768), model.file.geometry))
+    np.testing.assert_allclose(model.probabilities_of_features(frames), model.probabilities(clip), atol=1e-5)
 
 
 @given(st.lists(st.integers(0, 3), max_size=40), st.integers(1, 7))
@@ -142,7 +147,7 @@ def test_cost_and_memory_of_a_stream_do_not_grow(model):
     minute = speech_like(16000 * 60)
     stream = model.createStream()
     stream.feedAudioContent(minute[:16000])
-    buffers = (stream._samples.nbytes, stream._frames.nbytes)
+    held = len(stream._samples)
     seconds = []
     tracemalloc.start()
     try:
@@ -157,7 +162,7 @@ def test_cost_and_memory_of_a_stream_do_not_grow(model):
         grown = tracemalloc.get_traced_memory()[0] - after_one
     finally:
         tracemalloc.stop()
-    assert buffers == (stream._samples.nbytes, stream._frames.nbytes)
+    assert held == len(stream._samples)
     text = stream.finishStream()
     # Per character two list entries and one int object; nothing else stays.
     assert grown < 100 * len(text) + 50_000

@@ -13,7 +13,6 @@ from deepspeech_training.decoding.greedy import greedy_labels
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.runtime.model import Model
-from deepspeech_training.runtime.posteriors import Posteriors
 from deepspeech_training.scorer import optimize, optimize_clips
 from deepspeech_training.scorer.build import build_scorer_main
 from deepspeech_training.scorer.kenlm_trie import trie_size
@@ -63,11 +62,11 @@ def search(model, test_data, tmp_path, capsys):
 
 def test_the_probabilities_of_a_clip_are_those_of_a_stream(model, test_data):
     audio, _ = soundfile.read(test_data / "ldc93s1" / "LDC93S1.wav", dtype="int16")
-    posteriors, runtime = Posteriors(model, num_threads=1), Model(str(model), num_threads=1)
+    runtime = Model(model, num_threads=1)
     for length in (0, 1, 511, 512, 5000, len(audio)):
-        probs = posteriors(audio[:length])
+        probs = runtime.probabilities(audio[:length])
         labels = greedy_labels(np.log(probs + 1e-30), blank=28) if len(probs) else []
-        assert "".join(posteriors.file.labels[label] for label in labels) == runtime.stt(audio[:length])
+        assert runtime.file.text(labels) == runtime.stt(audio[:length])
     np.testing.assert_allclose(probs.sum(axis=1), 1, atol=1e-5)
 
 
@@ -131,7 +130,7 @@ def test_a_search_goes_on_with_what_is_on_the_volume(search, tmp_path, capsys, m
     assert "with alpha 4.9 and beta 0" in first.out and "the best of 2 trials" in first.out
     assert (tmp_path / "kept" / "my.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
-    monkeypatch.setattr(Posteriors, "__call__", lambda *_: pytest.fail("the network ran again"))
+    monkeypatch.setattr(Model, "probabilities", lambda *_: pytest.fail("the network ran again"))
     assert optimize.main([*argv, "4", "--write"]) == 0
     second = capsys.readouterr()
     assert "2 trials are there" in second.err and "the best of 4 trials" in second.out
