@@ -24,6 +24,7 @@ from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, AudioInfo, num_samples_after_resampling, read_audio_info
 from deepspeech_training.console import Console
+from deepspeech_training.data.copies import Recording, find_copies
 from deepspeech_training.data.sample import CheckedData, Rejection, SampleSet
 from deepspeech_training.data.tables import holds_rows
 from deepspeech_training.data.text import Cleaner, fault_of, invisible_in, shown
@@ -258,7 +259,7 @@ def check_sets(
     low = _warn_of_low_rates(
         [s for found in sets.get("train", []) for s in found.samples], headers, geometry.sample_rate
     )
-    return CheckedData(sets, rejected, _warnings(sets) + low, from_cache)
+    return CheckedData(sets, rejected, [*_warnings(sets), *_warn_of_copies(sets, headers), *low], from_cache)
 
 
 def labels_with_repeats(labels: Sequence[int]) -> int:
@@ -519,6 +520,34 @@ def _warn_of_low_rates(train: Sequence[SpeechSample], headers: Mapping[str, "_He
     return [
         f"train: {sum(low.values()):,} of {_count(train, 'clip')} are sampled at {rate:,} Hz or less, and the model "
         f"works at {sample_rate:,} Hz: a new model with --audio_sample_rate {rate} learns more from them (docs/data.md)"
+    ]
+
+
+def _warn_of_copies(
+    sets: Mapping[str, Sequence[SampleSet[SpeechSample]]], headers: Mapping[str, "_Header"]
+) -> list[str]:
+    """Recordings that are in two sets under other names; the same name is looked for in `_warnings`."""
+    if len({"train", "dev", "test"} & sets.keys()) < 2:
+        return []
+    rows: dict[tuple[str, str], SpeechSample] = {}
+    for name in ("train", "dev", "test"):
+        for sample in (sample for part in sets.get(name, ()) for sample in part.samples):
+            rows.setdefault((sample.path, name), sample)
+    recordings = [Recording(path, headers[path].size, headers[path].info, name) for path, name in rows]
+    found: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    for group in find_copies(recordings, across_sets=True):
+        said: dict[str, list[tuple[str, SpeechSample]]] = {}
+        for one in group:
+            sample = rows[one.path, one.set_name]
+            said.setdefault(sample.transcript, []).append((one.set_name, sample))
+        for (first_name, first), *others in said.values():
+            for name, sample in others:
+                if name != first_name and sample.path != first.path:
+                    found.setdefault((name, first_name), []).append((sample.id, first.id))
+    return [
+        f"{name}: {_count(pairs, 'row')} with a recording that is in {other} under another name, such as "
+        f"{' and '.join(pairs[0])}: its error rate says little about new speech"
+        for (name, other), pairs in found.items()
     ]
 
 

@@ -25,16 +25,13 @@ class ClipJob:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What became of a job: either a length, a size in bytes, levels in dB of full scale and a digest, or a fault.
-
-    The digest is that of the samples, "" for silence: equal for copies of a recording.
-    """
+    """What became of a job: a length, a size in bytes, levels in dB of full scale and a fingerprint, or a fault."""
 
     key: int
     num_samples: int = 0
     num_bytes: int = 0
     peak_db: float = 0.0
     rms_db: float = 0.0
-    digest: str = ""
+    fingerprint: str = ""
     code: str = ""
     reason: str = ""

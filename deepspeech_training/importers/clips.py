@@ -6,7 +6,6 @@ A file is there whole or not at all (written beside, renamed).
 
 import dataclasses
 import functools
-import hashlib
 import io
 import math
 import os
@@ -27,6 +26,7 @@ from deepspeech_training.audio.files import (
     read_audio,
     read_audio_info,
 )
+from deepspeech_training.audio.fingerprint import fingerprint
 from deepspeech_training.audio.formats import SOX_TYPES
 from deepspeech_training.importers.clip_jobs import ClipJob, ClipResult
 
@@ -58,8 +58,8 @@ def convert(job: ClipJob) -> ClipResult:
     _write(job.target, encoded.getbuffer(), job.parts_dir)
     peak = max(int(samples.max()), -int(samples.min())) / 32768
     power = int(np.square(samples, dtype=np.int32).sum(dtype=np.int64)) / len(samples) / 32768**2
-    digest = hashlib.blake2b(samples, digest_size=8).hexdigest() if peak else ""
-    return ClipResult(job.key, len(samples), encoded.tell(), _db(peak), _db(math.sqrt(power)), digest)
+    levels = (_db(peak), _db(math.sqrt(power)))
+    return ClipResult(job.key, len(samples), encoded.tell(), *levels, fingerprint=fingerprint(samples))
 
 
 def _db(level: float) -> float:

@@ -2,13 +2,12 @@
 
 import itertools
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from deepspeech_training.console import Console
+from deepspeech_training.data.copies import MOST_COPIES, divide_by_sound
 
-# Of recordings with the same samples. What is there more often is no copy but the same sound: a silence, a beep.
-MOST_COPIES = 10
 _LOSSY = (".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".webm", ".amr")
 PARTS = ("test", "dev", "train")  # the first that has a recording keeps it: what is tested on stays so
 
@@ -38,14 +37,29 @@ def take_one_format(ledger) -> None:
             )
 
 
-def find(ledger) -> int:
-    """Make the table `temp.twin` of the digests that several clips have; returns how many."""
+def find(ledger, clip_path: Callable[[str], str], sample_rate: int) -> int:
+    """Make the table `temp.twin` (clip, copy) of clips that are copies of another, which is the first of them.
+
+    Args:
+        clip_path: the path of a clip by its stem.
+    Returns:
+        How many recordings have copies.
+    """
     ledger.db.execute("DROP TABLE IF EXISTS temp.twin")
-    ledger.db.execute(
-        "CREATE TEMP TABLE twin AS SELECT digest FROM clip WHERE digest != '' AND code = ''"
-        f" GROUP BY digest HAVING count(*) BETWEEN 2 AND {MOST_COPIES}"
-    )
-    return ledger.one("SELECT count(*) FROM temp.twin")
+    ledger.db.execute("CREATE TEMP TABLE twin (clip INTEGER PRIMARY KEY, copy INTEGER)")
+    alike = ledger.db.execute(
+        "SELECT print, id, stem FROM clip WHERE code = '' AND print IN (SELECT print FROM clip WHERE print != ''"
+        " AND code = '' GROUP BY print HAVING count(*) > 1) ORDER BY print, id"
+    ).fetchall()
+    count = 0
+    for _, group in itertools.groupby(alike, key=lambda clip: clip[0]):
+        clips = {clip_path(stem): key for _, key, stem in group}
+        for paths in divide_by_sound(list(clips), sample_rate=sample_rate):
+            if 1 < len(paths) <= MOST_COPIES:
+                first = clips[paths[0]]
+                ledger.db.executemany("INSERT INTO temp.twin VALUES (?, ?)", ((clips[path], first) for path in paths))
+                count += 1
+    return count
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,8 +111,8 @@ def _recordings(ledger) -> Iterator[list[_Row]]:
     queries = (
         f"SELECT row.clip, {rank}, row.id, row.audio, transcript, speaker FROM row WHERE part != '' AND clip IN"
         " (SELECT clip FROM row WHERE part != '' GROUP BY clip HAVING count(DISTINCT part) > 1) ORDER BY 1, 2, 3",
-        f"SELECT digest, {rank}, row.id, row.audio, transcript, speaker FROM clip JOIN row ON row.clip = clip.id"
-        " WHERE part != '' AND digest IN (SELECT digest FROM temp.twin) ORDER BY 1, 2, 3",
+        f"SELECT copy, {rank}, row.id, row.audio, transcript, speaker FROM temp.twin JOIN row ON row.clip = twin.clip"
+        " WHERE part != '' ORDER BY 1, 2, 3",
     )
     for query in queries:
         for _, rows in itertools.groupby(ledger.db.execute(query).fetchall(), key=lambda row: row[0]):

@@ -136,6 +136,13 @@ class Options:
             raise FlagError("--workers must be 0 (all cores) or more")
         FeatureGeometry(sample_rate=self.sample_rate)
 
+    def clip_name(self, stem: str) -> str:
+        """A clip's name in the CSVs."""
+        return f"clips/{stem}.{self.audio_format}"
+
+    def clip_path(self, stem: str) -> str:
+        return f"{self.output_dir}/{self.clip_name(stem)}"
+
 
 def format_corpus(corpus: Corpus, source_paths: Sequence[str | Path], options: Options, console: Console) -> dict:
     """Import a corpus; returns the report that is also in report.json.
@@ -199,10 +206,6 @@ def _tidy(output_dir: Path, work_dir: Path) -> None:
         part.unlink(missing_ok=True)
 
 
-def _clip_path(options: Options, stem: str) -> str:
-    return f"clips/{stem}.{options.audio_format}"
-
-
 def _forget_other_audio(ledger: Ledger, options: Options) -> None:
     """Clips of another rate or format are made again, the old ones deleted; faults of another decoder do not count."""
     wanted = f"{options.sample_rate} {options.audio_format}"
@@ -252,7 +255,7 @@ def _read_rows(corpus: Corpus, source, ledger: Ledger, options: Options, console
         " WHERE code = '' AND id NOT IN (SELECT min(id) FROM row WHERE code = '' GROUP BY set_name, clip)"
     )
     for stem in ledger.forget_given_up():
-        (options.output_dir / _clip_path(options, stem)).unlink(missing_ok=True)
+        Path(options.clip_path(stem)).unlink(missing_ok=True)
     ledger.remember("source", source.label)
     ledger.commit()
     console.info(f"Rows        {count:,} read from {source.label}")
@@ -320,10 +323,10 @@ def _convert(
         with console.progress("converting", total=total + done, start=done, unit="clips") as progress:
             for results in converters.convert_all(_jobs(source, ledger, options)):
                 ledger.db.executemany(
-                    "UPDATE clip SET num_samples = ?, num_bytes = ?, peak_db = ?, rms_db = ?, digest = ?, code = ?,"
+                    "UPDATE clip SET num_samples = ?, num_bytes = ?, peak_db = ?, rms_db = ?, print = ?, code = ?,"
                     " reason = ?, fingerprint = pending WHERE id = ?",
                     [
-                        (r.num_samples, r.num_bytes, r.peak_db, r.rms_db, r.digest, r.code, r.reason, r.key)
+                        (r.num_samples, r.num_bytes, r.peak_db, r.rms_db, r.fingerprint, r.code, r.reason, r.key)
                         for r in results
                     ],
                 )
@@ -351,7 +354,7 @@ def _mark_needed(source, ledger: Ledger, options: Options) -> tuple[int, int]:
             now = source.fingerprint(audio)
             is_done = now and now == fingerprint
             if is_done and not code:
-                is_done = _size(f"{options.output_dir}/{_clip_path(options, stem)}") == num_bytes
+                is_done = _size(options.clip_path(stem)) == num_bytes
             if is_done:
                 done += 1
             else:
@@ -377,7 +380,7 @@ def _jobs(source, ledger: Ledger, options: Options) -> Iterator[tuple[list[ClipJ
             "SELECT id, start_s, end_s, stem, expected_s FROM clip WHERE audio = ? AND needed = 2 ORDER BY id",
             (recording.name,),
         ).fetchall():
-            target = options.output_dir / _clip_path(options, stem)
+            target = Path(options.clip_path(stem))
             if target.parent not in folders:
                 target.parent.mkdir(parents=True, exist_ok=True)
                 folders.add(target.parent)
@@ -457,7 +460,7 @@ def _csv_chunks(ledger: Ledger, options: Options, condition: str, values: tuple)
     )
     for page in ledger.pages(query, *values):
         yield _csv_bytes(
-            (_clip_path(options, stem), num_bytes, transcript, name_of(speaker, options))
+            (options.clip_name(stem), num_bytes, transcript, name_of(speaker, options))
             for _, stem, num_bytes, transcript, speaker in page
         )
 

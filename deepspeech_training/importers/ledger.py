@@ -20,7 +20,7 @@ CREATE TABLE entry (name TEXT, archive TEXT, size INTEGER, fault TEXT, PRIMARY K
 CREATE TABLE clip (
     id INTEGER PRIMARY KEY, audio TEXT, start_s REAL, end_s REAL, stem TEXT UNIQUE, expected_s REAL,
     fingerprint TEXT DEFAULT '', num_samples INTEGER DEFAULT 0, num_bytes INTEGER DEFAULT 0,
-    peak_db REAL DEFAULT 0, rms_db REAL DEFAULT 0, digest TEXT DEFAULT '', code TEXT DEFAULT '', reason TEXT DEFAULT '',
+    peak_db REAL DEFAULT 0, rms_db REAL DEFAULT 0, print TEXT DEFAULT '', code TEXT DEFAULT '', reason TEXT DEFAULT '',
     needed INTEGER DEFAULT 0, pending TEXT DEFAULT '', UNIQUE (audio, start_s, end_s)
 );
 CREATE INDEX clip_needed ON clip (audio) WHERE needed = 1;

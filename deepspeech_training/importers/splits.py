@@ -45,7 +45,7 @@ def assign(ledger, options, console: Console) -> dict:
         raise UserError(
             "--split validated: the corpus has no set validated, or neither dev nor test\nTake --split speakers."
         )
-    twins = copies.find(ledger)
+    twins = copies.find(ledger, options.clip_path, options.sample_rate)
     if twins:
         console.info(f"Copies      {twins:,} recordings are there more than once; each stays in one set")
     split = {"official": _official, "validated": _validated, "speakers": _by_speaker}[kind](
@@ -108,8 +108,8 @@ def _spread(ledger, options, console: Console, pool: str, shares: dict[str, floa
     audio = "char(1) || row.audio"
     if ledger.one("SELECT 1 FROM temp.twin LIMIT 1"):  # copies count as one recording
         audio = (
-            "char(1) || coalesce((SELECT clip.digest || row.transcript FROM clip WHERE clip.id = row.clip"
-            " AND clip.start_s < 0 AND clip.digest IN (SELECT digest FROM temp.twin)), row.audio)"
+            "char(1) || coalesce((SELECT twin.copy || ' ' || row.transcript FROM temp.twin"
+            " JOIN clip ON clip.id = twin.clip WHERE twin.clip = row.clip AND clip.start_s < 0), row.audio)"
         )
     speakers = ledger.one(f"SELECT count(DISTINCT speaker) FROM row WHERE {pool} AND speaker != ''")
     says = "by speaker"

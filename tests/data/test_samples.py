@@ -5,7 +5,9 @@ import json
 import os
 import unicodedata
 
+import numpy as np
 import pytest
+import soundfile
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -343,6 +345,19 @@ def test_low_rates_are_told_when_most_training_clips_have_them(make_wav, write_c
     assert warning.startswith("train: 2 of 3 clips are sampled at 8,000 Hz") and "--audio_sample_rate 8000" in warning
     assert check(low, geometry=FeatureGeometry(sample_rate=8000)).warnings == []
     assert check(half).warnings == [] and check({"dev": [low]}).warnings == []
+
+
+def test_a_recording_under_another_name_in_two_sets_is_told(tmp_path, write_csv):
+    for name, seed in (("a.wav", 1), ("b.flac", 1), ("c.wav", 2), ("d.wav", 2), ("e.wav", 3), ("f.wav", 4)):
+        soundfile.write(tmp_path / name, np.random.default_rng(seed).normal(0, 0.1, 16000), 16000, subtype="PCM_16")
+    train = write_csv("wav_filename,transcript\na.wav,hi\nc.wav,hi\n", "train.csv")
+    dev = write_csv("wav_filename,transcript\nb.flac,hi\ne.wav,hi\n", "dev.csv")
+    test = write_csv("wav_filename,transcript\nd.wav,hi\nf.wav,hi\n", "test.csv")
+    says = "its error rate says little about new speech"
+    assert check({"train": [train], "dev": [dev], "test": [test]}).warnings == [
+        f"dev: 1 row with a recording that is in train under another name, such as dev.csv:2 and train.csv:2: {says}",
+        f"test: 1 row with a recording that is in train under another name, such as test.csv:2 and train.csv:3: {says}",
+    ]
 
 
 def test_warnings_count_what_is_in_two_places(corpus, write_csv):
