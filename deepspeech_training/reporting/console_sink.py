@@ -76,7 +76,7 @@ class ConsoleSink:
     def _show_step(self, event: StepDone) -> None:
         if self._progress is None:
             return
-        note = f"loss {event.loss:.3f}, {event.audio_seconds_per_second:,.0f} audio-s/s"
+        note = f"loss {event.loss:.3f}, {event.speed:,.0f} {event.unit}"
         self._progress.update(note=note)
         if self._log_steps and not self._console.shows_bar and event.step % self._log_steps == 0:
             self._console.info(f"Step {event.step:,}: {note}")

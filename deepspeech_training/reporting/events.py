@@ -33,6 +33,32 @@ class Event(Record):
         return {"event": self.kind, **super().as_json()}
 
 
+AUDIO_UNIT = "audio-s/s"  # of the speed of speech to text
+AUDIO_SPEED = "audio_seconds_per_second"  # the key of a speed of that unit, as in version 0.1.0, which knew no other
+
+
+@dataclass(frozen=True, kw_only=True)
+class WithSpeed(Record):
+    """A record that has a speed: as JSON {"audio_seconds_per_second": 5.0} or {"speed": 5.0, "unit": "letters/s"}."""
+
+    speed: float
+    unit: str = AUDIO_UNIT
+
+    @property
+    def speed_key(self) -> str:
+        return AUDIO_SPEED if self.unit == AUDIO_UNIT else "speed"
+
+    def as_json(self) -> dict[str, Any]:
+        values = super().as_json()
+        if self.unit == AUDIO_UNIT:
+            del values["unit"]
+        return {self.speed_key if key == "speed" else key: value for key, value in values.items()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        return super().from_json({"speed": values.get(AUDIO_SPEED), **values})
+
+
 # --- lines for a person --------------------------------------------------------------------------------------------
 
 
@@ -220,23 +246,21 @@ class EpochBegun(Event):
 
 
 @dataclass(frozen=True)
-class StepDone(Event):
+class StepDone(WithSpeed, Event):
     kind = "step"
 
     step: int
     epoch: int
     loss: float
     grad_norm: float
-    audio_seconds_per_second: float
 
 
 @dataclass(frozen=True)
-class Estimated(Event):
+class Estimated(WithSpeed, Event):
     """How long the run will take."""
 
     kind = "estimate"
 
-    audio_seconds_per_second: float
     epoch_seconds: float
     epochs_left: int
     left_seconds: float
@@ -293,7 +317,7 @@ class SetFigures(Record):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EpochFigures(Record):
+class EpochFigures(WithSpeed):
     """What a finished epoch came to: an entry of a run's history, and most of the event.
 
     Args:
@@ -317,7 +341,6 @@ class EpochFigures(Record):
     patience: int | None = None
     learning_rate: float
     seconds: float
-    audio_seconds_per_second: float
     waited_share: float
 
     def losses(self) -> dict[str, float | None]:

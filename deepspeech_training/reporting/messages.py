@@ -115,7 +115,7 @@ def _resumed(event: Resumed) -> str:
 
 def _estimated(event: Estimated) -> str:
     return (
-        f"Speed     {event.audio_seconds_per_second:,.0f} s of audio a second: about "
+        f"Speed     {event.speed:,.0f} {event.unit}: about "
         f"{duration(event.epoch_seconds)} an epoch, {duration(event.left_seconds)} for the "
         f"{event.epochs_left:,} epochs left" + ("" if event.with_validation else ", validation not counted")
     )
@@ -141,8 +141,7 @@ def _epoch_done(event: EpochDone) -> str:
         parts.append(f"patience {found.epochs_without_improvement}/{found.patience}")
     parts.append(f"rate {found.learning_rate:.3g}")
     parts.append(
-        f"{duration(found.seconds)}, {found.audio_seconds_per_second:,.0f} audio-s/s, "
-        f"waited for data {found.waited_share:.0%}"
+        f"{duration(found.seconds)}, {found.speed:,.0f} {found.unit}, waited for data {found.waited_share:.0%}"
     )
     return " | ".join(parts)
 

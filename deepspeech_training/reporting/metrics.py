@@ -147,6 +147,14 @@ class SetReport:
     def cer(self) -> float:
         return error_rate(sum(r.char_distance for r in self.results), sum(r.char_length for r in self.results))
 
+    def figures(self) -> dict[str, float]:
+        """By the names of `figures.SPEECH_TO_TEXT`."""
+        return {"wer": self.wer, "cer": self.cer}
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The entries of DeepSpeech's `--test_output_file`."""
+        return [result.as_dict() for result in self.results]
+
     @property
     def loss(self) -> float:
         return sum(r.loss for r in self.results) / max(len(self.results), 1)

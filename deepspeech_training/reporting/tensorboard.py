@@ -62,7 +62,7 @@ def _of_epoch(event: EpochDone) -> dict[str, float | None]:
     scalars = {
         "epoch/train_loss": figures.train_loss,
         "epoch/learning_rate": figures.learning_rate,
-        "epoch/audio_seconds_per_second": figures.audio_seconds_per_second,
+        f"epoch/{figures.speed_key}": figures.speed,
     }
     for found in (*figures.dev, *figures.metrics):
         scalars[f"{found.name}/loss"] = found.loss

@@ -4,15 +4,16 @@ There is a folder for each task beside this module, and no logic in it. A `Task`
 computes in the step, its `Objective`, is written with Keras, which is imported when it is asked for.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from deepspeech_training.data.loader import BatchSpec, Example
 from deepspeech_training.data.sample import Sample
 from deepspeech_training.models.base import Kernels, Layers, Network
+from deepspeech_training.reporting.figures import Figure
 
 Tensors = Mapping[str, Any]  # tensors of the backend by name
 Answers = Mapping[str, np.ndarray]  # what `Objective.answers` gave, as arrays
@@ -56,14 +57,78 @@ class Objective(Protocol):
         """What `Task.decode` needs of the outputs. Where axis 1 differs from batch to batch, zeros may be added."""
 
 
+class Metrics(Protocol):
+    """How good the answers to some samples are: a dataclass of numbers that start at 0 and add up.
+
+    Checkpoints keep these numbers in the middle of a validation, and those of several sets are added.
+    """
+
+    def add(self, sample: Any, answer: Any) -> None:
+        """Take in the answer to one sample, one of those of `Task.decode`."""
+
+    def figures(self) -> dict[str, float]:
+        """The values of `Task.figures`, by name."""
+
+
+class Report(Protocol):
+    """What a test set came to."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def results(self) -> Sequence[Any]:
+        """One for each sample."""
+
+    @property
+    def loss(self) -> float: ...
+
+    def figures(self) -> dict[str, float]:
+        """The values of `Task.figures`, by name."""
+
+    def to_text(self, report_count: int) -> str:
+        """The report a person reads, with so many of the best, median and worst results."""
+
+    def as_json(self) -> list[dict[str, Any]]:
+        """The results, for --test_output_file."""
+
+
+class Examination(Protocol):
+    """A test, with all that the task does for an answer, such as a beam and a scorer: a context manager."""
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *exception: object) -> None: ...
+
+    def take(self, samples: Sequence[Any], losses: np.ndarray, answers: Answers) -> Callable[[], Sequence[Any]]:
+        """Begin with a batch; what is returned waits for its results and gives them."""
+
+    def report(self, name: str, results: Sequence[Any]) -> Report:
+        """The report of a set of that name."""
+
+
 class Task(Protocol):
-    """A kind of model that can be trained, evaluated and reported on."""
+    """A kind of model that can be trained, evaluated and reported on.
+
+    Args:
+        name: in `TASKS`.
+        figures: by which a model is judged, besides the loss.
+        best_by: the name of that which makes a checkpoint the best, unless --best_by says another.
+        network: fixes the weights.
+        spec: which arrays a batch holds.
+        unit: of speeds and estimates.
+        augments: whether `augment` does anything.
+        metrics: makes a Metrics; takes its numbers as keyword arguments.
+    """
 
     name: str
+    figures: Sequence[Figure]
+    best_by: str
     network: Network
     spec: BatchSpec
     unit: CostUnit
-    augments: bool  # whether `augment` does anything
+    augments: bool
+    metrics: Callable[..., Metrics]
 
     def load(self, sample: Sample) -> Example:
         """Read one sample, in a worker thread.

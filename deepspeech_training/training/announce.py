@@ -28,8 +28,8 @@ from deepspeech_training.training.source import Source
 from deepspeech_training.version import VERSION
 
 if TYPE_CHECKING:
-    from deepspeech_training.training.loop import RunState
     from deepspeech_training.training.run import Run
+    from deepspeech_training.training.state import RunState
 
 DEFAULT_EXPORT_DIR = Path("persistent-data/exports")
 

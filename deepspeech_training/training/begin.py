@@ -14,22 +14,26 @@ from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import as_dict, to_flag_lines
 from deepspeech_training.data.loader import Loader
 from deepspeech_training.data.plan import BatchRules, Plan
-from deepspeech_training.data.sample import Rejection, limit_fairly, write_rejections
+from deepspeech_training.data.sample import limit_fairly
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.machine.gpu_monitor import GpuMonitor
 from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.reporting.events import Sink
+from deepspeech_training.reporting.figures import LOSS
 from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.tensorboard import TensorBoard
+from deepspeech_training.tasks.base import Task
 from deepspeech_training.training import announce
 from deepspeech_training.training.backends import BACKENDS, DEFAULT_BACKEND
 from deepspeech_training.training.backends.base import Backend, Machine, UpdateRules
-from deepspeech_training.training.loop import RunState, Trainer
+from deepspeech_training.training.loop import Trainer, TrainingData
 from deepspeech_training.training.memory import memory_for_audio, try_heaviest_batches
 from deepspeech_training.training.run import Run
-from deepspeech_training.training.schedule import ScheduleState, wants_stop
+from deepspeech_training.training.saver import Saver
+from deepspeech_training.training.schedule import Schedule, ScheduleState
 from deepspeech_training.training.source import Source
+from deepspeech_training.training.state import RunState
 from deepspeech_training.version import VERSION
 
 if TYPE_CHECKING:
@@ -108,7 +112,7 @@ def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, Ru
     resumed = checkpoint if run.source.kind == "resume" else None
     state = RunState(learning_rate=run.config.optimizer.learning_rate)
     if resumed is not None:
-        state = RunState.from_json(resumed.model.run)
+        state = RunState.from_json(resumed.model.run, task.metrics)
     log = JsonLines(run.folder.folder / "events.jsonl")
     # Without a checkpoint to resume, what the log has is of a run that was killed before its first.
     log.cut_back(0 if resumed is None else resumed.model.log_length)
@@ -261,6 +265,8 @@ def _description(
         "devices": len(machine.devices),
         "sessions": sessions,
         "augment_sources": dict(run.recordings),
+        "judged_by": [figure.as_json() for figure in task.figures],
+        "flags": as_dict(run.config),
         "data": [found.as_json() for found in run.data_summary()],
     }
 
@@ -324,32 +330,40 @@ def _train(
     log: JsonLines,
     description: dict[str, Any],
 ) -> None:
-    config = run.config
-
-    def save_rejections(quarantined: list[Rejection]) -> None:
-        write_rejections(run.folder.folder / "rejected.csv", [*run.data.rejected, *quarantined])
-
+    config, schedule = run.config, schedule_of(run, task)
+    dev_batch_size = config.batches.dev_batch_size * len(machine.devices)
+    data = TrainingData(
+        plan,
+        dev_sets=run.data.sets.get("dev", []),
+        metrics_sets=run.data.sets.get("metrics", []),
+        dev_batch_size=dev_batch_size,
+        reverse_dev=config.limits.reverse_dev,
+        renew_every=config.augmentation.cache_for_epochs,
+    )
+    wanted = config.checkpoint.load_train
+    how = "" if wanted in ("auto", "last") else f", with --load_train last instead of {wanted},"
+    saver = Saver(
+        run.folder,
+        description,
+        log,
+        max_to_keep=config.checkpoint.max_to_keep,
+        every_s=config.checkpoint.checkpoint_secs,
+        rejected=run.data.rejected,
+        how_to_resume=f"the same command{how} goes on there",
+    )
     with loader_of(run, task, static_shapes=machine.on_gpu, keep_bytes=memory_for_audio()) as loader:
         trainer = Trainer(
             backend=backend,
             task=task,
-            config=config,
-            plan=plan,
-            dev_sets=run.data.sets.get("dev", []),
-            metrics_sets=run.data.sets.get("metrics", []),
+            data=data,
             loader=loader,
-            folder=run.folder,
+            schedule=schedule,
             state=state,
-            extra_state=description,
+            saver=saver,
             events=run.events,
-            log=log,
-            save_rejections=save_rejections,
         )
-        if (
-            state.epoch < config.training.epochs
-            and not wants_stop(state.schedule, state.epoch, config)
-            and not config.batches.skip_batch_test
-        ):
+        is_over = state.epoch >= schedule.epochs or schedule.stops(state.schedule, state.epoch)
+        if not is_over and not config.batches.skip_batch_test:
             try_heaviest_batches(
                 backend,
                 task,
@@ -357,7 +371,21 @@ def _train(
                 loader,
                 [plan.samples[i] for i in plan.heaviest_batch()],
                 dev_samples=run.samples("dev"),
-                dev_batch_size=config.batches.dev_batch_size * len(machine.devices),
+                dev_batch_size=dev_batch_size,
                 by_seconds=config.batches.batch_seconds > 0,
             )
         trainer.run()
+
+
+def schedule_of(run: Run, task: Task) -> Schedule:
+    """The schedule that the flags ask for."""
+    config = run.config
+    best_by = next(figure for figure in (LOSS, *task.figures) if figure.name == config.checkpoint.best_by)
+    return Schedule(
+        config.training.epochs,
+        best_by,
+        config.early_stop,
+        config.plateau,
+        config.optimizer,
+        reduces_rate=config.reduces_rate_on_plateau,
+    )

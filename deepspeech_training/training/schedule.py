@@ -7,9 +7,11 @@ how much of --epochs is done, and a factor on the rate that plateaus lower.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
-from deepspeech_training.config import Config
+from deepspeech_training.config.groups import EarlyStopFlags, OptimizerFlags, PlateauFlags
+from deepspeech_training.reporting.figures import LOSS, Figure
 
 
 @dataclass
@@ -19,7 +21,7 @@ class ScheduleState:
     Args:
         best_loss: lowest dev loss so far; None before the first.
         best_epoch: the epoch (from 0) of the best checkpoint.
-        best_figures: dev loss, WER and CER of that epoch.
+        best_figures: dev loss and figures of the task of that epoch.
         epochs_without_improvement: in a row, up to now, of the loss.
     """
 
@@ -38,73 +40,85 @@ class Decision:
     stop: bool = False
 
 
-def after_epoch(state: ScheduleState, figures: dict[str, float], epoch: int, config: Config) -> Decision:
-    """Take in an epoch's figures on the dev sets; changes `state` and says what to do.
+@dataclass(frozen=True)
+class Schedule:
+    """The rules of a run.
 
     Args:
-        state: from the epochs before.
-        figures: "loss", the mean over all dev clips, "wer" and "cer" over all of them.
-        epoch: from 0.
-        config: its groups early_stop, plateau and checkpoint.
+        epochs: --epochs.
+        best_by: the figure that makes a checkpoint the best.
+        early_stop, plateau, optimizer: the flags.
+        reduces_rate: on a plateau.
 
-    >>> state, config = ScheduleState(), Config()
-    >>> figures = [{"loss": loss, "wer": 1.0, "cer": cer} for loss, cer in [(9, 1), (8, 1), (8.5, 0.7), (7.99, 0.8)]]
-    >>> [after_epoch(state, found, epoch, config).is_best for epoch, found in enumerate(figures)]
+    >>> schedule, state = Schedule(best_by=Figure("cer", "CER", "lower")), ScheduleState()
+    >>> figures = [{"loss": loss, "cer": cer} for loss, cer in [(9, 1), (8, 1), (8.5, 0.7), (7.99, 0.8)]]
+    >>> [schedule.after_epoch(state, found, epoch).is_best for epoch, found in enumerate(figures)]
     [True, True, True, False]
     >>> state.epochs_without_improvement, state.best_epoch, state.best_loss
     (2, 2, 7.99)
     """
-    dev_loss = figures["loss"]
-    best = state.best_loss if state.best_loss is not None else float("inf")
-    if dev_loss > best - config.early_stop.es_min_delta:
-        state.epochs_without_improvement += 1
-    else:
-        state.epochs_without_improvement = 0
-    state.best_loss = min(best, dev_loss)
-    is_best = state.best_figures is None or _score(figures, config) < _score(state.best_figures, config)
-    if is_best:
-        state.best_figures, state.best_epoch = dict(figures), epoch
-    return Decision(
-        is_best=is_best,
-        reduce_rate=config.reduces_rate_on_plateau
-        and state.epochs_without_improvement > 0
-        and state.epochs_without_improvement % config.plateau.plateau_epochs == 0,
-        stop=wants_stop(state, epoch + 1, config),
-    )
 
+    epochs: int = 75
+    best_by: Figure = LOSS
+    early_stop: EarlyStopFlags = field(default_factory=EarlyStopFlags)
+    plateau: PlateauFlags = field(default_factory=PlateauFlags)
+    optimizer: OptimizerFlags = field(default_factory=OptimizerFlags)
+    reduces_rate: bool = False
 
-def _score(figures: dict[str, float], config: Config) -> tuple[float, float]:
-    """What makes an epoch the best: --best_by, and where that is equal (all blank in the first epochs) the loss."""
-    return figures[config.checkpoint.best_by], figures["loss"]
+    def after_epoch(self, state: ScheduleState, figures: Mapping[str, float], epoch: int) -> Decision:
+        """Take in an epoch's figures on the dev sets; changes `state` and says what to do.
 
+        Args:
+            state: from the epochs before.
+            figures: "loss", the mean over all dev samples, and the task's, over all of them.
+            epoch: from 0.
+        """
+        dev_loss = figures["loss"]
+        best = state.best_loss if state.best_loss is not None else float("inf")
+        if dev_loss > best - self.early_stop.es_min_delta:
+            state.epochs_without_improvement += 1
+        else:
+            state.epochs_without_improvement = 0
+        state.best_loss = min(best, dev_loss)
+        is_best = state.best_figures is None or self._rank(figures) < self._rank(state.best_figures)
+        if is_best:
+            state.best_figures, state.best_epoch = dict(figures), epoch
+        return Decision(
+            is_best=is_best,
+            reduce_rate=self.reduces_rate
+            and state.epochs_without_improvement > 0
+            and state.epochs_without_improvement % self.plateau.plateau_epochs == 0,
+            stop=self.stops(state, epoch + 1),
+        )
 
-def wants_stop(state: ScheduleState, epochs_done: int, config: Config) -> bool:
-    """Whether early stopping, as configured now, ends the run after `epochs_done` epochs."""
-    return (
-        config.early_stop.early_stop
-        and epochs_done >= config.early_stop.min_epochs
-        and state.epochs_without_improvement >= config.early_stop.es_epochs
-    )
+    def _rank(self, figures: Mapping[str, float]) -> tuple[float, float]:
+        """By what an epoch is the best, and where that is equal (nothing written in the first epochs) by the loss."""
+        return self.best_by.rank(figures[self.best_by.name]), figures["loss"]
 
+    def stops(self, state: ScheduleState, epochs_done: int) -> bool:
+        """Whether early stopping, as configured now, ends the run after `epochs_done` epochs."""
+        return (
+            self.early_stop.early_stop
+            and epochs_done >= self.early_stop.min_epochs
+            and state.epochs_without_improvement >= self.early_stop.es_epochs
+        )
 
-def rate_factor(epochs_done: float, config: Config) -> float:
-    """What the learning rate is multiplied with: a line up in the warm-up, then 1 or half a cosine down to 0.
+    def rate_factor(self, epochs_done: float) -> float:
+        """What the learning rate is multiplied with: a line up in the warm-up, then 1 or half a cosine down to 0.
 
-    Args:
-        epochs_done: with fractions, at the middle of the step in hand.
-        config: its groups optimizer and training.
+        Args:
+            epochs_done: with fractions, at the middle of the step in hand.
 
-    The cosine without restarts of Loshchilov & Hutter 2017 (arXiv:1608.03983):
+        The cosine without restarts of Loshchilov & Hutter 2017 (arXiv:1608.03983):
 
-    >>> from deepspeech_training.config import parse_flags
-    >>> cosine = parse_flags(["--epochs=30", "--lr_schedule=cosine", "--warmup_epochs=2"]).config
-    >>> [round(rate_factor(epochs, cosine), 3) for epochs in (0.5, 2, 9, 16, 23, 30, 31)]
-    [0.25, 1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
-    """
-    warmup, epochs = config.optimizer.warmup_epochs, config.training.epochs
-    if epochs_done < warmup:
-        return epochs_done / warmup
-    if config.optimizer.lr_schedule != "cosine":
-        return 1.0
-    done = min((epochs_done - warmup) / max(epochs - warmup, 1e-9), 1.0)
-    return 0.5 * (1.0 + math.cos(math.pi * done))
+        >>> cosine = Schedule(epochs=30, optimizer=OptimizerFlags(lr_schedule="cosine", warmup_epochs=2))
+        >>> [round(cosine.rate_factor(epochs), 3) for epochs in (0.5, 2, 9, 16, 23, 30, 31)]
+        [0.25, 1.0, 0.854, 0.5, 0.146, 0.0, 0.0]
+        """
+        warmup = self.optimizer.warmup_epochs
+        if epochs_done < warmup:
+            return epochs_done / warmup
+        if self.optimizer.lr_schedule != "cosine":
+            return 1.0
+        done = min((epochs_done - warmup) / max(self.epochs - warmup, 1e-9), 1.0)
+        return 0.5 * (1.0 + math.cos(math.pi * done))

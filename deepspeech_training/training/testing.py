@@ -3,13 +3,13 @@
 import json
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.reporting.events import SetTested
 from deepspeech_training.reporting.metrics import SetReport
+from deepspeech_training.tasks.speech_to_text.metrics import SpeechExamination
 from deepspeech_training.training.backends.base import Backend, Machine
 from deepspeech_training.training.decoder import clip_decoder
 from deepspeech_training.training.run import Run
@@ -23,35 +23,34 @@ def test(
 ) -> list[SetReport]:
     """Test on each CSV; `show` gets the text of each report as soon as there is one."""
     from deepspeech_training.training.begin import loader_of
-    from deepspeech_training.training.evaluate import clip_results
+    from deepspeech_training.training.evaluate import examine
 
     config, reports = run.config, []
     size = config.batches.test_batch_size * len(machine.devices)
     knows = None if run.scorer is None else run.scorer.language_model.__contains__
     decoder = clip_decoder(config.decoder, run.alphabet, run.scorer, console=run.console, compares=True)
-    with loader_of(run, task, static_shapes=machine.on_gpu) as loader, decoder or nullcontext():
+    examination = SpeechExamination(task.decode, decoder, knows)
+    with loader_of(run, task, static_shapes=machine.on_gpu) as loader, examination:
         for found in run.data.sets["test"]:
             batches = -(-len(found.samples) // size)
             with run.console.progress(f"Testing on {found.name}", total=batches, unit="batches") as progress:
-                results = clip_results(
+                results = examine(
                     backend,
-                    task,
+                    examination,
                     loader,
                     found.samples,
                     batch_size=size,
                     reverse=config.limits.reverse_test,
                     on_batch=progress.update,
                     on_fault=lambda sample, reason: run.console.warn(f"{sample.id} ({sample.path}) {reason}"),
-                    decoder=decoder,
                 )
-            report = SetReport(found.csv_path, tuple(results), knows)
+            report = examination.report(found.csv_path, results)
             show(report.to_text(config.reporting.report_count))
             loss = report.loss if math.isfinite(report.loss) else None
-            rates = {"wer": report.wer, "cer": report.cer}
-            run.events.emit(SetTested(found.csv_path, len(results), loss, rates))
+            run.events.emit(SetTested(found.csv_path, len(results), loss, report.figures(), judged_by=task.figures))
             reports.append(report)
     if config.reporting.test_output_file:
-        results = [result.as_dict() for report in reports for result in report.results]
-        text = json.dumps(results, ensure_ascii=False, indent=1) + "\n"
+        written = [entry for report in reports for entry in report.as_json()]
+        text = json.dumps(written, ensure_ascii=False, indent=1) + "\n"
         write_atomically(Path(config.reporting.test_output_file), [text.encode()])
     return reports

@@ -21,7 +21,7 @@ EPOCH = EpochDone(
         patience=25,
         learning_rate=0.001,
         seconds=75.0,
-        audio_seconds_per_second=1234.0,
+        speed=1234.0,
         waited_share=0.02,
     ),
     epochs=30,
@@ -35,4 +35,4 @@ def epoch_done(**figures: Any) -> EpochDone:
 
 
 def step_done(step: int, **changes: Any) -> StepDone:
-    return replace(StepDone(step, epoch=0, loss=1.0, grad_norm=2.0, audio_seconds_per_second=5.0), **changes)
+    return replace(StepDone(step, epoch=0, loss=1.0, grad_norm=2.0, speed=5.0), **changes)

@@ -131,20 +131,3 @@ def test_what_concerns_nobody_is_passed_over(tmp_path):
 def test_the_console_of_a_session_is_no_part_of_its_log(tmp_path, capsys):
     Console().info("only on stderr")
     assert read(begin(tmp_path))["messages"] == []
-
-
-def test_the_speed_is_that_of_one_epoch_without_its_first_step(monkeypatch):
-    from deepspeech_training.training import loop as train
-
-    now = [0.0]
-    monkeypatch.setattr(train.time, "perf_counter", lambda: now[0])
-    speed = train._Speed()
-    for audio_seconds, at in ((2, 50), (12, 51), (22, 52), (32, 53), (42, 54), (52, 55)):
-        assert speed.audio_seconds_per_second() is None
-        now[0] = at
-        speed.note_step(audio_seconds)
-    assert speed.audio_seconds_per_second() == 10  # 50 s of audio in the 5 s after the first step
-    speed.begin_epoch()
-    now[0] = 100.0
-    speed.note_step(3)
-    assert speed.audio_seconds_per_second() is None

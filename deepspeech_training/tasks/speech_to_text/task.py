@@ -15,7 +15,9 @@ from deepspeech_training.data.samples import SpeechSample, labels_with_repeats
 from deepspeech_training.decoding import DECODERS
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.base import AcousticModel
+from deepspeech_training.reporting.figures import SPEECH_TO_TEXT
 from deepspeech_training.tasks.base import Answers, CostUnit
+from deepspeech_training.tasks.speech_to_text.metrics import ErrorRates
 
 if TYPE_CHECKING:
     from deepspeech_training.tasks.speech_to_text.objective import SpeechObjective
@@ -41,6 +43,9 @@ class SpeechToText:
     """
 
     name = "speech_to_text"
+    figures = SPEECH_TO_TEXT
+    best_by = "cer"
+    metrics = ErrorRates
 
     def __init__(
         self,
