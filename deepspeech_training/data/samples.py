@@ -206,6 +206,7 @@ def check_sets(
     console: Console,
     alphabet_name: str,
     workers: int | None = None,
+    stride: int = 1,
 ) -> CheckedData[SpeechSample]:
     """Read all CSVs and check every row of them, with all faults in one report.
 
@@ -213,6 +214,7 @@ def check_sets(
         csvs: paths of CSVs by the name of their set: train, dev, test, metrics.
         alphabet: must have every character of every transcript.
         geometry: gives the number of frames of a clip.
+        stride: frames for each that the network makes of them; see `AcousticModel.stride`.
         on_bad_row: "fail" makes an error of any fault, "drop" goes on without such rows.
         cache_dir: where to keep what the headers of the files say; None: nowhere.
         console: shows the progress.
@@ -237,7 +239,7 @@ def check_sets(
     for csv_path, name in names.items():
         samples = []
         for row in rows[csv_path]:
-            result = _check_row(row, csv_path, name, headers, alphabet, geometry)
+            result = _check_row(row, csv_path, name, headers, alphabet, geometry, stride)
             if isinstance(result, SpeechSample):
                 samples.append(result)
             else:
@@ -295,6 +297,7 @@ def _check_row(
     headers: Mapping[str, "_Header"],
     alphabet: Alphabet,
     geometry: FeatureGeometry,
+    stride: int,
 ) -> SpeechSample | Rejection:
     def reject(code: str, reason: str) -> Rejection:
         return Rejection(csv_path, row.row, row.wav_filename, row.transcript, code, reason)
@@ -327,9 +330,9 @@ def _check_row(
         return reject("bad_row", fault)
     labels = tuple(alphabet.encode(row.transcript).tolist())
     num_samples = num_samples_after_resampling(header.info.num_frames, header.info.sample_rate, geometry.sample_rate)
-    frames, needed = geometry.num_frames(num_samples), labels_with_repeats(labels)
+    frames, needed = -(-geometry.num_frames(num_samples) // stride), labels_with_repeats(labels)
     if frames < needed:
-        needed_s = (geometry.window_samples + (needed - 1) * geometry.step_samples) / geometry.sample_rate
+        needed_s = (geometry.window_samples + (needed - 1) * stride * geometry.step_samples) / geometry.sample_rate
         return reject(
             "too_short",
             f"the clip is too short for its transcript: {frames} frames ({num_samples / geometry.sample_rate:.2f} s) "

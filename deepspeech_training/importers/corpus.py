@@ -423,6 +423,7 @@ def _judge_clips(ledger: Ledger, options: Options) -> None:
 
 
 def _length_fault(transcript: str, num_samples: int, geometry: FeatureGeometry, options: Options) -> tuple[str, str]:
+    # No network makes more frames than it is given; one that makes fewer is looked at when it is trained.
     frames, needed = geometry.num_frames(num_samples), labels_with_repeats(transcript)
     seconds = num_samples / options.sample_rate
     if frames < needed:

@@ -153,7 +153,7 @@ class AcousticModel(Network):
         return 1
 
     def output_lengths(self, num_frames: Lengths) -> Lengths:
-        """Frames of outputs from frames of features."""
+        """Frames of outputs from frames of features: the last may be of fewer. All networks count like this."""
         return -(-num_frames // self.stride)
 
     @abstractmethod

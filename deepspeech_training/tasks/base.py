@@ -147,6 +147,9 @@ class Task(Protocol):
             clock: how much of the run is done, 0..1.
         """
 
+    def frames(self, cost: int) -> int:
+        """Frames that the network takes of a sample of this cost."""
+
     def longest(self, cost: int) -> int:
         """What a sample of this cost could cost at most when it is augmented."""
 

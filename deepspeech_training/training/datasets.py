@@ -59,6 +59,7 @@ def checked_data(
     alphabet: Labels,
     alphabet_name: str,
     features: FeatureGeometry,
+    stride: int,
     folder: Path | None,
     seed: int,
     console: Console,
@@ -67,6 +68,7 @@ def checked_data(
 
     Args:
         trains: whether the CSVs for training are needed too.
+        stride: frames of features for each that the network makes of them.
         folder: where what is known of the audio files is kept, and which rows were rejected; None for nowhere.
     Raises:
         UserError: names the rows that cannot be used.
@@ -81,6 +83,7 @@ def checked_data(
         csvs,
         alphabet=alphabet,
         geometry=features,
+        stride=stride,
         on_bad_row=data.on_bad_row,
         cache_dir=None if folder is None else folder / "data_check",
         console=console,

@@ -1,6 +1,5 @@
 """Whether a step fits into memory, found out before training instead of at the longest clips of an epoch."""
 
-import math
 from collections.abc import Sequence
 
 from deepspeech_training.data.loader import Example, Loader
@@ -8,48 +7,37 @@ from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.data.sample import Sample
 from deepspeech_training.errors import OutOfMemory, UserError
 from deepspeech_training.machine.resources import available_memory, memory_limit
-from deepspeech_training.models.base import AcousticModel
+from deepspeech_training.models.base import Network
 from deepspeech_training.tasks.base import Task
 from deepspeech_training.training.backends.base import Backend, Machine
 
 PROCESS_BYTES = 600_000_000  # of Python, TensorFlow and its libraries, before there is a model
 
 
-def check_memory_to_begin(network: AcousticModel, *, longest_clip_s: float, trains: bool, on_gpu: bool) -> None:
+def check_memory_to_begin(network: Network, *, frames: int, trains: bool, on_gpu: bool) -> None:
     """Refuse, before TensorFlow is loaded, what cannot fit: there the kernel would end the process without a word.
 
+    Args:
+        frames: of the longest clip.
     Raises:
         UserError: not even one clip at a time would fit; says how much memory it takes.
     """
     available = available_memory()
     if available is None:
         return
-    parameters = sum(math.prod(shape) for shape in network.weight_shapes().values())
+    needed = PROCESS_BYTES + 2 * 4 * network.num_parameters
     if trains and not on_gpu:
-        frames = int(longest_clip_s * 50)  # one each 20 ms
-        needed = training_memory(parameters=parameters, n_hidden=network.n_hidden, clips=1, frames=frames)
-    else:
-        needed = PROCESS_BYTES + 2 * 4 * parameters
+        needed = PROCESS_BYTES + network.step_bytes(clips=1, frames=frames)
     if needed > available:
         limit = memory_limit()
         limited = "" if limit is None else f" (the limit of this container is {limit / 1e9:.2f} GB)"
+        size = f"{network.size_flag} {getattr(network, network.size_flag):,}"
         raise UserError(
-            f"n_hidden {network.n_hidden:,} needs about {needed / 1e9:.2f} GB of memory, TensorFlow itself "
+            f"{size} needs about {needed / 1e9:.2f} GB of memory, TensorFlow itself "
             f"{PROCESS_BYTES / 1e9:.1f} GB of it, and {available / 1e9:.2f} GB are free{limited}\n"
             "Give it more memory (docker run --memory, mem_limit in compose.yaml), end other programs, or lower "
-            "--n_hidden. --skip_batch_test tries it nevertheless."
+            f"--{network.size_flag}. --skip_batch_test tries it nevertheless."
         )
-
-
-def training_memory(*, parameters: int, n_hidden: int, clips: int, frames: int) -> int:
-    """Bytes that a step on the CPU takes, to some 10 %: for clips of `frames` frames each, in either precision.
-
-    Fitted to peaks of resident memory that benchmarks/train_throughput.py printed at n_hidden 512 and 2048, batches of
-    2 to 64 clips of up to 438 frames (1.17 to 4.33 GB).
-    """
-    weights = 6 * 4 * parameters  # weights, gradient, two moments, copies in the layout of the kernels
-    activations = clips * frames * (84 * n_hidden + 15_000)
-    return PROCESS_BYTES + weights + activations
 
 
 def memory_for_audio() -> int:
@@ -80,19 +68,16 @@ def try_heaviest_batches(
         UserError: it does not fit; says which value does.
     """
     num_devices = len(machine.devices)
-    n_hidden = task.describe()["network"]["n_hidden"]
 
     def lengthened(_: Sample, example: Example) -> Example:
         return task.lengthened(example)
 
     available = available_memory()
     if not machine.on_gpu and available is not None:
-        frames = max(task.feature_geometry.num_frames(task.longest(s.cost)) for s in samples)
+        frames = max(task.frames(task.longest(s.cost)) for s in samples)
 
         def needed(clips: int) -> int:
-            return training_memory(
-                parameters=backend.num_parameters, n_hidden=n_hidden, clips=clips * num_devices, frames=frames
-            )
+            return PROCESS_BYTES + task.network.step_bytes(clips=clips * num_devices, frames=frames)
 
         per_device = -(-len(samples) // num_devices)
         if needed(per_device) > available:
@@ -125,7 +110,7 @@ def _message(task: Task, samples: Sequence[Sample], fitting: int, *, by_seconds:
     text = f"The batch of the {len(samples)} longest clips (up to {longest_s:.1f} s) does not fit into memory{figures}"
     seconds = max(1, int(longest_s * fitting))
     if fitting == 0:
-        return f"{text}\nEven one clip is too much: leave out the longest clips, or lower --n_hidden."
+        return f"{text}\nEven one clip is too much: leave out the longest clips, or lower --{task.network.size_flag}."
     if by_seconds:
         return f"{text}\nUse --batch_seconds {seconds}."
     return f"{text}\nUse --train_batch_size {fitting} (or --batch_seconds {seconds})."

@@ -315,6 +315,7 @@ def prepare(call: Call) -> Run:
         alphabet=alphabet,
         alphabet_name=alphabet_name,
         features=features,
+        stride=network.stride,
         folder=call.folder.folder if work.train else None,
         seed=config.training.random_seed,
         console=console,
@@ -344,7 +345,7 @@ def prepare(call: Call) -> Run:
         longest = max((sample.num_samples for sample in run.samples("train")), default=0)
         check_memory_to_begin(
             run.network,
-            longest_clip_s=longest / features.sample_rate,
+            frames=features.num_frames(longest),
             trains=work.train,
             on_gpu=call.choice.uses_gpu,
         )

@@ -42,11 +42,10 @@ def test_without_proc_there_is_no_bfloat16(root):
 
 
 def test_the_memory_of_a_step_grows_with_what_it_holds():
-    def needed(**changed):
-        return memory.training_memory(**{"parameters": 10**6, "n_hidden": 64, "clips": 4, "frames": 100} | changed)
+    def needed(n_hidden: int = 64, clips: int = 4, frames: int = 100) -> int:
+        return DeepSpeech(num_classes=29, n_hidden=n_hidden).step_bytes(clips=clips, frames=frames)
 
     assert all(needed(**{name: 200}) > needed() for name in ("n_hidden", "clips", "frames"))
-    assert needed(parameters=10**8) > needed()
 
 
 @pytest.mark.parametrize(
@@ -65,7 +64,7 @@ def test_what_cannot_fit_is_refused_with_the_figure_it_needs(monkeypatch, availa
     network = DeepSpeech(num_classes=29, n_hidden=512)
 
     def check():
-        memory.check_memory_to_begin(network, longest_clip_s=5.0, trains=trains, on_gpu=on_gpu)
+        memory.check_memory_to_begin(network, frames=250, trains=trains, on_gpu=on_gpu)
 
     if not refused:
         check()

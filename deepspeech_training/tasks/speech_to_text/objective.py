@@ -21,7 +21,7 @@ class SpeechObjective:
     Args:
         features: sample rate, window and step.
         augmentations: those of the step; with them, the arrays of a training batch have its `StepDraws` by name.
-        leading_blanks: frames at the start of a clip in which the training loss allows no letter.
+        leading_blanks: frames of the network at the start of a clip in which the training loss allows no letter.
     """
 
     def __init__(

@@ -39,7 +39,7 @@ class SpeechToText:
         decoder: a name in `decoding.DECODERS`.
         augmenter: of the training clips.
         cache: of decoded audio.
-        leading_blanks: frames at the start of a clip in which the training loss allows no letter.
+        leading_blanks: frames of features at the start of a clip in which the training loss allows no letter.
     """
 
     name = "speech_to_text"
@@ -101,6 +101,9 @@ class SpeechToText:
         audio, draws = self._augmenter(sample.id, example["audio"], needed_frames=needed, epoch=epoch, clock=clock)
         return {**example, "audio": audio, **draws._asdict()}
 
+    def frames(self, cost: int) -> int:
+        return self.feature_geometry.num_frames(cost)
+
     def longest(self, cost: int) -> int:
         return cost if self._augmenter is None else self._augmenter.longest(cost)
 
@@ -114,7 +117,9 @@ class SpeechToText:
         from deepspeech_training.tasks.speech_to_text.objective import SpeechObjective
 
         return SpeechObjective(
-            self.feature_geometry, augmentations=self._in_the_step, leading_blanks=self._leading_blanks
+            self.feature_geometry,
+            augmentations=self._in_the_step,
+            leading_blanks=self.network.output_lengths(self._leading_blanks),
         )
 
     def decode(self, answers: Answers) -> list[str]:
