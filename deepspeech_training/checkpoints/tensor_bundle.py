@@ -85,10 +85,6 @@ class TensorBundle:
             raise DamagedCheckpoint(f"{path}: {name} is not what was saved (CRC-32C differs)")
         return np.frombuffer(data, variable.dtype).reshape(variable.shape)
 
-    def read_all(self) -> dict[str, np.ndarray]:
-        """Every variable by its name."""
-        return {name: self.read(name) for name in self.variables}
-
     def _check_sizes(self) -> None:
         sizes = []
         for path in self.files[1:]:

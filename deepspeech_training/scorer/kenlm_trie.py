@@ -67,10 +67,6 @@ class TrieBits:
     def of_prob(self) -> int:
         return self.prob or PROB_BITS
 
-    @property
-    def of_backoff(self) -> int:
-        return self.backoff or BACKOFF_BITS
-
 
 def murmur_hash_64a(words: Iterable[bytes]) -> np.ndarray:
     """Austin Appleby's MurmurHash64A with seed 0, of many words at once.

@@ -58,13 +58,13 @@ def network_of_checkpoint(folder: str, console: Console) -> Model:
             f"--checkpoint_dir {folder}: there is no checkpoint (best-*.json, train-*.json) in this folder\n"
             "Export one of DeepSpeech 0.9.3 first (bin/export), and name the .tflite with --model."
         )
-    checkpoint = read_checkpoint(path)
+    model = read_checkpoint(path).speech_model()
     console.info(f"Uses {path}")
     exported = write_tflite(
-        checkpoint.weights,
-        alphabet=checkpoint.model.alphabet,
-        features=checkpoint.model.features,
-        network=checkpoint.model.network,
+        model.weights,
+        alphabet=model.alphabet,
+        features=model.features,
+        network=model.network,
         settings=ExportSettings(quantize=False),
     )
     return Model(ModelFile.of_bytes(exported, f"the export of {path}"))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from decoding.posterior_model import num_samples, posterior_model
 from decoding.posteriors import sentence_posteriors
-from export.test_clients import CLIENT_PROCESS, WHEELS, client_library
+from exporting.test_clients import CLIENT_PROCESS, WHEELS, client_library
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.decoding.beam import BeamDecoder

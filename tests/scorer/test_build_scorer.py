@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from models.small_models import random_model, random_weights, save_checkpoint
+from scorer.arpa_text import read_arpa
 from test_docs import commands
 
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet
@@ -345,7 +346,6 @@ def test_an_installed_kenlm_makes_the_same_scorer_up_to_rounding(run, kenlm_bins
 
 
 def test_a_package_can_be_made_from_python(golden):
-    from deepspeech_training.scorer.arpa import read_arpa
     from deepspeech_training.scorer.kenlm_trie import TrieBits, trie_chunks
 
     model = read_arpa(golden / "order3.arpa")

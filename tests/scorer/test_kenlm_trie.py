@@ -6,9 +6,10 @@ import subprocess
 
 import numpy as np
 import pytest
+from scorer.arpa_text import read_arpa
 
 from deepspeech_training.errors import UserError
-from deepspeech_training.scorer.arpa import read_arpa, write_arpa
+from deepspeech_training.scorer.arpa import write_arpa
 from deepspeech_training.scorer.kenlm_trie import TrieBits, _packed, trie_chunks, trie_size
 from deepspeech_training.scorer.language_model import LanguageModel
 
@@ -148,26 +149,3 @@ def test_a_damaged_trie_is_refused(golden):
     for place, value in ((88, 9), (96, 0), (96, 6), (100, 1), (104, 2)):
         with pytest.raises(UserError, match=r"^lm: "):
             trie_size(data[:place] + bytes([value]) + data[place + 1 :], "lm")
-
-
-@pytest.mark.parametrize(
-    ("old", "new", "fault"),
-    [
-        ("\\data\\", "\\date\\", "line 1"),
-        ("ngram 2=", "ngram 3=", "line 3"),
-        ("\\2-grams:", "\\4-grams:", "heading"),
-        ("\\end\\", "", "ends too early"),
-        ("-0.", "-0,", "not a number"),
-        ("\tcat\t", "\tcat\tand\t", "not a probability"),
-        (" cat", " kitten", "not among the 1-grams"),
-        ("<s>\t", "<x>\t", "<s> and </s> are missing"),
-    ],
-)
-def test_a_damaged_arpa_file_is_refused_with_its_line(golden, tmp_path, old, new, fault):
-    text = (golden / "order3.arpa").read_text(encoding="utf-8")
-    assert old in text
-    path = tmp_path / "lm.arpa"
-    path.write_text(text.replace(old, new, 1), encoding="utf-8")
-    with pytest.raises(UserError, match=fault) as caught:
-        read_arpa(path)
-    assert f"{path}, line " in str(caught.value)

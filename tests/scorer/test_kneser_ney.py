@@ -4,11 +4,11 @@ import subprocess
 
 import numpy as np
 import pytest
+from scorer.arpa_text import read_arpa
 
 from deepspeech_training.alphabet import ByteAlphabet
 from deepspeech_training.console import Console
 from deepspeech_training.data.text import Cleaner
-from deepspeech_training.scorer.arpa import read_arpa
 from deepspeech_training.scorer.kneser_ney import MAX_ORDER, count_ngrams, estimate
 from deepspeech_training.scorer.vocabulary import Corpus, TextSource
 

@@ -5,7 +5,7 @@ import struct
 import numpy as np
 import pytest
 from decoding.posterior_model import num_samples, posterior_model
-from export.test_clients import client, recording  # noqa: F401 - fixtures
+from exporting.test_clients import client, recording  # noqa: F401 - fixtures
 from models.small_models import SENTENCE, golden_weights
 from models.test_tflite import written
 
