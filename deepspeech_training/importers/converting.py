@@ -9,15 +9,17 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field
 from multiprocessing.context import BaseContext
 from pathlib import Path
+from typing import TypeVar
 
 from deepspeech_training.importers.clip_jobs import ClipJob, ClipResult
 
+T = TypeVar("T")
 JOBS_PER_TASK = 16
 TASKS_AHEAD = 4  # of each worker
 
@@ -101,13 +103,22 @@ class Converters:
         while pending:
             yield self._result(*pending.popleft())
 
+    def call(self, function: Callable[..., T], *arguments, **named) -> T:
+        """What a function of a module returns, called in one of the processes."""
+        return (
+            function(*arguments, **named) if self._workers == 1 else self._start(function, *arguments, **named).result()
+        )
+
     def _submit(self, jobs: list[ClipJob]) -> Future:
+        return self._start(_convert_some, jobs)
+
+    def _start(self, function: Callable, *arguments, **named) -> Future:
         for _ in range(2):
             if self._executor is None:
                 self._executor = _executor(self._workers)
             try:
                 with _without_ctrl_c():
-                    return self._executor.submit(_convert_some, jobs)
+                    return self._executor.submit(function, *arguments, **named)
             except BrokenProcessPool:
                 self.close()
         raise RuntimeError("worker processes cannot be started")

@@ -2,11 +2,12 @@
 
 import itertools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from deepspeech_training.console import Console
 from deepspeech_training.data.copies import MOST_COPIES, divide_by_sound
+from deepspeech_training.importers.converting import Converters
 
 _LOSSY = (".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".webm", ".amr")
 PARTS = ("test", "dev", "train")  # the first that has a recording keeps it: what is tested on stays so
@@ -37,13 +38,10 @@ def take_one_format(ledger) -> None:
             )
 
 
-def find(ledger, clip_path: Callable[[str], str], sample_rate: int) -> int:
+def find(ledger, converters: Converters, options, console: Console) -> None:
     """Make the table `temp.twin` (clip, copy) of clips that are copies of another, which is the first of them.
 
-    Args:
-        clip_path: the path of a clip by its stem.
-    Returns:
-        How many recordings have copies.
+    What has the same fingerprint is compared in a worker, so that this process needs no numpy.
     """
     ledger.db.execute("DROP TABLE IF EXISTS temp.twin")
     ledger.db.execute("CREATE TEMP TABLE twin (clip INTEGER PRIMARY KEY, copy INTEGER)")
@@ -53,13 +51,14 @@ def find(ledger, clip_path: Callable[[str], str], sample_rate: int) -> int:
     ).fetchall()
     count = 0
     for _, group in itertools.groupby(alike, key=lambda clip: clip[0]):
-        clips = {clip_path(stem): key for _, key, stem in group}
-        for paths in divide_by_sound(list(clips), sample_rate=sample_rate):
+        clips = {options.clip_path(stem): key for _, key, stem in group}
+        for paths in converters.call(divide_by_sound, list(clips), sample_rate=options.sample_rate):
             if 1 < len(paths) <= MOST_COPIES:
                 first = clips[paths[0]]
                 ledger.db.executemany("INSERT INTO temp.twin VALUES (?, ?)", ((clips[path], first) for path in paths))
                 count += 1
-    return count
+    if count:
+        console.info(f"Copies      {count:,} recordings are there more than once; each stays in one set")
 
 
 @dataclass(frozen=True, slots=True)

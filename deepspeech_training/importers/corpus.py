@@ -166,6 +166,7 @@ def format_corpus(corpus: Corpus, source_paths: Sequence[str | Path], options: O
             )
             _read_rows(corpus, source, ledger, options, console)
             _convert(corpus, source, ledger, converters, options, console)
+            copies.find(ledger, converters, options, console)
             converters.close()
             _judge_clips(ledger, options)
             copies.take_one_format(ledger)

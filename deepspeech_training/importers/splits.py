@@ -45,9 +45,6 @@ def assign(ledger, options, console: Console) -> dict:
         raise UserError(
             "--split validated: the corpus has no set validated, or neither dev nor test\nTake --split speakers."
         )
-    twins = copies.find(ledger, options.clip_path, options.sample_rate)
-    if twins:
-        console.info(f"Copies      {twins:,} recordings are there more than once; each stays in one set")
     split = {"official": _official, "validated": _validated, "speakers": _by_speaker}[kind](
         ledger, options, console, sets
     )
