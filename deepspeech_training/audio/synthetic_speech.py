@@ -14,11 +14,13 @@ eye on spectrograms.
 import functools
 import string
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 
 CHARACTERS = frozenset(string.ascii_lowercase + " '")
 SMOKE_SENTENCE = "she had your dark suit in greasy wash water all year"  # TIMIT's sentence SA1, as in LDC93S1
+SMOKE_CLIP = Path(__file__).resolve().parents[1] / "package_data" / "smoke.wav"
 
 FRAMES_PER_SECOND = 200  # the tract and the levels move in steps of 5 ms, interpolated
 MARGIN_MS = 90.0  # background noise alone before the first and after the last letter

@@ -21,13 +21,13 @@ from pathlib import Path
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, read_audio
+from deepspeech_training.audio.synthetic_speech import SMOKE_CLIP, SMOKE_SENTENCE
 from deepspeech_training.checkpoints.describe import SpeechModel
 from deepspeech_training.config.groups import FLAGS, CardFlags, ExportFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.exporting import parity
-from deepspeech_training.importers.ldc93s1 import SYNTHETIC_CLIP, TRANSCRIPT
 from deepspeech_training.models.tflite import ExportSettings, write_tflite
 from deepspeech_training.version import VERSION
 
@@ -159,8 +159,8 @@ class ExportFolder:
     def _clips(self, model: SpeechModel, samples: Sequence[SpeechSample]) -> list[parity.Clip]:
         rate = model.features.sample_rate
         if not samples:
-            audio = read_audio(str(SYNTHETIC_CLIP), sample_rate=rate)
-            return [parity.Clip("the clip of the package", audio, TRANSCRIPT)]
+            audio = read_audio(str(SMOKE_CLIP), sample_rate=rate)
+            return [parity.Clip("the clip of the package", audio, SMOKE_SENTENCE)]
         clips, audio_s = [], 0.0
         for sample in samples:
             try:

@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from deepspeech_training.audio.synthetic_speech import SMOKE_SENTENCE
+from deepspeech_training.audio.synthetic_speech import SMOKE_CLIP, SMOKE_SENTENCE
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, UserError
 
@@ -29,8 +29,6 @@ SHA256 = "c7e8b51db10ec6a2aea8c92376f2b88af14c2b4950ed82db3d605a4b718c8f35"
 MAX_BYTES = 1_000_000  # the clip has 93,638
 SOURCES = ("auto", "real", "synthetic")
 REAL_NAME, SYNTHETIC_NAME, CSV_NAME = "LDC93S1.wav", "LDC93S1-synthetic.wav", "ldc93s1.csv"
-
-SYNTHETIC_CLIP = Path(__file__).resolve().parent.parent / "package_data" / "smoke.wav"
 
 
 def import_ldc93s1(
@@ -77,7 +75,7 @@ def import_ldc93s1(
                 "this smoke test proves the program, not recognition of real speech"
             )
             clip = directory / SYNTHETIC_NAME
-            _write_if_other(clip, SYNTHETIC_CLIP.read_bytes())
+            _write_if_other(clip, SMOKE_CLIP.read_bytes())
         csv_path = directory / CSV_NAME
         _write_if_other(csv_path, _csv_bytes(clip))
     except OSError as error:

@@ -6,7 +6,7 @@ import soundfile
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from deepspeech_training.importers.ldc93s1 import SYNTHETIC_CLIP
+from deepspeech_training.audio.synthetic_speech import SMOKE_CLIP
 from deepspeech_training.runtime.segments import _voiced, split_at_silence
 from deepspeech_training.runtime.subtitles import Cue, cues_of, to_srt, to_vtt
 
@@ -16,7 +16,7 @@ RATE = 16000
 @pytest.fixture(scope="module")
 def speech():
     """int16 [samples] of the sentence that the project ships, 3 s."""
-    audio, rate = soundfile.read(SYNTHETIC_CLIP, dtype="int16")
+    audio, rate = soundfile.read(SMOKE_CLIP, dtype="int16")
     assert rate == RATE
     return audio
 
