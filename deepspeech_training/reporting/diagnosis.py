@@ -301,10 +301,10 @@ def _units(answers: Answers | None) -> list[Finding]:
         if share >= MANY_DEAD
     ]
     for layer, share in answers.saturated.items():
-        if layer == "lstm" and share >= STUCK_GATES:
-            notes.append(Finding("saturation", "note", f"{share:.0%} of the gates of the LSTM are stuck at 0 or 1"))
-        elif layer != "lstm" and share >= SATURATED:
-            notes.append(Finding("saturation", "note", f"{share:.0%} of the answers of {layer} are at --relu_clip"))
+        if layer not in answers.dead and share >= STUCK_GATES:
+            notes.append(Finding("saturation", "note", f"{share:.0%} of the gates of {layer} are stuck at 0 or 1"))
+        elif layer in answers.dead and share >= SATURATED:
+            notes.append(Finding("saturation", "note", f"{share:.0%} of the answers of {layer} are at their limit"))
     return notes
 
 

@@ -181,7 +181,12 @@ class FrozenLayers(Record):
 
 @dataclass(frozen=True)
 class Started(Event):
-    """What is trained, on what, and how; `versions` are those of the libraries that compute, by their names."""
+    """What is trained, on what, and how.
+
+    Args:
+        versions: of the libraries that compute, by their names.
+        size: what makes the network larger, such as "n_hidden", and how large it is.
+    """
 
     kind = "start"
 
@@ -195,7 +200,7 @@ class Started(Event):
     batches: str
     padding_share: float
     parameters: int
-    n_hidden: int
+    size: Mapping[str, int]
     checkpoint_bytes: int
     export_bytes: Mapping[str, int]
     plan: str
@@ -206,12 +211,13 @@ class Started(Event):
 
     def as_json(self) -> dict[str, Any]:
         written = super().as_json()
-        return {**others(written, "versions"), **self.versions}
+        return {**others(written, "versions", "size"), **self.versions, **self.size}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:
-        versions = others(values, "event", *(known.name for known in fields(cls)))
-        return super().from_json({**values, "versions": versions})
+        rest = others(values, "event", *(known.name for known in fields(cls)))
+        size = {name: value for name, value in rest.items() if isinstance(value, int)}
+        return super().from_json({**values, "versions": others(rest, *size), "size": size})
 
 
 @dataclass(frozen=True)

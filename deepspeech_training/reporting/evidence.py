@@ -30,8 +30,8 @@ class Answers:
         blank_share: frames of the speech where the blank is the likeliest.
         text: what it writes for the speech.
         difference: the largest difference of a log probability between speech and silence, at the same frame.
-        dead: for each dense layer, the share of units that are 0 in every frame of both.
-        saturated: for each dense layer the share of answers at --relu_clip; for "lstm" that of gates stuck at 0 or 1.
+        dead: of the layers with units that can be 0, the share of those that are in every frame of both.
+        saturated: of each layer, the share of answers at their limit; of those without `dead`, of gates at 0 or 1.
         is_synthetic: the clip is the synthetic one of this package, not one of the model's own kind.
     """
 

@@ -88,8 +88,9 @@ def _started(event: Started) -> Iterator[str]:
     trained = "all of them trained"
     if event.frozen is not None:
         trained = f"of which {event.frozen.parameters:,} are frozen ({', '.join(event.frozen.layers)})"
+    sizes = ", ".join(f"{name} {value}" for name, value in event.size.items())
     yield (
-        f"Network   {event.parameters:,} weights, {trained}, n_hidden {event.n_hidden}; checkpoint "
+        f"Network   {event.parameters:,} weights, {trained}, {sizes}; checkpoint "
         f"{size(event.checkpoint_bytes)}, export {size(event.export_bytes['float32'])} in 32 bits, "
         f"{size(event.export_bytes['int8'])} in 8 bits: the same for any amount of data"
     )

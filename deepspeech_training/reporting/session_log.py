@@ -150,7 +150,8 @@ class SessionLog:
                 told = _fields(event)
                 return {
                     "versions": {**session["versions"], **event.versions},
-                    **{key: told[key] for key in ("precision", "parameters", "n_hidden", "checkpoint_dir", "flags")},
+                    **{key: told[key] for key in ("precision", "parameters", "checkpoint_dir", "flags")},
+                    **event.size,
                     "device": event.devices,
                     "batches_per_epoch": event.batches_per_epoch,
                 }

@@ -140,7 +140,7 @@ def start(run: "Run", machine: Machine, plan: Plan, transfer: Transfer | None) -
         batches=batches,
         padding_share=plan.padding_share(1),
         parameters=network.num_parameters,
-        n_hidden=network.n_hidden,
+        size={network.size_flag: getattr(network, network.size_flag)},
         frozen=_frozen(config.transfer.freeze_layers, network),
         checkpoint_bytes=3 * 4 * network.num_parameters,
         export_bytes={
