@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 import sys
 
-from deepspeech_training.commands.train import main
+from deepspeech_training.commands.main import train
 
-sys.exit(main())
+sys.exit(train())

@@ -103,7 +103,7 @@ def measure(model: str, audio: str, *, name: str, library: str | None, beam_widt
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     from deepspeech_training.console import Console
-    from deepspeech_training.runtime.cli import read_int16
+    from deepspeech_training.runtime.loading import read_int16
 
     # The models of the comparison take 16 kHz; the clients do not resample either.
     samples = read_int16(audio, sample_rate=16000, console=Console())

@@ -29,10 +29,10 @@ from decode import make_clips  # noqa: E402
 from posterior_model import num_samples, posterior_model  # noqa: E402
 
 from deepspeech_training.alphabet import Alphabet  # noqa: E402
+from deepspeech_training.commands.main import run  # noqa: E402
 from deepspeech_training.decoding.beam import BeamDecoder  # noqa: E402
 from deepspeech_training.decoding.compiled import load_kernels  # noqa: E402
 from deepspeech_training.decoding.scorer import Scorer  # noqa: E402
-from deepspeech_training.scorer.build import build_scorer_main  # noqa: E402
 
 FIRST_WORDS = 250_000
 WORDS_OF_A_SENTENCE = 12
@@ -103,7 +103,7 @@ def write_invented(path: Path, vocabulary: int, num_words: int) -> None:
 def build(folder: Path, options: tuple[str, ...]) -> Path:
     package = folder / "my.scorer"
     argv = ["--input_txt", folder / "text.txt", "--alphabet", folder / "alphabet.txt", "--package", package, *options]
-    if build_scorer_main(list(map(str, argv))):
+    if run("scorer build", list(map(str, argv))):
         sys.exit("build_scorer has failed")
     return package
 

@@ -1,14 +1,1 @@
-#!/usr/bin/env python
-"""Any CSV, TSV or JSON lines to CSVs; see `python bin/import_manifest.py --help` and docs/data_formatting.md."""
-
-import sys
-from pathlib import Path
-
-import _venv  # noqa: F401
-
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
-
-if __name__ == "__main__":  # the workers import this file too, and need nothing of it
-    from deepspeech_training.importers.manifest import main
-
-    sys.exit(main())
+_program.py

@@ -6,6 +6,7 @@ what a command says on stderr is said there too (log_level=2 leaves the warnings
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import TypeAlias
 
 from deepspeech_training.config import FLAGS, ParsedFlags, parse_flags
@@ -50,7 +51,7 @@ def _call(name: str, flags: dict[str, Argument], *, only: str = "") -> FinishedR
     command = f"deepspeech_training.{name}({', '.join(f'{flag}={value!r}' for flag, value in flags.items())})"
     try:
         with interrupts.taken_over():
-            return carry_out(parsed, console, command=command, only=only, show=lambda text: None)
+            return carry_out(replace(parsed, command_line=command), console, only=only, show=lambda text: None)
     except Interrupted as interrupted:
         if interrupted.exit_code == 130:
             raise KeyboardInterrupt(str(interrupted)) from None

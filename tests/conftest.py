@@ -2,6 +2,7 @@
 
 import csv
 import os
+import signal
 from pathlib import Path
 
 import hypothesis
@@ -9,9 +10,21 @@ import numpy as np
 import pytest
 import soundfile
 
+from deepspeech_training.training.interrupt import EXIT_CODES, interrupts
+
 # A busy machine makes any test slow once; how long one takes is no fault.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
+
+
+@pytest.fixture(autouse=True)
+def handlers():
+    """Gives the signals that a command has taken over back to the tests' own process."""
+    before = {number: signal.getsignal(number) for number in EXIT_CODES}
+    yield
+    interrupts.leave()
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,12 @@
+import runpy
 import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from deepspeech_training.commands import COMMANDS
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -12,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[1]
 def without_packages(tmp_path):
     """A function that calls a program of bin/ with a Python that has no packages; -> the finished process."""
     (tmp_path / "bin").mkdir()
-    for name in ("_venv.py", "stats.py"):
-        shutil.copy(ROOT / "bin" / name, tmp_path / "bin")
+    shutil.copy(ROOT / "bin" / "_program.py", tmp_path / "bin")
+    (tmp_path / "bin" / "stats.py").symlink_to("_program.py")
 
     def call(*arguments):
         command = [sys.executable, "-S", "-E", str(tmp_path / "bin" / "stats.py"), *arguments]
@@ -35,3 +38,19 @@ def test_a_program_called_without_an_environment_goes_on_in_that_of_make(without
 def test_a_program_without_any_environment_says_how_to_get_one(without_packages):
     result = without_packages("--help")
     assert result.returncode == 1 and "make smoke" in result.stderr and "Traceback" not in result.stderr
+
+
+def test_every_link_is_a_command_and_every_command_of_the_table_has_its_link():
+    links = {path.name for path in (ROOT / "bin").iterdir() if path.is_symlink()}
+    named = runpy.run_path(str(ROOT / "bin" / "_program.py"))["COMMANDS"]
+    imports = {name: f"import {name.removeprefix('import_').removesuffix('.py')}" for name in links - {*named}}
+    assert imports.pop("deepspeech") == "import deepspeech"  # the program itself
+    assert links == {*named, *imports, "deepspeech"} and {*named.values(), *imports.values()} <= {*COMMANDS}
+    assert {*imports.values()} == {name for name in COMMANDS if name.startswith("import ")}
+
+
+@pytest.mark.parametrize("words", [["stats.py"], ["deepspeech", "data", "stats"]])
+def test_a_program_of_the_folder_does_its_work_wherever_it_is_called(words, corpus, tmp_path):
+    command = [sys.executable, ROOT / "bin" / words[0], *words[1:], corpus(["one"]), "--json"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0 and '"clips": 1' in done.stdout, done.stderr

@@ -1,9 +1,9 @@
 """The pages say what is so: their Python runs, their commands have flags that exist, their links lead somewhere."""
 
-import argparse
 import itertools
 import os
 import re
+import runpy
 import shlex
 import subprocess
 import sys
@@ -15,19 +15,25 @@ import pytest
 from training.processes import make_corpus, transcripts
 
 from deepspeech_training.checkpoints.folder import CheckpointFolder
-from deepspeech_training.commands import sessions
-from deepspeech_training.config import FLAGS, parse_flags
+from deepspeech_training.commands import COMMANDS
+from deepspeech_training.commands.completion import all_parsers, whole_parser
+from deepspeech_training.commands.main import find, module_of
+from deepspeech_training.config import FLAGS
 from deepspeech_training.config.obsolete import OBSOLETE, TO_COME
 from deepspeech_training.config.presets import PRESETS
 from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.machine import doctor
-from deepspeech_training.runtime import cli, evaluate, transcribe
-from deepspeech_training.scorer import build, optimize
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
-OUR_PROGRAMS = ("DeepSpeech.py", "deepspeech-train", "export")
+# What a page calls beside `deepspeech COMMAND` -> the command.
+PROGRAMS = {
+    "DeepSpeech.py": "train",
+    "deepspeech-train": "train",
+    "deepspeech-export": "export",
+    **{path.name: f"import {path.stem.removeprefix('import_')}" for path in (ROOT / "bin").glob("import_*.py")},
+    **runpy.run_path(str(ROOT / "bin" / "_program.py"))["COMMANDS"],
+}
 NOT_IN_THE_TABLES = {
     "logdir",
     "x",
@@ -135,25 +141,31 @@ def test_no_other_page_has_python_that_nobody_runs():
     assert [page.name for page in PAGES if blocks(page, "python")] == ["checkpoints.md", "inference.md", "python.md"]
 
 
+def called(words: list[str]) -> tuple[str, list[str]] | None:
+    """The command of ours that a line calls and what follows its name; None where it calls none."""
+    words = list(itertools.takewhile(lambda word: word not in ("|", ">", "&&"), words))
+    for place, word in enumerate(words):
+        program, rest = Path(word).name, words[place + 1 :]
+        if program in PROGRAMS:
+            return PROGRAMS[program], rest
+        if program == "deepspeech" and rest:
+            return ("client", rest) if rest[0].startswith("-") else find(rest)
+    return None
+
+
 @pages
-def test_the_commands_of_a_page_have_flags_that_are_read(page, tmp_path, monkeypatch):
+def test_the_commands_of_a_page_have_options_that_are_read(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for words in commands(page):
-        program = next((place for place, word in enumerate(words) if Path(word).name in OUR_PROGRAMS), None)
-        if program is None:
+    for name, words in filter(None, map(called, commands(page))):
+        if name not in COMMANDS or {"--help", "--version"} & {*words}:
             continue
-        for flag, value in itertools.pairwise(words[program + 1 :]):
-            if flag.startswith("--") and FLAGS[flag.removeprefix("--")].path == "file":
+        for flag, value in itertools.pairwise(words):
+            known = FLAGS.get(flag.removeprefix("--"))
+            if flag.startswith("--") and known is not None and known.path == "file":
                 Path(value).parent.mkdir(parents=True, exist_ok=True)
                 Path(value).touch()
-        parsed = parse_flags(words[program + 1 :])
-        assert parsed.given and not parsed.notices, words
-
-
-def all_parsers(parser: argparse.ArgumentParser) -> list[argparse.ArgumentParser]:
-    """A parser with those of its commands."""
-    commands = [a for a in parser._actions if isinstance(a, argparse._SubParsersAction)]
-    return [parser, *(command for action in commands for command in action.choices.values())]
+        parsed = module_of(name).parser(name).parse_args(words)  # raises, or exits, where it does not know an option
+        assert not getattr(parsed, "notices", ()), words
 
 
 @pages
@@ -161,17 +173,9 @@ def test_every_flag_that_a_page_mentions_exists(page):
     known = {*FLAGS, *OBSOLETE, *(name for family in TO_COME.values() for name in family), *NOT_IN_THE_TABLES}
     known |= OF_DOCKER
     known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool or flag.alone}
-    for folder in ("benchmarks", "bin", "deepspeech_training"):
-        for script in (ROOT / folder).rglob("*.py"):
-            known |= set(re.findall(r'add_argument\(\s*"--(\w+)"', script.read_text(encoding="utf-8")))
-    scorer_parsers = (
-        build.build_scorer_parser(),
-        build.generate_lm_parser(),
-        build.generate_scorer_package_parser(),
-        optimize.parser(),
-    )
-    parsers = (cli._parser(), evaluate._parser(), transcribe._parser(), *all_parsers(sessions.parser("sessions")))
-    for parser in (*parsers, *scorer_parsers, doctor._parser()):
+    for script in (ROOT / "benchmarks").glob("*.py"):
+        known |= set(re.findall(r'add_argument\(\s*"--(\w+)"', script.read_text(encoding="utf-8")))
+    for parser in all_parsers(whole_parser()):
         known |= {option.removeprefix("--") for action in parser._actions for option in action.option_strings}
     mentioned = set(re.findall(r"(?<![\w-])--([a-z]\w*)", page.read_text(encoding="utf-8")))
     assert not mentioned - known

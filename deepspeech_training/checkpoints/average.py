@@ -5,8 +5,6 @@ section 6.1, average the last 5 to 20). The checkpoint that comes out has weight
 tested, exported, and taken as the start of a new run (--load_checkpoint_dir), but no run resumes from it.
 """
 
-import argparse
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,7 +15,7 @@ import numpy as np
 from deepspeech_training.checkpoints.describe import TrainedModel, read_checkpoint
 from deepspeech_training.checkpoints.file import read_state, write_arrays, write_state
 from deepspeech_training.checkpoints.tf1 import find_tf1_checkpoint
-from deepspeech_training.errors import EXIT_OK, FlagError, UserError
+from deepspeech_training.errors import FlagError, UserError
 
 
 def checkpoints_of(sources: Sequence[str], *, last: int) -> list[Path]:
@@ -114,29 +112,3 @@ def write_average(paths: Sequence[Path], folder: Path) -> Path:
     except OSError as error:
         raise UserError(f"{folder}: cannot be written ({error.strerror})") from error
     return folder / f"{name}.json"
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="average_checkpoints.py",
-        description="Average the weights of checkpoints. The result is tested and exported as any other: "
-        "DeepSpeech.py --checkpoint_dir OUTPUT --test_files test.csv",
-    )
-    parser.add_argument("checkpoints", nargs="+", help="folders of runs, or .json files of single checkpoints")
-    parser.add_argument("--last", type=int, default=5, help="how many of the last ones of each folder (default: 5)")
-    parser.add_argument("--output", required=True, help="folder for the averaged checkpoint")
-    return parser
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command: exit code 0 done, 1 checkpoints that cannot be averaged, 2 flags."""
-    options = _parser().parse_args(argv)
-    try:
-        if options.last < 1:
-            raise FlagError(f"--last {options.last}: must be at least 1")
-        paths = checkpoints_of(options.checkpoints, last=options.last)
-        print(write_average(paths, Path(options.output)))
-    except UserError as error:
-        print(f"E {error}", file=sys.stderr)
-        return error.exit_code
-    return EXIT_OK

@@ -1,1 +1,77 @@
-"""What a person types: one module for each command."""
+"""The commands of the program: a file each in this folder (an importer: in importers/), and here the table of them.
+
+A command is a module with `parser(prog)`, whose `parse_args` gives flags, and with `run(flags, console)`, which does
+the work and returns the exit code (None: 0). It is imported only when it runs, so that `deepspeech --help` needs
+neither numpy nor TensorFlow. `commands.main` alone makes text and exit codes of errors and signals.
+"""
+
+from dataclasses import dataclass
+
+from deepspeech_training.errors import EXIT_OK, EXIT_RUN
+from deepspeech_training.importers import CORPORA
+
+
+@dataclass(frozen=True)
+class Command:
+    """A line of the table.
+
+    Args:
+        module: where `parser` and `run` are, below the package.
+        summary: what it does, for the list of commands.
+        resumes: what to say where Ctrl-C or SIGTERM has stopped it.
+        when_cut_off: the exit code where nobody reads what it prints any more, as with `| head`.
+    """
+
+    module: str
+    summary: str
+    resumes: str = ""
+    when_cut_off: int = EXIT_RUN
+
+
+SECTIONS: dict[str, dict[str, Command]] = {
+    "Train": {
+        "train": Command("commands.train", "train a model; test, export and use it, as the flags say"),
+        "test": Command("commands.test", "the WER and CER of a checkpoint"),
+        "export": Command("commands.export", "write a checkpoint as .tflite, with its card and a parity report"),
+    },
+    "Use an exported model": {
+        "transcribe": Command("commands.transcribe", "recordings, folders and lists to text, JSON or subtitles"),
+        "evaluate": Command("commands.evaluate", "the WER and CER of an exported model"),
+        "client": Command("commands.client", "one recording to text, with the options of DeepSpeech 0.9.3's client"),
+    },
+    "Prepare data": {
+        **{
+            f"import {name}": Command(f"importers.{module}", what, resumes="stopped; the same command resumes")
+            for name, (module, what) in CORPORA.items()
+        },
+        "data check": Command("commands.data_check", "whether every row of CSVs can be trained on"),
+        "data stats": Command("commands.data_stats", "hours, lengths, characters and speakers of CSVs"),
+        "data show": Command(
+            "commands.data_show", "list, filter, sort, export and play the clips of CSVs", when_cut_off=EXIT_OK
+        ),
+        "augment": Command("commands.augment", "see and hear what --augment does to clips"),
+    },
+    "Scorers": {
+        "scorer build": Command("commands.scorer_build", "text to a scorer: language model, dictionary, package"),
+        "scorer tune": Command(
+            "commands.scorer_tune",
+            "search the best --lm_alpha, --lm_beta and --beam_width",
+            resumes="stopped; the same command resumes with the next trial",
+        ),
+        "scorer lm": Command("commands.scorer_lm", "the first half of a build, as DeepSpeech's generate_lm.py"),
+        "scorer package": Command("commands.scorer_package", "the second half, as its generate_scorer_package"),
+    },
+    "Look at results": {
+        "inspect": Command("commands.inspect", "what a checkpoint or an export is, and whether it is sound"),
+        "average": Command("commands.average", "average the weights of checkpoints"),
+        "sessions": Command(
+            "commands.sessions", "what was run here: session logs, listed, compared and plotted", when_cut_off=EXIT_OK
+        ),
+    },
+    "The program": {
+        "doctor": Command("commands.doctor", "check GPU, driver, volume, disk, memory and packages"),
+        "docs": Command("commands.docs", "write or check the generated pages of docs/, in a checkout"),
+        "completion": Command("commands.completion", "what completes these commands in bash or zsh"),
+    },
+}
+COMMANDS = {name: command for section in SECTIONS.values() for name, command in section.items()}

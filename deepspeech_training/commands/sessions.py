@@ -1,13 +1,10 @@
-"""`sessions`: what was run here: the session logs, listed, compared and plotted."""
+"""`deepspeech sessions`: what was run here: the session logs, listed, compared and plotted."""
 
 import argparse
-import os
-import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 from deepspeech_training.console import Console
-from deepspeech_training.errors import EXIT_OK, UserError
 from deepspeech_training.reporting.session_curves import write_curves
 from deepspeech_training.reporting.session_views import chosen, compared, listed, story
 from deepspeech_training.reporting.sessions import all_sessions, runs_of
@@ -15,25 +12,12 @@ from deepspeech_training.reporting.sessions import all_sessions, runs_of
 DEFAULT_FOLDER = "persistent-data"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    console = Console()
-    try:
-        run(parser("sessions").parse_args(argv), console)
-    except UserError as error:
-        console.error(str(error))
-        return error.exit_code
-    except BrokenPipeError:  # whoever read stdout has had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    return EXIT_OK
-
-
 def parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog=prog,
         description="What was run here: the session logs, listed, compared and plotted.",
         allow_abbrev=False,
-        epilog="Example: bin/sessions plot --output curves.html",
+        epilog="Example: deepspeech sessions plot --output curves.html",
     )
     parser.add_argument(
         "--dir", default=DEFAULT_FOLDER, metavar="DIR", help=f"look for logs below it (default {DEFAULT_FOLDER})"

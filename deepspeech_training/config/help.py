@@ -8,7 +8,7 @@ from deepspeech_training.config.groups import FLAGS, Config
 from deepspeech_training.config.obsolete import OBSOLETE, TO_COME
 
 EXAMPLE = """\
-deepspeech-train --train_files train.csv --dev_files dev.csv --test_files test.csv \\
+deepspeech train --train_files train.csv --dev_files dev.csv --test_files test.csv \\
     --train_batch_size 32 --dev_batch_size 32 --test_batch_size 32 --n_hidden 512 --epochs 30 \\
     --early_stop --checkpoint_dir persistent-data/checkpoints/first"""
 _SYNTAX = (
@@ -21,7 +21,7 @@ _OBSOLETE_TITLE = "Obsolete flags: accepted, without an effect"
 _TO_COME_TITLE = "Flags of DeepSpeech and Coqui STT that are to come: refused for now"
 
 
-def format_help(width: int, *, full: bool = False) -> str:
+def format_help(width: int, description: str, example: str = EXAMPLE, *, full: bool = False) -> str:
     """The text of --help, or with `full` that of --helpfull, which has the obsolete flags and those to come too."""
 
     def wrap(text: str, indent: str) -> str:
@@ -29,8 +29,8 @@ def format_help(width: int, *, full: bool = False) -> str:
             text, max(width, 40), initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False
         )
 
-    lines = [wrap("Train a small streaming speech-to-text model, test it and use it.", ""), "", "Example:", ""]
-    lines += [f"  {line}" for line in EXAMPLE.splitlines()] + ["", wrap(_SYNTAX, "")]
+    lines = [wrap(description, ""), "", "Example:", ""]
+    lines += [f"  {line}" for line in example.splitlines()] + ["", wrap(_SYNTAX, "")]
     for part in fields(Config):
         lines += ["", f"{part.metadata['title']}:"]
         for entry in fields(part.type):

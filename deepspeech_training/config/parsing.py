@@ -37,6 +37,7 @@ class ParsedFlags:
         notices: lines to show before the run starts, such as those on obsolete flags.
         help_wanted: "short" for --help, "full" for --helpfull; the rest of the command line is then not read.
         version_wanted: --version was given; likewise.
+        command_line: all that was typed, to be repeated by a person; "" where nobody has.
     """
 
     config: Config
@@ -44,6 +45,15 @@ class ParsedFlags:
     notices: tuple[str, ...] = ()
     help_wanted: Literal["", "short", "full"] = ""
     version_wanted: bool = False
+    command_line: str = ""
+
+    @property
+    def log_level(self) -> int:
+        return self.config.reporting.log_level
+
+    @property
+    def show_progressbar(self) -> bool:
+        return self.config.reporting.show_progressbar
 
 
 def parse_flags(argv: Sequence[str]) -> ParsedFlags:

@@ -3,11 +3,13 @@
 and SPHERE or WAV under `wav/`.
 """
 
+import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.console import Console
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
@@ -42,7 +44,9 @@ def _folders(source, table: str) -> dict[str, str]:
 CORPUS = Corpus("an4", rows, ends_with("*.transcription", "*.fileids"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_an4.py`."""
-    parser = importer_parser("import_an4.py", "AN4 to CSVs: bin/import_an4.py an4_sphere.tar.gz")
-    return run_importer(parser, argv, lambda flags: CORPUS)
+def parser(prog: str) -> argparse.ArgumentParser:
+    return importer_parser(prog, "AN4", example="an4_sphere.tar.gz")
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    import_corpus(flags, console, CORPUS)

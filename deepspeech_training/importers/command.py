@@ -3,24 +3,35 @@
 import argparse
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.console import Console
-from deepspeech_training.errors import EXIT_FLAGS, EXIT_OK, FlagError, UserError
 from deepspeech_training.importers.clip_jobs import AUDIO_FORMATS
 from deepspeech_training.importers.corpus import CORPORA_DIR, PARTS, Corpus, Options, format_corpus
 from deepspeech_training.importers.splits import SPLITS
 from deepspeech_training.importers.transcripts import TranscriptRules, load_validator
 
 
-def importer_parser(prog: str, description: str, *, source: str = "SOURCE", sources: Sequence[str] = ()):
-    """A parser with the common flags; `sources` are short names of public downloads."""
-    parser = argparse.ArgumentParser(prog=prog, description=description, allow_abbrev=False)
+def importer_parser(
+    prog: str, description: str, *, example: str, source: str = "SOURCE", sources: Sequence[str] = ()
+) -> argparse.ArgumentParser:
+    """A parser with the common flags.
+
+    Args:
+        prog: how the command is called.
+        description: what becomes CSVs.
+        example: what may follow the name of the command.
+        source: how help calls what is read; if it is SOURCE, several can be given.
+        sources: short names of public downloads.
+    """
+    parser = argparse.ArgumentParser(
+        prog=prog, description=f"{description} to CSVs.", epilog=f"Example: {prog} {example}", allow_abbrev=False
+    )
     named = f"; or one of {', '.join(sources)}, which are downloaded" if sources else ""
     parser.add_argument(
-        source.lower(),
+        "source",
         nargs="+" if source == "SOURCE" else None,
         metavar=source,
         help=f"a folder, an archive (.tar.gz, .tar, .zip), or the http address of one{named}",
@@ -105,53 +116,31 @@ def add_common_flags(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def run_importer(
-    parser: argparse.ArgumentParser,
-    argv: Sequence[str] | None,
-    make_corpus: Callable[[argparse.Namespace], Corpus],
+def import_corpus(
+    flags: argparse.Namespace,
+    console: Console,
+    corpus: Corpus,
     *,
-    language: str | Callable[[argparse.Namespace], str] = "en",
-    sources: dict[str, tuple[str, str]] | None = None,
-    source: str = "source",
-) -> int:
-    """Parse, import, print the paths of train.csv, dev.csv and test.csv; returns the exit code.
+    language: str = "en",
+    sources: Mapping[str, tuple[str, str]] | None = None,
+) -> None:
+    """Import as the common flags say, and print the paths of train.csv, dev.csv and test.csv.
 
     Args:
-        make_corpus: the parsed flags -> the corpus.
-        language: of the corpus, or a function that tells, where --language does not say.
+        language: of the corpus, where --language does not say.
         sources: (URL, checksum as "sha256:HEX" or "md5:HEX") by short name.
     """
-    arguments = parser.parse_args(argv)
-    console = Console(level=arguments.log_level)
-    try:
-        if getattr(arguments, "language", "") == "":
-            arguments.language = language(arguments) if callable(language) else language
-        corpus = make_corpus(arguments)
-        options = _options(arguments, corpus)
-        given = getattr(arguments, source)
-        paths = [
-            _source_path(one, arguments.sha256, sources or {}, options.output_dir, console)
-            for one in (given if isinstance(given, list) else [given])
-        ]
-        report = format_corpus(corpus, paths, options, console)
-        _say(report, options, console)
-    except FlagError as error:
-        console.error(str(error))
-        return EXIT_FLAGS
-    except UserError as error:
-        console.error(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        console.warn("stopped; the same command goes on")
-        return 130
+    options = _options(flags, corpus, flags.language or language)
+    given = flags.source if isinstance(flags.source, list) else [flags.source]
+    paths = [_source_path(one, flags.sha256, sources or {}, options.output_dir, console) for one in given]
+    _say(format_corpus(corpus, paths, options, console), options, console)
     for part in PARTS:
         print(options.output_dir / f"{part}.csv")
-    return EXIT_OK
 
 
-def _options(arguments: argparse.Namespace, corpus: Corpus) -> Options:
+def _options(arguments: argparse.Namespace, corpus: Corpus, language: str) -> Options:
     rules = TranscriptRules(
-        language=arguments.language,
+        language=language,
         validator=load_validator(arguments.validate_label_locale) if arguments.validate_label_locale else None,
         numbers=arguments.numbers,
         lowercase=arguments.lowercase,
@@ -181,7 +170,7 @@ def _corpora_dir() -> Path:
     return Path(os.environ.get("DEEPSPEECH_CORPORA") or CORPORA_DIR)
 
 
-def _source_path(given: str, sha256: str, sources: dict, output_dir: Path, console: Console) -> Path:
+def _source_path(given: str, sha256: str, sources: Mapping, output_dir: Path, console: Console) -> Path:
     """The folder or archive; a public one is downloaded beside the output first."""
     url, checksum = sources.get(given, (given, f"sha256:{sha256}" if sha256 else ""))
     if not re.match("https?://", url):

@@ -5,15 +5,17 @@ Columns by release: https://github.com/common-voice/cv-dataset. All that is need
 table, ss-corpus-LANGUAGE.tsv, with `audio_file` (in audios/), `transcription`, `split` and `duration_ms`.
 """
 
+import argparse
 import contextlib
 import os
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 
+from deepspeech_training.console import Console
 from deepspeech_training.data.tables import read_tsv
 from deepspeech_training.errors import UserError
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import FolderSource, ends_with, text_of
 
@@ -144,27 +146,21 @@ def _spontaneous_rows(source, name: str, audios: str) -> Iterator[CorpusRow]:
         )
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_cv2.py`."""
+def parser(prog: str) -> argparse.ArgumentParser:
     parser = importer_parser(
-        "import_cv2.py",
-        "Common Voice to CSVs: bin/import_cv2.py cv-corpus-17.0-2024-03-15-id.tar.gz (or its folder)",
-        source="TSV_DIR",
+        prog, "Common Voice", example="cv-corpus-17.0-2024-03-15-id.tar.gz (or its folder)", source="TSV_DIR"
     )
     parser.add_argument(
         "--audio_dir", metavar="DIR", default="", help="of the clips, counted from the TSVs; else clips (or audios)"
     )
-    return run_importer(
-        parser,
-        argv,
-        lambda flags: common_voice(
-            language=flags.language,
-            audio_dir=flags.audio_dir,
-            spontaneous=PurePosixPath(flags.tsv_dir).name.startswith("sps-"),
-        ),
-        language=lambda flags: language_of(flags.tsv_dir),
-        source="tsv_dir",
-    )
+    return parser
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    language = flags.language or language_of(flags.source)
+    spontaneous = PurePosixPath(flags.source).name.startswith("sps-")
+    corpus = common_voice(language=language, audio_dir=flags.audio_dir, spontaneous=spontaneous)
+    import_corpus(flags, console, corpus, language=language)
 
 
 def language_of(path: str) -> str:

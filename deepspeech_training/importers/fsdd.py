@@ -4,11 +4,13 @@
 Its own split shares all speakers, so it is split by speaker here.
 """
 
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deepspeech_training.audio.formats import is_audio_name
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.console import Console
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with
 
@@ -27,7 +29,9 @@ def rows(source) -> Iterator[CorpusRow]:
 CORPUS = Corpus("fsdd", rows, ends_with())
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_fsdd.py`."""
-    parser = importer_parser("import_fsdd.py", "Spoken digits to CSVs: bin/import_fsdd.py free-spoken-digit-dataset")
-    return run_importer(parser, argv, lambda flags: CORPUS)
+def parser(prog: str) -> argparse.ArgumentParser:
+    return importer_parser(prog, "Spoken digits", example="free-spoken-digit-dataset")
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    import_corpus(flags, console, CORPUS)

@@ -11,17 +11,15 @@ import hashlib
 import http.client
 import io
 import os
-import sys
 import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
 from pathlib import Path
 
 from deepspeech_training.audio.synthetic_speech import SMOKE_CLIP, SMOKE_SENTENCE
 from deepspeech_training.console import Console
-from deepspeech_training.errors import EXIT_OK, UserError
+from deepspeech_training.errors import UserError
 
 TRANSCRIPT = SMOKE_SENTENCE
 URL = "https://catalog.ldc.upenn.edu/desc/addenda/LDC93S1.wav"
@@ -175,11 +173,11 @@ def _write(path: Path, content: bytes) -> None:
             raise
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_ldc93s1.py`; prints the path of the CSV and returns the exit code."""
+def parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="import_ldc93s1.py",
-        description="Get the clip LDC93S1 and write DIR/ldc93s1.csv. Example: bin/import_ldc93s1.py /tmp/ldc93s1",
+        prog=prog,
+        description="Get the clip LDC93S1, write DIR/ldc93s1.csv and print its path.",
+        epilog=f"Example: {prog} /tmp/ldc93s1",
         allow_abbrev=False,
     )
     parser.add_argument("directory", metavar="DIR", help="where the clip and its CSV go; made if need be")
@@ -190,17 +188,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         help="real: the clip of the LDC or an error; synthetic: the shipped clip of the same sentence; "
         "auto (the default): the real one, or the shipped one if it cannot be had",
     )
-    arguments = parser.parse_args(argv)
-    console = Console()
-    try:
-        print(import_ldc93s1(arguments.directory, source=arguments.source, console=console))
-    except UserError as error:
-        console.error(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    return EXIT_OK
+    return parser
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run(flags: argparse.Namespace, console: Console) -> None:
+    print(import_ldc93s1(flags.directory, source=flags.source, console=console))

@@ -1,10 +1,12 @@
 """LibriSpeech (Panayotov and others 2015, openslr.org/12): `LibriSpeech/SUBSET/SPEAKER/CHAPTER/`, FLAC and one
 `SPEAKER-CHAPTER.trans.txt`, whose lines are `SPEAKER-CHAPTER-NUMBER TEXT`."""
 
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.console import Console
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
@@ -48,12 +50,14 @@ def set_of(subset: str) -> str:
 CORPUS = Corpus("librispeech", rows, ends_with("*.trans.txt"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_librivox.py`, named as DeepSpeech's."""
-    parser = importer_parser(
-        "import_librivox.py",
-        "LibriSpeech to CSVs: bin/import_librivox.py train-clean-100.tar.gz dev-clean.tar.gz test-clean.tar.gz; "
-        "the names without .tar.gz download them",
+def parser(prog: str) -> argparse.ArgumentParser:
+    return importer_parser(
+        prog,
+        "LibriSpeech",
+        example="train-clean-100.tar.gz dev-clean.tar.gz test-clean.tar.gz; the names without .tar.gz download them",
         sources=tuple(SOURCES),
     )
-    return run_importer(parser, argv, lambda flags: CORPUS, sources=SOURCES)
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    import_corpus(flags, console, CORPUS, sources=SOURCES)

@@ -2,13 +2,15 @@
 said.
 """
 
+import argparse
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 
 from deepspeech_training.audio.formats import is_audio_name
+from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with
 
@@ -57,17 +59,14 @@ def language_of(paths: Sequence[str]) -> str:
     return _LANGUAGES.get(found[1], found[1]) if found else ""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_lingua_libre.py`."""
-    parser = importer_parser(
-        "import_lingua_libre.py", "Lingua Libre to CSVs: bin/import_lingua_libre.py Q21-fra-French.zip"
-    )
+def parser(prog: str) -> argparse.ArgumentParser:
+    parser = importer_parser(prog, "Lingua Libre", example="Q21-fra-French.zip")
     parser.add_argument(
         "--bogus_records", metavar="FILE", default="", help="regular expressions, one a line: SPEAKER/NAME to leave out"
     )
-    return run_importer(
-        parser,
-        argv,
-        lambda flags: lingua_libre(_bogus(flags.bogus_records)),
-        language=lambda flags: language_of(flags.source),
-    )
+    return parser
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    corpus = lingua_libre(_bogus(flags.bogus_records))
+    import_corpus(flags, console, corpus, language=language_of(flags.source))

@@ -2,11 +2,13 @@
 `LANGUAGE/by_book/SEX/READER/BOOK/metadata.csv` with lines `NAME|text|normalised text`, and `BOOK/wavs/NAME.wav`. In
 `by_book/mix/BOOK` nobody says who reads."""
 
+import argparse
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.console import Console
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
@@ -48,15 +50,15 @@ def language_of(paths: Sequence[str]) -> str:
     return found[1] if found else ""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_m-ailabs.py`."""
-    parser = importer_parser("import_m-ailabs.py", "M-AILABS to CSVs: bin/import_m-ailabs.py en_US.tgz")
+def parser(prog: str) -> argparse.ArgumentParser:
+    parser = importer_parser(prog, "M-AILABS", example="en_US.tgz")
     parser.add_argument(
         "--skiplist", metavar="A,B", default="", help="leave out folders or books with these in their path"
     )
-    return run_importer(
-        parser,
-        argv,
-        lambda flags: mailabs([piece for piece in flags.skiplist.split(",") if piece], flags.language),
-        language=lambda flags: language_of(flags.source),
-    )
+    return parser
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    language = flags.language or language_of(flags.source)
+    corpus = mailabs([piece for piece in flags.skiplist.split(",") if piece], language)
+    import_corpus(flags, console, corpus, language=language)

@@ -3,10 +3,11 @@
 import argparse
 import dataclasses
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path, PurePosixPath
 
 from deepspeech_training.audio.formats import is_audio_name
+from deepspeech_training.console import Console
 from deepspeech_training.data.tables import (
     AUDIO_COLUMNS,
     PART_COLUMNS,
@@ -16,7 +17,7 @@ from deepspeech_training.data.tables import (
     entries,
 )
 from deepspeech_training.errors import FlagError, UserError
-from deepspeech_training.importers.command import add_common_flags, run_importer
+from deepspeech_training.importers.command import add_common_flags, import_corpus
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import USUAL_ENDS, ends_with, text_of
 
@@ -81,12 +82,12 @@ def _locator(source, folder: str) -> Callable[[str], str]:
     return locate
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_manifest.py`."""
+def parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="import_manifest.py",
-        description="Any CSV, TSV or JSON lines with named columns: bin/import_manifest.py folder all.csv; with its "
-        "own sets: bin/import_manifest.py corpus.zip --train train.tsv --dev dev.tsv --test test.tsv",
+        prog=prog,
+        description="Any CSV, TSV or JSON lines with named columns to CSVs.",
+        epilog=f"Example: {prog} folder all.csv; with its own sets: {prog} corpus.zip --train train.tsv --dev dev.tsv "
+        "--test test.tsv",
         allow_abbrev=False,
     )
     parser.add_argument(
@@ -113,7 +114,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--end_column", default="", metavar="C", help="seconds where it ends")
     parser.add_argument("--duration_column", default="", metavar="C", help="or how long it is")
     add_common_flags(parser)
-    return run_importer(parser, argv, _corpus)
+    return parser
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    import_corpus(flags, console, _corpus(flags))
 
 
 def _corpus(flags: argparse.Namespace) -> Corpus:

@@ -1,11 +1,13 @@
 """Multilingual LibriSpeech (Pratap and others 2020, openslr.org/94): `mls_LANGUAGE/SET/transcripts.txt`, whose lines
 are `SPEAKER_BOOK_NUMBER<tab>TEXT`, and `SET/audio/SPEAKER/BOOK/SPEAKER_BOOK_NUMBER.flac` (or .opus)."""
 
+import argparse
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.console import Console
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
@@ -48,12 +50,11 @@ def language_of(paths: Sequence[str]) -> str:
     return LANGUAGES.get(found[1], "") if found else ""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_mls.py`."""
-    parser = importer_parser("import_mls.py", "Multilingual LibriSpeech to CSVs: bin/import_mls.py mls_polish.tar.gz")
-    return run_importer(
-        parser,
-        argv,
-        lambda flags: Corpus(f"mls_{flags.language}" if flags.language else "mls", rows, ends_with("transcripts.txt")),
-        language=lambda flags: language_of(flags.source),
-    )
+def parser(prog: str) -> argparse.ArgumentParser:
+    return importer_parser(prog, "Multilingual LibriSpeech", example="mls_polish.tar.gz")
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    language = flags.language or language_of(flags.source)
+    corpus = Corpus(f"mls_{language}" if language else "mls", rows, ends_with("transcripts.txt"))
+    import_corpus(flags, console, corpus, language=language)

@@ -2,11 +2,13 @@
 `stm/TALK.stm`: `TALK CHANNEL SPEAKER START END <LABELS> TEXT`. Release 3 trains on `data/`; its dev and test are in
 `legacy/`."""
 
+import argparse
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.console import Console
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
@@ -64,9 +66,9 @@ def plain(text: str) -> str:
 CORPUS = Corpus("tedlium", rows, ends_with("*.stm"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_ted.py`, named as DeepSpeech's."""
-    parser = importer_parser(
-        "import_ted.py", "TED-LIUM to CSVs: bin/import_ted.py TEDLIUM_release-3.tgz", sources=tuple(SOURCES)
-    )
-    return run_importer(parser, argv, lambda flags: CORPUS, sources=SOURCES)
+def parser(prog: str) -> argparse.ArgumentParser:
+    return importer_parser(prog, "TED-LIUM", example="TEDLIUM_release-3.tgz", sources=tuple(SOURCES))
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    import_corpus(flags, console, CORPUS, sources=SOURCES)

@@ -1,11 +1,13 @@
 """A folder of recordings, each with its text beside it: `a/one.wav` and `a/one.txt`."""
 
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
 from deepspeech_training.audio.formats import is_audio_name
+from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, text_of
 
@@ -47,20 +49,17 @@ def read_text(source, name: str) -> tuple[str, str]:
     return " ".join(lines), ""
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_folder.py`."""
-    parser = importer_parser(
-        "import_folder.py", "Recordings with a text beside each to CSVs: bin/import_folder.py recordings"
-    )
+def parser(prog: str) -> argparse.ArgumentParser:
+    parser = importer_parser(prog, "Recordings with a text beside each", example="recordings")
     parser.add_argument(
         "--speaker_level", type=int, default=0, metavar="N", help="the N-th folder of a path is the speaker; 0: none is"
     )
     parser.add_argument("--text_end", default=".txt", metavar=".END", help="of the names of the texts; else .txt")
     parser.add_argument("--name", default="folder", help="of the corpus; else folder")
-    return run_importer(parser, argv, _corpus)
+    return parser
 
 
-def _corpus(flags) -> Corpus:
+def run(flags: argparse.Namespace, console: Console) -> None:
     if not flags.text_end.startswith(".") or "/" in flags.text_end or flags.speaker_level < 0:
         raise FlagError("--text_end must start with a dot, and --speaker_level be 0 or more")
-    return text_folder(flags.speaker_level, flags.text_end.lower(), flags.name)
+    import_corpus(flags, console, text_folder(flags.speaker_level, flags.text_end.lower(), flags.name))

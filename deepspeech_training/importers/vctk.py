@@ -2,10 +2,12 @@
 and `wav48_silence_trimmed/SPEAKER/SPEAKER_NUMBER_mic1.flac` (0.92, two microphones) or
 `wav48/SPEAKER/SPEAKER_NUMBER.wav`."""
 
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.console import Console
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, recording_of
 from deepspeech_training.importers.text_folder import read_text
@@ -33,10 +35,11 @@ def vctk(microphone: int = 1) -> Corpus:
     return Corpus("vctk", rows, ends_with("*.txt"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_vctk.py`."""
-    parser = importer_parser(
-        "import_vctk.py", "VCTK to CSVs: bin/import_vctk.py VCTK-Corpus-0.92.zip", sources=tuple(SOURCES)
-    )
+def parser(prog: str) -> argparse.ArgumentParser:
+    parser = importer_parser(prog, "VCTK", example="VCTK-Corpus-0.92.zip", sources=tuple(SOURCES))
     parser.add_argument("--mic", type=int, choices=(1, 2), default=1, help="of 0.92, which has two; else 1")
-    return run_importer(parser, argv, lambda flags: vctk(flags.mic), sources=SOURCES)
+    return parser
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    import_corpus(flags, console, vctk(flags.mic), sources=SOURCES)

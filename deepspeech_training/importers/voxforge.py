@@ -1,10 +1,12 @@
 """VoxForge (voxforge.org): a folder or a .tgz for each submission, `SPEAKER-DATE-ID/`, with `etc/PROMPTS`, whose lines
 are `.../mfc/NAME TEXT`, and the clips in `wav/` or `flac/`."""
 
-from collections.abc import Iterator, Sequence
+import argparse
+from collections.abc import Iterator
 from pathlib import PurePosixPath
 
-from deepspeech_training.importers.command import importer_parser, run_importer
+from deepspeech_training.console import Console
+from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import ends_with, read_lines, recording_of
 
@@ -30,10 +32,9 @@ def rows(source) -> Iterator[CorpusRow]:
 CORPUS = Corpus("voxforge", rows, ends_with("prompts"))
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The command `bin/import_voxforge.py`."""
-    parser = importer_parser(
-        "import_voxforge.py",
-        "VoxForge to CSVs: bin/import_voxforge.py FOLDER, or all its .tgz: bin/import_voxforge.py *.tgz",
-    )
-    return run_importer(parser, argv, lambda flags: CORPUS)
+def parser(prog: str) -> argparse.ArgumentParser:
+    return importer_parser(prog, "VoxForge", example="FOLDER, or all its .tgz: *.tgz")
+
+
+def run(flags: argparse.Namespace, console: Console) -> None:
+    import_corpus(flags, console, CORPUS)

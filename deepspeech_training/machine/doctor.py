@@ -1,11 +1,10 @@
-"""`bin/doctor`: whether this machine, or this container, is fit to train; each line is OK or says what to do.
+"""The command `doctor`: whether this machine, or this container, is fit to train; each line is OK or says what to do.
 
     OK    fine                NOTE  works, but worth knowing                FAULT  to be mended; the exit code is then 1
 
 It looks at the same things in an image of the project and outside, and knows the few that concern images only.
 """
 
-import argparse
 import importlib.metadata
 import json
 import os
@@ -15,12 +14,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepspeech_training.errors import EXIT_OK, EXIT_RUN
 from deepspeech_training.machine.banner import describe_gpu, describe_user
 from deepspeech_training.machine.resources import (
     HOW_TO_MOUNT,
@@ -55,34 +53,6 @@ class Finding:
     def __str__(self) -> str:
         lines = [f"{self.level:<5} {self.subject:<10} {self.text}"]
         return "\n".join([*lines, *(f"{'':<17}-> {line}" for line in self.advice.splitlines())])
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0 without a fault, 1 with one."""
-    flags = _parser().parse_args(argv)
-    faults = 0
-    for finding in examine(Path(flags.volume), mode=flags.mode):
-        print(finding, flush=True)
-        faults += finding.level == FAULT
-    print(f"{faults} fault{'s' if faults != 1 else ''}" if faults else "No faults")
-    return EXIT_RUN if faults else EXIT_OK
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="doctor", description=__doc__.split("\n\n")[0])
-    parser.add_argument(
-        "--mode",
-        choices=("gpu", "cpu", "mixed"),
-        default=os.environ.get("DEEPSPEECH_MODE", "mixed"),
-        help="what training shall use: without a GPU, gpu makes that a fault (default: $DEEPSPEECH_MODE, else mixed)",
-    )
-    parser.add_argument(
-        "--volume",
-        default=str(Path(__file__).resolve().parents[2] / "persistent-data"),
-        metavar="DIR",
-        help="folder that checkpoints and data go to (default: persistent-data of the project)",
-    )
-    return parser
 
 
 def examine(volume: Path, *, mode: str) -> Iterator[Finding]:
@@ -398,7 +368,3 @@ def check_probe(probed: dict[str, Any], found: Resources, mode: str) -> Iterator
             "TensorFlow",
             f"{versions['tensorflow']}, Keras {versions['keras']}{built}: a product on {probed['devices']} is right",
         )
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -11,7 +11,6 @@ import os
 import platform
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -227,8 +226,3 @@ def git_revision() -> str:
     except (OSError, subprocess.TimeoutExpired):
         return ""
     return found.stdout.strip()
-
-
-def program() -> str:
-    """What was called, such as "DeepSpeech.py"."""
-    return Path(sys.argv[0]).name

@@ -1,8 +1,6 @@
-"""The command `evaluate_export`: an exported model and a CSV -> WER and CER, on several processes."""
+"""An exported model and a CSV -> WER and CER, on several processes."""
 
-import argparse
 import multiprocessing
-import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -12,80 +10,23 @@ from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.console import Console
 from deepspeech_training.data.samples import Row, read_rows
 from deepspeech_training.decoding.scorer import Scorer
-from deepspeech_training.errors import EXIT_OK, FlagError, UserError
-from deepspeech_training.machine.resources import usable_cores
+from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.metrics import Result, SetReport
-from deepspeech_training.runtime.cli import (
-    add_beam_options,
-    check_beam_options,
-    set_up_beam,
-)
+from deepspeech_training.runtime.beam import BeamOptions
+from deepspeech_training.runtime.loading import load_model
 from deepspeech_training.runtime.model import Model, to_int16
-from deepspeech_training.runtime.network import without_delegate_notice
 
 LISTED_FAULTS = 20
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    flags = _parser().parse_args(argv)
-    console = Console()
-    try:
-        if flags.proc < 1:
-            raise FlagError(f"--proc {flags.proc}: it must be 1 or more")
-        if flags.report_count < 0:
-            raise FlagError(f"--report_count {flags.report_count}: it must be 0 or more")
-        check_beam_options(flags)
-        report = evaluate(flags.model, flags.csv, processes=flags.proc, console=console, beam=flags)
-        print(to_text(report, flags.report_count), flush=True)
-        if flags.dump:
-            for suffix, field in ((".txt", "reference"), (".out", "hypothesis")):
-                text = "".join(getattr(result, field) + "\n" for result in report.results)
-                try:
-                    Path(flags.dump + suffix).write_text(text, encoding="utf-8")
-                except OSError as error:
-                    raise UserError(f"--dump {flags.dump}: cannot write {suffix}: {error.strerror}") from error
-    except UserError as error:
-        console.error(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    return EXIT_OK
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="evaluate_export",
-        description="WER and CER of an exported model.",
-        allow_abbrev=False,
-        epilog="Example: bin/evaluate_export --model model.tflite --csv test.csv --proc 4",
-    )
-    parser.add_argument("--model", required=True, metavar="FILE", help="the exported model, a .tflite")
-    parser.add_argument("--csv", required=True, metavar="FILE", help="wav_filename,wav_filesize,transcript")
-    parser.add_argument(
-        "--proc", type=int, default=usable_cores(), metavar="N", help="processes (default: one for each usable core)"
-    )
-    parser.add_argument("--dump", metavar="PATH", help="write references to PATH.txt and hypotheses to PATH.out")
-    parser.add_argument(
-        "--report_count", type=int, default=5, metavar="N", help="clips listed as best, median and worst (default 5)"
-    )
-    add_beam_options(parser)
-    return parser
-
-
-def evaluate(
-    model_path: str, csv_path: str, *, processes: int, console: Console, beam: argparse.Namespace
-) -> SetReport:
+def evaluate(model_path: str, csv_path: str, *, processes: int, console: Console, beam: BeamOptions) -> SetReport:
     """Transcribe every clip of a CSV; clips that cannot be used are listed and left out.
 
-    Args:
-        beam: the options of `cli.add_beam_options`.
     Raises:
         UserError: the model or the CSV cannot be used, or none of its clips can.
     """
-    with without_delegate_notice():
-        # Its faults are reported once, before the processes start, and the beam search is compiled once.
-        set_up_beam(Model(model_path, num_threads=1), beam)
+    # Its faults are reported once, before the processes start, and the beam search is compiled once.
+    load_model(model_path, beam)
     rows = read_rows(csv_path)
     if not rows:
         raise UserError(f"{csv_path}: no rows to test on")
@@ -110,20 +51,19 @@ def evaluate(
 
 
 def _transcripts(
-    model_path: str, csv_path: str, rows: Sequence[Row], processes: int, beam: argparse.Namespace
+    model_path: str, csv_path: str, rows: Sequence[Row], processes: int, beam: BeamOptions
 ) -> Iterator[tuple[dict[str, str | None], str | None]]:
     """(what was heard, None) or ({}, fault) of each row, in their order."""
     folder = Path(csv_path).parent
     jobs = [(str(folder / row.wav_filename), row.fault) for row in rows]
     processes = min(processes, len(jobs))
     if processes == 1:
-        with without_delegate_notice():
-            _load(model_path, beam)
+        _load(model_path, beam)
         yield from map(_transcribe, jobs)
         return
     # Spawned, not forked: LiteRT has threads, and a fork would keep only one of them.
     with ProcessPoolExecutor(
-        processes, multiprocessing.get_context("spawn"), initializer=_load_quietly, initargs=(model_path, beam)
+        processes, multiprocessing.get_context("spawn"), initializer=_load, initargs=(model_path, beam)
     ) as pool:
         try:
             yield from pool.map(_transcribe, jobs, chunksize=max(1, min(32, len(jobs) // (4 * processes))))
@@ -136,15 +76,9 @@ def _transcripts(
 _model: Model  # one for each process
 
 
-def _load(model_path: str, beam: argparse.Namespace) -> None:
+def _load(model_path: str, beam: BeamOptions) -> None:
     global _model
-    _model = Model(model_path, num_threads=1)
-    set_up_beam(_model, beam)
-
-
-def _load_quietly(model_path: str, beam: argparse.Namespace) -> None:
-    with without_delegate_notice():
-        _load(model_path, beam)
+    _model = load_model(model_path, beam)
 
 
 def _transcribe(job: tuple[str, str | None]) -> tuple[dict[str, str | None], str | None]:
@@ -170,7 +104,3 @@ def to_text(report: SetReport, report_count: int) -> str:
                 f' - res: "{result.hypothesis}"',
             ]
     return "\n".join(lines)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -1,7 +1,8 @@
-"""The commands that build scorers: `build_scorer` does all; `generate_lm.py` and `generate_scorer_package` are its
-two halves with the options that DeepSpeech's programs of these names have."""
+"""Text -> an external scorer; `build_language_model` and `package_scorer` are its two halves, as DeepSpeech has them.
 
-import argparse
+What a message calls `--name` is the option of the commands `scorer build`, `scorer lm` and `scorer package`.
+"""
+
 import math
 import tempfile
 from collections.abc import Callable, Sequence
@@ -14,7 +15,7 @@ from deepspeech_training.checkpoints.describe import read_description
 from deepspeech_training.checkpoints.folder import best_or_last
 from deepspeech_training.console import Console
 from deepspeech_training.data.text import Cleaner
-from deepspeech_training.errors import EXIT_OK, FlagError, UserError
+from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.machine.resources import available_memory
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.scorer import kenlm_programs, kneser_ney
@@ -28,226 +29,88 @@ DEFAULT_PRUNE = "0|0|1"
 WORDS_SHOWN = 20
 
 
-def build_scorer_main(argv: Sequence[str] | None = None) -> int:
-    """Run `build_scorer`; returns its exit code."""
-    return _run(build_scorer_parser(), argv, _build_scorer)
+@dataclass(frozen=True)
+class Estimation:
+    """How a language model is estimated; the names are those of the options of DeepSpeech's generate_lm.py.
 
+    Args:
+        arpa_order: words of the longest n-grams.
+        arpa_prune: n-grams that occur at most so often are left out, for order 1, 2, 3 and higher; None: 0|0|1.
+        binary_a_bits: bits of the indexes that are compressed at most; 255: as pays off, 0: none.
+        binary_q_bits: bits of a quantised weight; 0: not quantised.
+        binary_type: the kind of KenLM file; the clients read only "trie".
+        kenlm_bins: folder of an installed KenLM to work with; "": none.
+        max_arpa_memory: what its lmplz may take.
+        discount_fallback: no notice where the counts are too few for the discounts.
+    Raises:
+        FlagError: a value is out of bounds, or there is no KenLM in the folder.
+    """
 
-def build_scorer(argv: Sequence[str], console: Console) -> None:
-    """`build_scorer` for a program: what it says goes to `console`, and its faults are raised."""
-    _build_scorer(build_scorer_parser().parse_args(argv), console)
+    arpa_order: int = 5
+    arpa_prune: str | None = None
+    binary_a_bits: int = 255
+    binary_q_bits: int = 8
+    binary_type: str = "trie"
+    kenlm_bins: str = ""
+    max_arpa_memory: str = "85%"
+    discount_fallback: bool = False
 
+    def __post_init__(self):
+        try:
+            kneser_ney.pruning_thresholds(self.prune, self.arpa_order)
+        except ValueError as error:
+            raise FlagError(
+                f"--arpa_order {self.arpa_order} --arpa_prune {'|'.join(map(str, self.prune))}: {error}"
+            ) from error
+        if self.binary_type != "trie":
+            raise FlagError(f"--binary_type {self.binary_type}: the clients read only the type trie")
+        if not 0 <= self.binary_q_bits <= MAX_QUANTISED_BITS:
+            raise FlagError(f"--binary_q_bits {self.binary_q_bits}: it must be 0 to {MAX_QUANTISED_BITS}")
+        if not 0 <= self.binary_a_bits <= 255:
+            raise FlagError(f"--binary_a_bits {self.binary_a_bits}: it must be 0 to 255")
+        if self.kenlm_bins:
+            kenlm_programs.check_programs(self.kenlm_bins)
+            if self.arpa_order == 1:
+                raise FlagError("--arpa_order 1: KenLM's build_binary needs 2 or more; leave --kenlm_bins out")
 
-def build_scorer_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="build_scorer",
-        description="Build an external scorer from text: language model, dictionary, package.",
-        allow_abbrev=False,
-        epilog="Example: bin/build_scorer --input_txt corpus.txt --alphabet alphabet.txt --package my.scorer",
-    )
-    parser.add_argument("--input_txt", metavar="FILES", help="text files, a sentence on each line; .gz is unpacked")
-    parser.add_argument("--input_csv", metavar="FILES", help="CSV files whose column transcript is taken as well")
-    parser.add_argument("--package", required=True, metavar="FILE", help="the scorer to write")
-    _add_alphabet_options(parser, "--bytes_output_mode")
-    parser.add_argument(
-        "--model", metavar="PATH", help="a .tflite or a folder of checkpoints: its alphabet must be that of the scorer"
-    )
-    parser.add_argument(
-        "--top_k",
-        type=int,
-        default=DEFAULT_TOP_K,
-        metavar="N",
-        help=_with_default("words to keep, the most frequent ones"),
-    )
-    parser.add_argument(
-        "--keep_case", action="store_true", help="leave capitals as they are; else the text is brought into lower case"
-    )
-    _add_language_option(parser)
-    _add_estimation_options(parser, required=False)
-    parser.add_argument("--arpa", metavar="FILE", help="write the language model as an ARPA file too")
-    parser.add_argument(
-        "--output_dir", metavar="DIR", help="write lm.binary and vocab-N.txt there too, as generate_lm.py does"
-    )
-    parser.add_argument(
-        "--default_alpha",
-        type=float,
-        default=DEFAULT_ALPHA,
-        metavar="X",
-        help=_with_default("weight of the language model"),
-    )
-    parser.add_argument(
-        "--default_beta", type=float, default=DEFAULT_BETA, metavar="X", help=_with_default("bonus of each word")
-    )
-    return parser
+    @property
+    def prune(self) -> tuple[int, ...]:
+        try:
+            prune = tuple(map(int, (self.arpa_prune or DEFAULT_PRUNE).split("|")))
+        except ValueError as error:
+            raise FlagError(f"--arpa_prune {self.arpa_prune}: it must be numbers like 0|0|1") from error
+        return prune if self.arpa_prune is not None else prune[: max(1, self.arpa_order)]
 
-
-def generate_lm_main(argv: Sequence[str] | None = None) -> int:
-    """Run `generate_lm.py`; returns its exit code."""
-    return _run(generate_lm_parser(), argv, _generate_lm)
-
-
-def generate_lm_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="generate_lm.py",
-        allow_abbrev=False,
-        description="Make a language model (lm.binary) and its vocabulary (vocab-N.txt) from text.",
-    )
-    parser.add_argument("--input_txt", required=True, metavar="FILE", help="a sentence on each line; .gz is unpacked")
-    parser.add_argument("--output_dir", required=True, metavar="DIR", help="where the two files go")
-    parser.add_argument("--top_k", type=int, required=True, metavar="N", help="words to keep, the most frequent ones")
-    parser.add_argument(
-        "--alphabet", metavar="FILE", help="clean the text for this alphabet.txt; else signs stay, as in DeepSpeech"
-    )
-    _add_language_option(parser)
-    _add_estimation_options(parser, required=True)
-    return parser
-
-
-def generate_scorer_package_main(argv: Sequence[str] | None = None) -> int:
-    """Run `generate_scorer_package`; returns its exit code."""
-    return _run(generate_scorer_package_parser(), argv, _generate_scorer_package)
-
-
-def generate_scorer_package_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="generate_scorer_package",
-        allow_abbrev=False,
-        description="Make a scorer of a language model and a vocabulary.",
-    )
-    _add_alphabet_options(parser, "--force_bytes_output_mode")
-    parser.add_argument("--lm", required=True, metavar="FILE", help="the language model: a KenLM trie, made with -v")
-    parser.add_argument("--vocab", required=True, metavar="FILE", help="words separated by white space")
-    parser.add_argument("--package", required=True, metavar="FILE", help="the scorer to write")
-    parser.add_argument("--default_alpha", type=float, required=True, metavar="X", help="weight of the language model")
-    parser.add_argument("--default_beta", type=float, required=True, metavar="X", help="bonus of each word")
-    return parser
-
-
-def _with_default(text: str) -> str:
-    return f"{text} (default: %(default)s)"
-
-
-def _add_language_option(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--language",
-        metavar="CODE",
-        default="",
-        help="of the text, such as tr or az, whose small form of I is ı (an alphabet with ı tells that too)",
-    )
-
-
-def _boolean(text: str) -> bool:
-    if text.lower() not in ("true", "1", "false", "0"):
-        raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
-    return text.lower() in ("true", "1")
-
-
-def _add_alphabet_options(parser: argparse.ArgumentParser, bytes_option: str) -> None:
-    parser.add_argument("--alphabet", metavar="FILE", help="the alphabet.txt of the acoustic model")
-    parser.add_argument(
-        bytes_option,
-        type=_boolean,
-        nargs="?",
-        const=True,
-        metavar="BOOL",
-        dest="bytes_output_mode",
-        help="make a scorer for models with bytes as labels, without an alphabet; each character is a word",
-    )
-
-
-def _add_estimation_options(parser: argparse.ArgumentParser, *, required: bool) -> None:
-    """The options of DeepSpeech's generate_lm.py that `build_scorer` shares."""
-
-    def add(name: str, default, kind: type, metavar: str, text: str) -> None:
-        if required:
-            parser.add_argument(name, type=kind, required=True, metavar=metavar, help=text)
-        else:
-            parser.add_argument(name, type=kind, default=default, metavar=metavar, help=_with_default(text))
-
-    parser.add_argument(
-        "--kenlm_bins",
-        metavar="DIR",
-        default="",
-        help="folder of an installed KenLM (lmplz, filter, build_binary) to work with, for very large texts",
-    )
-    add("--arpa_order", 5, int, "N", "words of the longest n-grams, 1 to 6")
-    parser.add_argument(
-        "--max_arpa_memory",
-        default="85%",
-        metavar="SIZE",
-        help="memory that lmplz may take, as in 85%% or 8G; only with --kenlm_bins (default: 85%%)",
-    )
-    parser.add_argument(
-        "--arpa_prune",
-        required=required,
-        metavar="N|N|N",
-        help="leave out n-grams that occur at most so often, for order 1, 2, 3 and higher"
-        + ("" if required else f" (default: {DEFAULT_PRUNE})"),
-    )
-    add("--binary_a_bits", 255, int, "N", "bits of the indexes that are compressed at most; 255: as pays off, 0: none")
-    add("--binary_q_bits", 8, int, "N", "bits of a quantised weight; 0: not quantised")
-    add("--binary_type", "trie", str, "trie", "the kind of KenLM file: trie is what the clients read")
-    parser.add_argument(
-        "--discount_fallback",
-        action="store_true",
-        help="expect that a small text has too few counts for the discounts: no notice when fixed ones are taken",
-    )
-
-
-def _run(parser: argparse.ArgumentParser, argv: Sequence[str] | None, work: Callable) -> int:
-    flags, console = parser.parse_args(argv), Console()
-    try:
-        work(flags, console)
-    except UserError as error:
-        console.error(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        return 130
-    except MemoryError:
-        console.error("out of memory\nTake less text, a lower --arpa_order, or an installed KenLM with --kenlm_bins.")
-        return UserError.exit_code
-    return EXIT_OK
+    @property
+    def bits(self) -> TrieBits:
+        return TrieBits(self.binary_q_bits, self.binary_q_bits, self.binary_a_bits or None)
 
 
 @dataclass(frozen=True)
-class _Estimation:
-    """The checked options of `_add_estimation_options`."""
+class Package:
+    """The scorer to write.
 
-    kenlm_bins: str
-    order: int
-    prune: tuple[int, ...]
-    memory: str
-    discount_fallback: bool
-    bits: TrieBits
+    Args:
+        path: of the file.
+        alphabet: the acoustic model's, or the path of its alphabet.txt; that of bytes is bytes_output_mode.
+        model: path of a .tflite or a folder of checkpoints, whose alphabet must be that of the scorer.
+        bytes_output_mode: for models with bytes as labels; None: as the words look (only of a vocabulary).
+        default_alpha, default_beta: weights that are written into it.
+    Raises:
+        FlagError: a weight is no number.
+    """
 
-    @classmethod
-    def check(cls, flags: argparse.Namespace) -> "_Estimation":
-        try:
-            prune = tuple(map(int, (flags.arpa_prune or DEFAULT_PRUNE).split("|")))
-        except ValueError as error:
-            raise FlagError(f"--arpa_prune {flags.arpa_prune}: it must be numbers like 0|0|1") from error
-        if flags.arpa_prune is None:
-            prune = prune[: max(1, flags.arpa_order)]
-        try:
-            kneser_ney.pruning_thresholds(prune, flags.arpa_order)
-        except ValueError as error:
-            raise FlagError(
-                f"--arpa_order {flags.arpa_order} --arpa_prune {'|'.join(map(str, prune))}: {error}"
-            ) from error
-        if flags.binary_type != "trie":
-            raise FlagError(f"--binary_type {flags.binary_type}: the clients read only the type trie")
-        if not 0 <= flags.binary_q_bits <= MAX_QUANTISED_BITS:
-            raise FlagError(f"--binary_q_bits {flags.binary_q_bits}: it must be 0 to {MAX_QUANTISED_BITS}")
-        if not 0 <= flags.binary_a_bits <= 255:
-            raise FlagError(f"--binary_a_bits {flags.binary_a_bits}: it must be 0 to 255")
-        if flags.top_k < 1:
-            raise FlagError(f"--top_k {flags.top_k}: it must be 1 or more")
-        if flags.kenlm_bins:
-            kenlm_programs.check_programs(flags.kenlm_bins)
-            if flags.arpa_order == 1:
-                raise FlagError("--arpa_order 1: KenLM's build_binary needs 2 or more; leave --kenlm_bins out")
-        bits = TrieBits(flags.binary_q_bits, flags.binary_q_bits, flags.binary_a_bits or None)
-        return cls(flags.kenlm_bins, flags.arpa_order, prune, flags.max_arpa_memory, flags.discount_fallback, bits)
+    path: str
+    alphabet: Alphabet | ByteAlphabet | str | None = None
+    model: str | None = None
+    bytes_output_mode: bool | None = None
+    default_alpha: float = DEFAULT_ALPHA
+    default_beta: float = DEFAULT_BETA
+
+    def __post_init__(self):
+        for name in ("default_alpha", "default_beta"):
+            if not math.isfinite(getattr(self, name)):
+                raise FlagError(f"--{name} {getattr(self, name)}: it must be a finite number")
 
 
 @dataclass(frozen=True)
@@ -258,71 +121,107 @@ class _BuiltModel:
     word_counts: dict[str, int]
 
 
-def _build_scorer(flags: argparse.Namespace, console: Console) -> None:
-    estimation = _Estimation.check(flags)
-    texts, csvs = (tuple(filter(None, (names or "").split(","))) for names in (flags.input_txt, flags.input_csv))
+def build_scorer(
+    package: Package,
+    estimation: Estimation,
+    *,
+    texts: Sequence[str] = (),
+    csvs: Sequence[str] = (),
+    keep_case: bool = False,
+    language: str = "",
+    top_k: int = DEFAULT_TOP_K,
+    arpa: str | None = None,
+    output_dir: str | None = None,
+    console: Console,
+) -> None:
+    """Text to a scorer: language model, dictionary, package.
+
+    Args:
+        texts: files with a sentence on each line; .gz is unpacked.
+        csvs: files whose column transcript is taken as well.
+        keep_case: leave capitals as they are; else the text is brought into lower case.
+        language: of the text, which tells the small form of I.
+        top_k: words to keep, the most frequent ones.
+        arpa: where the language model goes as text too.
+        output_dir: where lm.binary and vocab-N.txt go too.
+    Raises:
+        UserError: what is asked for cannot be done.
+    """
     if not texts and not csvs:
         raise FlagError("there is no text: name files with --input_txt, --input_csv or both")
-    _check_weights(flags)
-    bytes_output_mode = bool(flags.bytes_output_mode)
-    alphabet = _alphabet(flags.alphabet, flags.model, bytes_output_mode)
-    outputs = [Path(name) for name in (flags.package, flags.arpa) if name]
-    _check_folders([*(path.parent for path in outputs), *([Path(flags.output_dir)] if flags.output_dir else [])])
-    cleaner = Cleaner(alphabet or ByteAlphabet(), flags.language, case="keep" if flags.keep_case else "lower")
-    source = TextSource(texts, csvs, cleaner, characters=bytes_output_mode)
+    _check_top_k(top_k)
+    bytes_output_mode = bool(package.bytes_output_mode) or isinstance(package.alphabet, ByteAlphabet)
+    alphabet = _alphabet(package.alphabet, package.model, bytes_output_mode)
+    outputs = [Path(name) for name in (package.path, arpa) if name]
+    _check_folders([*(path.parent for path in outputs), *([Path(output_dir)] if output_dir else [])])
+    cleaner = Cleaner(alphabet or ByteAlphabet(), language, case="keep" if keep_case else "lower")
+    source = TextSource(tuple(texts), tuple(csvs), cleaner, characters=bytes_output_mode)
     spelled: list[Spelled] = []
 
     def choose(counts: dict[str, int]) -> dict[str, int]:
-        kept = _most_frequent(counts, flags.top_k, console)
+        kept = _most_frequent(counts, top_k, console)
         spelled.append(spell(kept, alphabet))
         _report_left_out(spelled[0], kept, console)
         return kept
 
-    built = _build_model(source, estimation, choose, Path(flags.package).parent, console, arpa_path=flags.arpa)
-    if flags.output_dir:
-        _write_model(Path(flags.output_dir), flags.top_k, built, console)
-    _write_package(flags, built.trie, spelled[0], bytes_output_mode, console)
+    built = _build_model(source, estimation, choose, Path(package.path).parent, console, arpa_path=arpa)
+    if output_dir:
+        _write_model(Path(output_dir), top_k, built, console)
+    _write_package(package, built.trie, spelled[0], bytes_output_mode, console)
 
 
-def _generate_lm(flags: argparse.Namespace, console: Console) -> None:
-    estimation = _Estimation.check(flags)
-    folder = Path(flags.output_dir)
+def build_language_model(
+    text: str,
+    output_dir: str,
+    estimation: Estimation,
+    *,
+    top_k: int,
+    alphabet: str | None = None,
+    language: str = "",
+    console: Console,
+) -> None:
+    """The first half: a text to lm.binary and vocab-N.txt in a folder.
+
+    Args:
+        alphabet: path of an alphabet.txt that the text is cleaned for; None: signs stay, as in DeepSpeech.
+    """
+    _check_top_k(top_k)
+    folder = Path(output_dir)
     _check_folders([folder])
 
     def choose(counts: dict[str, int]) -> dict[str, int]:
-        return _most_frequent(counts, flags.top_k, console)
+        return _most_frequent(counts, top_k, console)
 
-    alphabet = Alphabet.read(flags.alphabet) if flags.alphabet else ByteAlphabet()
-    source = TextSource((flags.input_txt,), cleaner=Cleaner(alphabet, flags.language, case="lower"))
+    labels = Alphabet.read(alphabet) if alphabet else ByteAlphabet()
+    source = TextSource((text,), cleaner=Cleaner(labels, language, case="lower"))
     built = _build_model(source, estimation, choose, folder, console)
-    _write_model(folder, flags.top_k, built, console)
+    _write_model(folder, top_k, built, console)
 
 
-def _generate_scorer_package(flags: argparse.Namespace, console: Console) -> None:
-    _check_weights(flags)
-    _check_folders([Path(flags.package).parent])
-    words = read_vocabulary(flags.vocab)
-    console.info(f"{len(words):,} unique words in {flags.vocab}")
-    bytes_output_mode = flags.bytes_output_mode
+def package_scorer(package: Package, *, lm: str, vocab: str, console: Console) -> None:
+    """The second half: a language model (a KenLM trie, made with -v) and its words to a scorer."""
+    _check_folders([Path(package.path).parent])
+    words = read_vocabulary(vocab)
+    console.info(f"{len(words):,} unique words in {vocab}")
+    bytes_output_mode = package.bytes_output_mode
     if bytes_output_mode is None:
         bytes_output_mode = all(len(word) == 1 for word in words)
         console.info(f"the words look like {'single characters: bytes mode' if bytes_output_mode else 'words'}")
-    alphabet = _alphabet(flags.alphabet, None, bytes_output_mode)
+    alphabet = _alphabet(package.alphabet, None, bytes_output_mode)
     try:
-        trie = Path(flags.lm).read_bytes()
+        trie = Path(lm).read_bytes()
     except OSError as error:
-        raise UserError(f"--lm {flags.lm}: cannot read it: {error.strerror}") from error
-    if trie_size(trie, f"--lm {flags.lm}") != len(trie):
-        raise UserError(f"--lm {flags.lm}: something follows the language model\nIs it a scorer already?")
+        raise UserError(f"--lm {lm}: cannot read it: {error.strerror}") from error
+    if trie_size(trie, f"--lm {lm}") != len(trie):
+        raise UserError(f"--lm {lm}: something follows the language model\nIs it a scorer already?")
     spelled = spell(words, alphabet)
     _report_left_out(spelled, {}, console)
-    _write_package(flags, trie, spelled, bytes_output_mode, console)
+    _write_package(package, trie, spelled, bytes_output_mode, console)
 
 
-def _check_weights(flags: argparse.Namespace) -> None:
-    for name in ("default_alpha", "default_beta"):
-        if not math.isfinite(getattr(flags, name)):
-            raise FlagError(f"--{name} {getattr(flags, name)}: it must be a finite number")
+def _check_top_k(top_k: int) -> None:
+    if top_k < 1:
+        raise FlagError(f"--top_k {top_k}: it must be 1 or more")
 
 
 def _check_folders(folders: Sequence[Path]) -> None:
@@ -334,7 +233,9 @@ def _check_folders(folders: Sequence[Path]) -> None:
             raise UserError(f"{folder}: this folder cannot be made: {error.strerror}") from error
 
 
-def _alphabet(alphabet_path: str | None, model_path: str | None, bytes_output_mode: bool) -> Alphabet | None:
+def _alphabet(
+    given: Alphabet | ByteAlphabet | str | None, model_path: str | None, bytes_output_mode: bool
+) -> Alphabet | None:
     """The alphabet of the dictionary, checked against the model's; None in bytes mode.
 
     Raises:
@@ -351,9 +252,9 @@ def _alphabet(alphabet_path: str | None, model_path: str | None, bytes_output_mo
         raise UserError(f"{model_path}: this model writes bytes\nIts scorer is built with --bytes_output_mode.")
     if bytes_output_mode:
         return None
-    if alphabet_path is None and of_model is None:
+    if given is None and of_model is None:
         raise FlagError("there is no alphabet: name the alphabet.txt of the acoustic model with --alphabet")
-    alphabet = Alphabet.read(alphabet_path) if alphabet_path else of_model
+    alphabet = Alphabet.read(given) if isinstance(given, str) else given or of_model
     if of_model is not None and alphabet != of_model:
         ours, its = alphabet.characters, of_model.characters
         label = next(
@@ -362,7 +263,7 @@ def _alphabet(alphabet_path: str | None, model_path: str | None, bytes_output_mo
         )
         here, there = (repr(text[label]) if label < len(text) else "none" for text in (ours, its))
         raise UserError(
-            f"{alphabet_path} is not the alphabet of {model_path}: label {label} is {here} here and {there} there "
+            f"{given} is not the alphabet of {model_path}: label {label} is {here} here and {there} there "
             f"({len(ours)} and {len(its)} characters)\n"
             "With another alphabet the scorer would silently spoil every transcript: give the one of the model."
         )
@@ -382,7 +283,7 @@ def _alphabet_of_model(path: str) -> Alphabet | ByteAlphabet:
 
 def _build_model(
     source: TextSource,
-    estimation: _Estimation,
+    estimation: Estimation,
     choose: Callable[[dict[str, int]], dict[str, int]],
     folder: Path,
     console: Console,
@@ -401,11 +302,11 @@ def _build_model(
         return _build_with_kenlm(source, estimation, choose, folder, console, arpa_path=arpa_path)
     corpus = Corpus.read(source.sentences(console))
     kept = choose(corpus.word_counts())
-    _check_memory(len(corpus.tokens), estimation.order, console)
+    _check_memory(len(corpus.tokens), estimation.arpa_order, console)
     model = kneser_ney.estimate(
         corpus.tokens,
         corpus.vocabulary,
-        order=estimation.order,
+        order=estimation.arpa_order,
         prune=estimation.prune,
         console=console,
         announce_fallback=not estimation.discount_fallback,
@@ -420,7 +321,7 @@ def _build_model(
 
 def _build_with_kenlm(
     source: TextSource,
-    estimation: _Estimation,
+    estimation: Estimation,
     choose: Callable[[dict[str, int]], dict[str, int]],
     folder: Path,
     console: Console,
@@ -436,9 +337,9 @@ def _build_with_kenlm(
             folder,
             folder / "text.txt",
             list(kept) if len(kept) < len(counts) else None,
-            order=estimation.order,
+            order=estimation.arpa_order,
             prune=estimation.prune,
-            memory=estimation.memory,
+            memory=estimation.max_arpa_memory,
             bits=estimation.bits,
             console=console,
         )
@@ -491,11 +392,8 @@ def _write_model(folder: Path, top_k: int, built: _BuiltModel, console: Console)
     console.info(f"{folder / 'lm.binary'}: {len(built.trie):,} bytes; {folder / f'vocab-{top_k}.txt'}")
 
 
-def _write_package(
-    flags: argparse.Namespace, trie: bytes, spelled: Spelled, bytes_output_mode: bool, console: Console
-) -> None:
-    data = package_bytes(
-        trie, spelled.labels, bytes_output_mode=bytes_output_mode, alpha=flags.default_alpha, beta=flags.default_beta
-    )
-    write_atomically(Path(flags.package), [data])
-    console.info(f"{flags.package}: {len(data):,} bytes, {len(spelled.labels):,} words in the dictionary")
+def _write_package(package: Package, trie: bytes, spelled: Spelled, bytes_output_mode: bool, console: Console) -> None:
+    alpha, beta = package.default_alpha, package.default_beta
+    data = package_bytes(trie, spelled.labels, bytes_output_mode=bytes_output_mode, alpha=alpha, beta=beta)
+    write_atomically(Path(package.path), [data])
+    console.info(f"{package.path}: {len(data):,} bytes, {len(spelled.labels):,} words in the dictionary")

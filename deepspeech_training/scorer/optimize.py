@@ -1,5 +1,4 @@
-"""The command `lm_optimizer.py`: the alpha and beta of a scorer, and if asked the beam width, with which a model makes
-the fewest errors.
+"""The alpha and beta of a scorer, and if asked the beam width, with which a model makes the fewest errors.
 
 The network runs once: its probabilities of all clips are kept on the volume, and each trial only decodes. The trials
 are kept there too, so that a search that was interrupted, or is to have more trials, goes on.
@@ -10,20 +9,19 @@ the best weights of the one before; one search over all of them would leave most
 its own weights a wider beam is seldom worse, and always slower: the narrowest is taken that is as good as the best.
 """
 
-import argparse
 import hashlib
 import math
-import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.console import Console
-from deepspeech_training.decoding.beam import LARGEST_BEAM, BeamDecoder
+from deepspeech_training.decoding.beam import BeamDecoder
 from deepspeech_training.decoding.scorer import Scorer
-from deepspeech_training.errors import EXIT_OK, FlagError, UserError
+from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.reporting.metrics import Result, SetReport
 from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.network import without_delegate_notice
@@ -39,104 +37,49 @@ DEFAULT_TOLERANCE = 0.001
 SEED = 4
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code."""
-    flags, console = parser().parse_args(argv), Console()
-    try:
-        _check(flags, console)
-        print("\n".join(search(flags, console)), flush=True)
-    except UserError as error:
-        console.error(str(error))
-        return error.exit_code
-    except KeyboardInterrupt:
-        console.info("interrupted; the same command goes on with the next trial")
-        return 130
-    return EXIT_OK
+@dataclass(frozen=True)
+class Search:
+    """What is searched, and where.
 
-
-def parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="lm_optimizer.py",
-        allow_abbrev=False,
-        description="Find the best --lm_alpha, --lm_beta and --beam_width for a model and a scorer.",
-        epilog="Example: python bin/lm_optimizer.py --model model.tflite --scorer my.scorer --dev_files dev.csv "
-        "--beam_width 50,100,200,500 --write",
-    )
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", metavar="FILE", help="the exported model, a .tflite")
-    source.add_argument(
-        "--checkpoint_dir", metavar="DIR", help="or a folder of checkpoints: the best one, else the last, in float32"
-    )
-    parser.add_argument("--scorer", "--scorer_path", required=True, dest="scorer", metavar="FILE", help="the scorer")
-    parser.add_argument("--dev_files", default="", metavar="FILES", help="CSV files to search on, with commas between")
-    parser.add_argument(
-        "--test_files", default="", metavar="FILES", help="the same, with a warning: see docs/scorer.md"
-    )
-    numbers = (
-        ("--n_trials", int, DEFAULT_TRIALS, "trials for each beam width, those of an earlier start counted"),
-        ("--lm_alpha_max", float, 5.0, "the largest alpha to try"),
-        ("--lm_beta_max", float, 5.0, "the largest beta to try"),
-        (
-            "--beam_tolerance",
-            float,
-            DEFAULT_TOLERANCE,
-            "how much higher than the lowest the error rate may be with a narrower beam, for that one to be taken",
-        ),
-    )
-    for name, kind, default, text in numbers:
-        parser.add_argument(name, type=kind, default=default, metavar="N", help=f"{text} (default: {default})")
-    parser.add_argument(
-        "--beam_width",
-        type=_widths,
-        default=(DEFAULT_WIDTH,),
-        metavar="N,N,...",
-        help=f"prefixes that the decoder keeps (default: {DEFAULT_WIDTH}); with several, as in 50,100,200,500, the "
-        "narrowest one is named that is as good as the best",
-    )
-    parser.add_argument(
-        "--metric", choices=("wer", "cer"), help="what to make small (default: wer, for scorers in bytes mode cer)"
-    )
-    parser.add_argument("--write", action="store_true", help="write the best weights into the scorer as its defaults")
-    parser.add_argument("--plot", metavar="FILE", help="where the plot of the search goes (default: in --folder)")
-    parser.add_argument(
-        "--folder",
-        default=DEFAULT_FOLDER,
-        metavar="DIR",
-        help=f"what is kept between starts (default: {DEFAULT_FOLDER})",
-    )
-    return parser
-
-
-def _widths(text: str) -> tuple[int, ...]:
-    """A list of beam widths, in order, each once.
-
-    >>> _widths("100,25,100")
-    (25, 100)
+    Args:
+        scorer: path of the scorer.
+        model, checkpoint_dir: the exported model, or a folder of checkpoints instead.
+        csvs: what to search on.
+        beam_widths: prefixes that the decoder keeps, in rising order.
+        metric: what to make small, "wer" or "cer"; None: wer, for scorers in bytes mode cer.
+        n_trials: for each beam width, those of an earlier start counted.
+        lm_alpha_max, lm_beta_max: the largest weights to try.
+        beam_tolerance: how much higher than the lowest the error rate may be with a narrower beam.
+        write: make the best weights the scorer's defaults.
+        plot: where the plot goes; None: into `folder`, where what is kept between starts is.
+    Raises:
+        FlagError: a value is out of bounds.
     """
-    try:
-        widths = tuple(sorted({int(word) for word in text.split(",")}))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r}: it must be a whole number, or several with commas") from None
-    if not 1 <= widths[0] <= widths[-1] <= LARGEST_BEAM:
-        raise argparse.ArgumentTypeError(f"{text}: it must be from 1 to {LARGEST_BEAM}")
-    return widths
 
+    scorer: str
+    model: str | None = None
+    checkpoint_dir: str | None = None
+    csvs: Sequence[str] = ()
+    beam_widths: Sequence[int] = (DEFAULT_WIDTH,)
+    metric: str | None = None
+    n_trials: int = DEFAULT_TRIALS
+    lm_alpha_max: float = 5.0
+    lm_beta_max: float = 5.0
+    beam_tolerance: float = DEFAULT_TOLERANCE
+    write: bool = False
+    plot: str | None = None
+    folder: str = DEFAULT_FOLDER
 
-def _check(flags: argparse.Namespace, console: Console) -> None:
-    if not flags.dev_files and not flags.test_files:
-        raise FlagError("there is nothing to search on: name CSV files with --dev_files")
-    if flags.n_trials < 1:
-        raise FlagError(f"--n_trials {flags.n_trials}: it must be 1 or more")
-    if not 0 <= flags.beam_tolerance < math.inf:
-        raise FlagError(f"--beam_tolerance {flags.beam_tolerance}: it must be 0 or more")
-    for name in ("lm_alpha_max", "lm_beta_max"):
-        if not 0 < getattr(flags, name) < math.inf:
-            raise FlagError(f"--{name} {getattr(flags, name)}: it must be above 0")
-    if flags.test_files:
-        console.warn(
-            "the search on --test_files fits the weights to these clips: their WER is then no longer that of a test\n"
-            "Search on --dev_files, and test once with the result."
-        )
+    def __post_init__(self):
+        if not self.csvs:
+            raise FlagError("there is nothing to search on: name CSV files with --dev_files")
+        if self.n_trials < 1:
+            raise FlagError(f"--n_trials {self.n_trials}: it must be 1 or more")
+        if not 0 <= self.beam_tolerance < math.inf:
+            raise FlagError(f"--beam_tolerance {self.beam_tolerance}: it must be 0 or more")
+        for name in ("lm_alpha_max", "lm_beta_max"):
+            if not 0 < getattr(self, name) < math.inf:
+                raise FlagError(f"--{name} {getattr(self, name)}: it must be above 0")
 
 
 class Decoding:
@@ -167,36 +110,37 @@ class Decoding:
         return Trial(width, alpha, beta, report.wer, report.cer, cost)
 
 
-def search(flags: argparse.Namespace, console: Console) -> list[str]:
+def search(wanted: Search, console: Console) -> list[str]:
     """Search, write what is to be written, and return the lines for stdout."""
     optuna = _optuna()
-    scorer = Scorer.read(flags.scorer)
-    metric = flags.metric or ("cer" if scorer.bytes_mode else "wer")
-    folder = Path(flags.folder)
-    paths = [path for path in f"{flags.dev_files},{flags.test_files}".split(",") if path]
-    source = flags.model or flags.checkpoint_dir
+    scorer = Scorer.read(wanted.scorer)
+    metric = wanted.metric or ("cer" if scorer.bytes_mode else "wer")
+    folder = Path(wanted.folder)
+    source = wanted.model or wanted.checkpoint_dir
     with without_delegate_notice():
-        network = network_of_checkpoint(flags.checkpoint_dir, console) if flags.checkpoint_dir else Model(flags.model)
+        network = (
+            network_of_checkpoint(wanted.checkpoint_dir, console) if wanted.checkpoint_dir else Model(wanted.model)
+        )
     scorer.check_labels(None if network.file.bytes_mode else network.file.labels)
-    clips_key, clips = read_clips(network, paths, folder, console)
+    clips_key, clips = read_clips(network, wanted.csvs, folder, console)
     decoding = Decoding(network, clips, console)
-    settings = [clips_key, _content_key(flags.scorer), metric, flags.lm_alpha_max, flags.lm_beta_max]
+    settings = [clips_key, _content_key(wanted.scorer), metric, wanted.lm_alpha_max, wanted.lm_beta_max]
     found: dict[int, list[Trial]] = {}
     start = (scorer.alpha, scorer.beta)
-    for width in flags.beam_width:
+    for width in wanted.beam_widths:
         study = _study(optuna, folder, key_of(*settings, width))
-        found[width] = _search(optuna, study, decoding, scorer, width, start, flags, metric, console)
+        found[width] = _search(optuna, study, decoding, scorer, width, start, wanted, metric, console)
         best = min(found[width], key=lambda trial: getattr(trial, metric))
         start = (best.alpha, best.beta)
     ladder = [min(trials, key=lambda trial: getattr(trial, metric)) for trials in found.values()]
-    chosen = narrowest(ladder, metric, flags.beam_tolerance)
-    plot = Path(flags.plot) if flags.plot else folder / f"{Path(flags.scorer).stem}.html"
-    page = plot_html(found[chosen.width], ladder, chosen, metric, f"{flags.scorer} with {source}")
+    chosen = narrowest(ladder, metric, wanted.beam_tolerance)
+    plot = Path(wanted.plot) if wanted.plot else folder / f"{Path(wanted.scorer).stem}.html"
+    page = plot_html(found[chosen.width], ladder, chosen, metric, f"{wanted.scorer} with {source}")
     write_atomically(plot, [page.encode()])
     console.info(f"plot of the search: {plot}")
-    if flags.write:
-        set_alpha_beta(Path(flags.scorer), alpha=chosen.alpha, beta=chosen.beta)
-        console.info(f"{flags.scorer}: these weights are its defaults now; a scorer has no place for the beam width")
+    if wanted.write:
+        set_alpha_beta(Path(wanted.scorer), alpha=chosen.alpha, beta=chosen.beta)
+        console.info(f"{wanted.scorer}: these weights are its defaults now; a scorer has no place for the beam width")
     without, first = decoding(chosen.width), found[chosen.width][0]
     lines = [
         f"{metric.upper()} on {len(clips.probs):,} clips at beam width {chosen.width}: {getattr(without, metric):.6f} "
@@ -205,7 +149,7 @@ def search(flags: argparse.Namespace, console: Console) -> list[str]:
     ]
     if len(ladder) > 1:
         lines += table(ladder)
-        lines.append(f"beam width {chosen.width} is the narrowest within {flags.beam_tolerance:g} of the best")
+        lines.append(f"beam width {chosen.width} is the narrowest within {wanted.beam_tolerance:g} of the best")
     lines.append(f"--lm_alpha {chosen.alpha:.6g} --lm_beta {chosen.beta:.6g} --beam_width {chosen.width}")
     return lines
 
@@ -238,7 +182,7 @@ def _search(
     scorer: Scorer,
     width: int,
     start: tuple[float, float],
-    flags: argparse.Namespace,
+    wanted: Search,
     metric: str,
     console: Console,
 ) -> list[Trial]:
@@ -253,20 +197,20 @@ def _search(
         console.info(f"beam width {width}: {done:,} trials are there from an earlier start")
     else:
         for alpha, beta in dict.fromkeys([(scorer.alpha, scorer.beta), start]):
-            within = min(max(alpha, 0), flags.lm_alpha_max), min(max(beta, 0), flags.lm_beta_max)
+            within = min(max(alpha, 0), wanted.lm_alpha_max), min(max(beta, 0), wanted.lm_beta_max)
             study.enqueue_trial(dict(zip(("lm_alpha", "lm_beta"), within, strict=True)))
 
     def objective(trial: Any) -> float:
-        alpha = trial.suggest_float("lm_alpha", 0, flags.lm_alpha_max)
-        found = decoding(width, alpha, trial.suggest_float("lm_beta", 0, flags.lm_beta_max), scorer=scorer)
+        alpha = trial.suggest_float("lm_alpha", 0, wanted.lm_alpha_max)
+        found = decoding(width, alpha, trial.suggest_float("lm_beta", 0, wanted.lm_beta_max), scorer=scorer)
         trial.set_user_attr("found", list(found))
         return getattr(found, metric)
 
     what = f"searching alpha and beta, beam width {width}"
-    with console.progress(what, total=flags.n_trials, unit="trials", start=done) as progress:
+    with console.progress(what, total=wanted.n_trials, unit="trials", start=done) as progress:
         study.optimize(
             objective,
-            n_trials=max(0, flags.n_trials - done),
+            n_trials=max(0, wanted.n_trials - done),
             callbacks=[lambda study, _: progress.update(note=f"best {metric.upper()} {study.best_value:.4f}")],
         )
     return [Trial(*trial.user_attrs["found"]) for trial in study.get_trials(deepcopy=False, states=complete)]
@@ -291,7 +235,3 @@ def _content_key(scorer_path: str) -> str:
     data = Path(scorer_path).read_bytes()
     start = trie_size(data, scorer_path)
     return hashlib.sha256(data[:start] + data[start + TRAILER.size :]).hexdigest()
-
-
-if __name__ == "__main__":
-    sys.exit(main())

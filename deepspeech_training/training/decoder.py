@@ -1,8 +1,6 @@
 """The beam and the scorer that the flags ask for, in tests and one-shot inference."""
 
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +12,7 @@ from deepspeech_training.decoding.beam import BeamDecoder
 from deepspeech_training.decoding.clips import ClipDecoder
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
-from deepspeech_training.scorer.build import build_scorer
+from deepspeech_training.scorer.build import Estimation, Package, build_scorer
 from deepspeech_training.training.labels import Labels
 
 
@@ -70,26 +68,17 @@ def scorer_of_training(alphabet: Labels, checked: CheckedData, folder: Path, *, 
         return package
     folder.mkdir(parents=True, exist_ok=True)
     transcripts = [s.transcript for found in checked.sets["train"] for s in found.samples]
-    with tempfile.TemporaryDirectory() as scratch, labels_of_scorer(alphabet) as options:
+    with tempfile.TemporaryDirectory() as scratch:
         text = Path(scratch) / "transcripts of --train_files"
         text.write_text("".join(f"{transcript}\n" for transcript in transcripts), encoding="utf-8")
         build_scorer(
-            ["--package", str(package), "--input_txt", str(text), "--keep_case", "--discount_fallback", *options],
-            console,
+            Package(str(package), alphabet),
+            Estimation(discount_fallback=True),
+            texts=[str(text)],
+            keep_case=True,
+            console=console,
         )
     return package
-
-
-@contextmanager
-def labels_of_scorer(alphabet: Labels) -> Iterator[list[str]]:
-    """The options of `build_scorer` that say which alphabet a scorer is for."""
-    if isinstance(alphabet, ByteAlphabet):
-        yield ["--bytes_output_mode"]
-        return
-    with tempfile.TemporaryDirectory() as scratch:
-        path = Path(scratch) / "alphabet.txt"
-        path.write_text(alphabet.to_text(), encoding="utf-8")
-        yield ["--alphabet", str(path)]
 
 
 def _labels_of(alphabet: Labels) -> tuple[str, ...] | None:

@@ -81,5 +81,13 @@ class _Interrupts:
         """
         return None if self._caught is None else EXIT_CODES[self._caught]
 
+    def leave(self) -> None:
+        """Forget what has come, and let the signals do what they do anywhere else; a copy of the process does so."""
+        self._caught, self._training = None, False
+        for number in EXIT_CODES:
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+
 
 interrupts = _Interrupts()
+os.register_at_fork(after_in_child=interrupts.leave)

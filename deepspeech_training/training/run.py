@@ -231,7 +231,7 @@ def kinds_of_data(config: Config) -> frozenset[str]:
     )
 
 
-def call_of(parsed: ParsedFlags, *, only: str, command: str, console: Console, events: Events) -> Call:
+def call_of(parsed: ParsedFlags, *, only: str, console: Console, events: Events) -> Call:
     """Check what the flags ask for, and on what: all that can be said without looking at checkpoints and data.
 
     Raises:
@@ -245,7 +245,7 @@ def call_of(parsed: ParsedFlags, *, only: str, command: str, console: Console, e
     if work.computes or work.text:
         choice = choose(config.compute, read_resources(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
     folder = CheckpointFolder(config.checkpoint.save_dir, console)
-    return Call(config, parsed.given, command, work, choice, exporter, folder, console, events)
+    return Call(config, parsed.given, parsed.command_line, work, choice, exporter, folder, console, events)
 
 
 def _exporter(config: Config, console: Console) -> "ExportFolder":

@@ -59,14 +59,12 @@ def carry_out(
     parsed: ParsedFlags,
     console: Console,
     *,
-    command: str,
     only: str = "",
     show: Callable[[str], None] | None = None,
 ) -> FinishedRun:
     """Do all that the flags ask for.
 
     Args:
-        command: as it was typed, for the session log.
         only: "test" or "export" for a command that does nothing else.
         show: takes reports and the transcript, which go to stdout without it.
     Raises:
@@ -80,7 +78,7 @@ def carry_out(
     with announce.ending(events):
         for notice in parsed.notices:
             console.warn(notice)
-        call = call_of(parsed, only=only, command=command, console=console, events=events)
+        call = call_of(parsed, only=only, console=console, events=events)
         try:
             return _done(call, show or _print)
         finally:

@@ -12,7 +12,6 @@ from deepspeech_training.data.folder import scan
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import Exported
 from deepspeech_training.reporting.session_log import SessionLog
-from deepspeech_training.training.decoder import labels_of_scorer
 from deepspeech_training.training.labels import Labels, given_alphabet, trained_alphabet
 from deepspeech_training.training.run import Call
 from deepspeech_training.training.source import source_of_evaluation
@@ -20,15 +19,11 @@ from deepspeech_training.training.source import source_of_evaluation
 
 def build(call: Call, alphabet: Labels) -> Path:
     """Build the scorer of the texts that the flags name; -> its path."""
-    from deepspeech_training.scorer.build import build_scorer
+    from deepspeech_training.scorer.build import Estimation, Package, build_scorer
 
     package = _folder(call.config) / "model.scorer"
-    argv = ["--package", str(package)]
-    for option, paths in zip(("--input_txt", "--input_csv"), _texts(call.config, call.console), strict=True):
-        if paths:
-            argv += [option, ",".join(paths)]
-    with labels_of_scorer(alphabet) as options:
-        build_scorer([*argv, *options], call.console)
+    texts, csvs = _texts(call.config, call.console)
+    build_scorer(Package(str(package), alphabet), Estimation(), texts=texts, csvs=csvs, console=call.console)
     call.events.emit(Exported(str(package), checkpoint=""))
     call.console.info(f"The scorer is {package}")
     return package

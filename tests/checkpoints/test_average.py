@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from checkpoints.tensor_bundle import model_arrays, write_bundle
 
-from deepspeech_training.checkpoints.average import main
 from deepspeech_training.checkpoints.file import read_arrays, read_state, write_arrays, write_state
+from deepspeech_training.commands.main import run as command
 from deepspeech_training.models.deepspeech import DeepSpeech
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,7 +49,7 @@ def averaged(folder: Path) -> tuple[dict[str, np.ndarray], dict]:
 
 
 def test_the_last_checkpoints_of_a_run_are_averaged(run, tmp_path, capsys):
-    assert main([str(run), "--last", "3", "--output", str(tmp_path / "mean")]) == 0
+    assert command("average", [str(run), "--last", "3", "--output", str(tmp_path / "mean")]) == 0
     assert capsys.readouterr().out == f"{tmp_path / 'mean' / 'best-000000040.json'}\n"
     arrays, state = averaged(tmp_path / "mean")
     assert arrays.keys() == NETWORK.weight_shapes().keys()
@@ -59,7 +59,7 @@ def test_the_last_checkpoints_of_a_run_are_averaged(run, tmp_path, capsys):
 
 def test_single_checkpoints_of_several_runs_are_averaged(run, tmp_path):
     other = checkpoint(tmp_path / "other", 7, 3.0)
-    assert main([str(run / "train-000000020.json"), other, "--output", str(tmp_path / "mean")]) == 0
+    assert command("average", [str(run / "train-000000020.json"), other, "--output", str(tmp_path / "mean")]) == 0
     assert (averaged(tmp_path / "mean")[0]["lstm/kernel"] == 2.0).all()
 
 
@@ -101,15 +101,15 @@ def test_what_cannot_be_averaged_is_refused(run, tmp_path, capsys, arguments, co
     places = {"run": run, "other": tmp_path / "other", "wider": tmp_path / "wider", "broken": broken, "twin": twin}
     places |= {name: tmp_path / name for name in ("empty", "nowhere", "best", "tf1")}
     words = [word.format(**places) for word in arguments]
-    assert main([*words, "--output", str(tmp_path / "mean")]) == code
-    error = capsys.readouterr().err
+    assert command("average", [*words, "--output", str(tmp_path / "mean")]) == code
+    error = capsys.readouterr().err.replace("\nE ", "\n")
     assert message in error and ("--max_to_keep" in error) == (words[-1] == "9")
     assert not (tmp_path / "mean").exists()
 
 
 def test_checkpoints_are_not_written_over(run, capsys):
     before = sorted(run.iterdir())
-    assert main([str(run), "--last", "2", "--output", str(run)]) == 1
+    assert command("average", [str(run), "--last", "2", "--output", str(run)]) == 1
     assert "has checkpoints already" in capsys.readouterr().err
     assert sorted(run.iterdir()) == before
 

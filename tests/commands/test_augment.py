@@ -5,17 +5,9 @@ import soundfile
 from deepspeech_training.audio.synthetic_speech import synthesize
 from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.augment.catalogue import parse_augmentations
-from deepspeech_training.commands.augment import (
-    Clip,
-    Preview,
-    _sheet,
-    contact_sheet,
-    fonts_for,
-    heard,
-    held_back,
-    main,
-    seen,
-)
+from deepspeech_training.augment.pictures import _sheet, contact_sheet, fonts_for
+from deepspeech_training.augment.preview import Clip, Preview, heard, held_back, seen
+from deepspeech_training.commands.main import run
 from deepspeech_training.features.geometry import FeatureGeometry
 
 GEOMETRY = FeatureGeometry()
@@ -35,7 +27,7 @@ def test_clips_pictures_and_costs_are_written(corpus, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     csv_path = corpus(["one <b>", "two", "three", "four"])
     flags = ["--augment", "gain[db=-6]", "--augment", "tempo[factor=1.25]", "--number", "3"]
-    assert main([csv_path, *flags, "--output", str(tmp_path / "sheet")]) == 0
+    assert run("augment", [csv_path, *flags, "--output", str(tmp_path / "sheet")]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert [line.split()[2] for line in printed[:2]] == ["gain[p=1,db=-6]", "tempo[p=1,factor=1.25,max_time=-1]"]
     assert printed[2] == str(tmp_path / "sheet" / "index.html")
@@ -72,7 +64,7 @@ def test_clips_pictures_and_costs_are_written(corpus, tmp_path, capsys):
 )
 def test_what_is_wrong_is_told(tmp_path, capsys, flags, code, message):
     (tmp_path / "a.csv").write_text("wav_filename,wav_filesize,transcript\nnone.wav,1,a\n")
-    assert main([str(tmp_path / "a.csv"), *flags, "--output", str(tmp_path / "out")]) == code
+    assert run("augment", [str(tmp_path / "a.csv"), *flags, "--output", str(tmp_path / "out")]) == code
     error = capsys.readouterr().err
     assert message in error and "--feature_win" not in error
 
@@ -84,7 +76,7 @@ def test_without_a_folder_it_writes_into_the_working_folder_again_and_again(corp
     (tmp_path / "augmented").mkdir()  # as an earlier version left it
     (tmp_path / "augmented/index.html").write_text("<style></style><h1>Augmented clips</h1>")
     for number in ("2", "1"):
-        assert main([csv_path, "--augment", "gain", "--number", number]) == 0
+        assert run("augment", [csv_path, "--augment", "gain", "--number", number]) == 0
         assert capsys.readouterr().out.splitlines()[-1] == "augmented/index.html"
     assert (tmp_path / "augmented/index.html").read_text().count("-after.wav") == 1
 
@@ -95,7 +87,7 @@ def test_files_of_others_are_not_replaced(corpus, tmp_path, capsys, monkeypatch,
     monkeypatch.chdir(tmp_path)
     (tmp_path / "augmented").mkdir()
     (tmp_path / "augmented" / name).write_text("mine")
-    assert main([csv_path, "--augment", "gain"]) == 1
+    assert run("augment", [csv_path, "--augment", "gain"]) == 1
     assert f"--output augmented: {name} is in it, which this program did not write" in capsys.readouterr().err
     assert [path.read_text() for path in (tmp_path / "augmented").iterdir()] == ["mine"]
 
@@ -104,7 +96,7 @@ def test_clips_that_would_be_too_short_for_their_transcripts_are_marked_and_coun
     pytest.importorskip("matplotlib")
     csv_path = corpus(["one", "abc " * 6 + "abc", "a" * 80])  # 49 frames each; 27 and 159 are needed
     flags = ["--augment", "speed[factor=2]", "--augment", "tempo[factor=4]", "--output", str(tmp_path / "out")]
-    assert main([csv_path, *flags]) == 0
+    assert run("augment", [csv_path, *flags]) == 0
     error, page = capsys.readouterr().err, (tmp_path / "out/index.html").read_text()
     for words in (
         "Not augmented in full, and not in training either: 2 of 3 clips, ",
@@ -149,7 +141,7 @@ def test_the_sheet_says_what_was_held_back():
 def test_characters_that_no_font_has_are_told_in_one_plain_line(corpus, tmp_path, capsys):
     pytest.importorskip("matplotlib")
     text = chr(0x10FFFD)  # for private use: no font has it
-    assert main([corpus([text]), "--augment", "gain", "--output", str(tmp_path / "out")]) == 0
+    assert run("augment", [corpus([text]), "--augment", "gain", "--output", str(tmp_path / "out")]) == 0
     error = capsys.readouterr().err
     told = (
         f"W sheet.png has boxes for {text}, which no installed font has; index.html shows what the browser's fonts have"

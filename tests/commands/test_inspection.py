@@ -8,11 +8,9 @@ from checkpoints.tensor_bundle import model_arrays, write_bundle
 from models.small_models import random_model, random_weights
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.checkpoints.average import main as average_main
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.transfer import Transfer
-from deepspeech_training.commands.inspect_checkpoint import main
-from deepspeech_training.commands.train import export_main
+from deepspeech_training.commands.main import run
 from deepspeech_training.config import FLAGS, Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -63,13 +61,13 @@ def save(
 
 
 def inspected(capsys, *argv) -> tuple[int, dict]:
-    code = main([*map(str, argv), "--json"])
+    code = run("inspect", [*map(str, argv), "--json"])
     return code, json.loads(capsys.readouterr().out)
 
 
 def test_where_the_weights_came_from_is_told(tmp_path, capsys):
     save(tmp_path / "run", transfer=Transfer("old/train-7.json", 7, NETWORK.groups, drop_source_layers=1))
-    assert main([str(tmp_path / "run")]) == 0
+    assert run("inspect", [str(tmp_path / "run")]) == 0
     told = capsys.readouterr().out
     assert "Began     with the weights of old/train-7.json (step 7) without layer_6\n" in told
 
@@ -99,7 +97,7 @@ def test_a_checkpoint_is_described_and_diagnosed(tmp_path, capsys):
 
 def test_the_words_say_what_the_json_says(tmp_path, capsys):
     save(tmp_path / "run")
-    assert main([str(tmp_path / "run")]) == 0
+    assert run("inspect", [str(tmp_path / "run")]) == 0
     text = capsys.readouterr().out
     for words in (
         "after epoch 3 of 75, step 300",
@@ -116,10 +114,10 @@ def test_the_words_say_what_the_json_says(tmp_path, capsys):
 
 def test_strict_ends_with_1_where_it_is_not_healthy(tmp_path, capsys):
     save(tmp_path / "young")
-    assert main([str(tmp_path / "young"), "--strict"]) == 1
+    assert run("inspect", [str(tmp_path / "young"), "--strict"]) == 1
     losses = [90 * 0.8**n for n in range(25)] + [0.3] * 25
     save(tmp_path / "grown", epochs_done=50, epochs=50, losses=losses, stopped="all 50 epochs are done")
-    assert main([str(tmp_path / "grown"), "--strict"]) == 0
+    assert run("inspect", [str(tmp_path / "grown"), "--strict"]) == 0
     assert "HEALTHY" in capsys.readouterr().out
 
 
@@ -145,7 +143,7 @@ def test_weights_that_are_not_finite_are_counted(tmp_path, capsys):
     code, found = inspected(capsys, tmp_path / "run", "--strict")
     assert code == 1 and found["diagnosis"]["verdict"] == "broken" and found["answers"] is None
     assert {e["name"]: e["not_finite"] for e in found["weights"] if e["not_finite"]} == {"lstm/bias": 2}
-    assert main([str(tmp_path / "run")]) == 0 and "2 weights are NaN or infinite" in capsys.readouterr().out
+    assert run("inspect", [str(tmp_path / "run")]) == 0 and "2 weights are NaN or infinite" in capsys.readouterr().out
 
 
 def test_a_network_whose_units_are_dead_is_told(tmp_path, capsys):
@@ -180,7 +178,7 @@ def test_deepspeechs_checkpoint_is_inspected(tmp_path, capsys):
     code, found = inspected(capsys, tmp_path)
     assert code == 0 and found["kind"] == "TensorFlow 1 checkpoint"
     assert found["training"]["step"] == 70 and found["parameters"] == network.num_parameters
-    assert main([str(tmp_path / "train-70.index")]) == 0 and "at step 70" in capsys.readouterr().out
+    assert run("inspect", [str(tmp_path / "train-70.index")]) == 0 and "at step 70" in capsys.readouterr().out
 
 
 def test_deepspeechs_own_checkpoint_and_export_answer_alike(test_data, capsys):
@@ -202,7 +200,7 @@ def test_how_the_weights_were_trained_is_told(tmp_path, capsys):
         "weight_decay": 0.01,
     }
     save(tmp_path / "run", transfer=transfer, flags=flags)
-    assert main([str(tmp_path / "run")]) == 0
+    assert run("inspect", [str(tmp_path / "run")]) == 0
     assert (
         "Trained   with --leading_blanks 9 --lr_schedule cosine --weight_decay 0.01 --ema 0.99 "
         "--freeze_layers layer_1 --source_learning_rate_factor 0.1\n"
@@ -211,7 +209,7 @@ def test_how_the_weights_were_trained_is_told(tmp_path, capsys):
     assert {name: found["training"]["flags"][name] for name in flags} == flags
     assert found["training"]["flags"].keys() == {name for name, flag in FLAGS.items() if flag.describes_training}
     save(tmp_path / "plain")
-    assert main([str(tmp_path / "plain")]) == 0 and "Trained" not in capsys.readouterr().out
+    assert run("inspect", [str(tmp_path / "plain")]) == 0 and "Trained" not in capsys.readouterr().out
 
 
 def test_an_average_says_what_it_is_of_and_has_no_figures(tmp_path, capsys):
@@ -219,7 +217,7 @@ def test_an_average_says_what_it_is_of_and_has_no_figures(tmp_path, capsys):
     for number in (7, 8):
         weights = random_weights(NETWORK) | {"layer_6/bias": np.full(29, number, np.float32)}
         save(tmp_path / "run", epochs_done=number, epochs=8, losses=losses, weights=weights)
-    assert average_main([str(tmp_path / "run"), "--last", "2", "--output", str(tmp_path / "mean")]) == 0
+    assert run("average", [str(tmp_path / "run"), "--last", "2", "--output", str(tmp_path / "mean")]) == 0
     capsys.readouterr()
     _, found = inspected(capsys, tmp_path / "mean")
     paths = [str(tmp_path / f"run/train-00000{step}.json") for step in ("0700", "0800")]
@@ -232,7 +230,7 @@ def test_an_average_says_what_it_is_of_and_has_no_figures(tmp_path, capsys):
         None,
     )
     assert found["diagnosis"]["verdict"] == "unknown"
-    assert main([str(tmp_path / "mean")]) == 0
+    assert run("inspect", [str(tmp_path / "mean")]) == 0
     text = capsys.readouterr().out
     assert "best-000000800.json: an average of checkpoints\n" in text and all(path in text for path in paths)
     assert "Losses    not known" in text and "Best " not in text and "with --epochs" not in text
@@ -241,11 +239,11 @@ def test_an_average_says_what_it_is_of_and_has_no_figures(tmp_path, capsys):
 
 def test_the_export_of_an_average_does_not_advise_to_go_on_in_its_folder(tmp_path, capsys):
     save(tmp_path / "run")
-    assert average_main([str(tmp_path / "run"), "--last", "1", "--output", str(tmp_path / "mean")]) == 0
+    assert run("average", [str(tmp_path / "run"), "--last", "1", "--output", str(tmp_path / "mean")]) == 0
     said = {}
     for name in ("run", "mean"):
         export = ["--checkpoint_dir", str(tmp_path / name), "--export_dir", str(tmp_path / f"{name}-export")]
-        assert export_main(export) == 0
+        assert run("export", export) == 0
         said[name] = capsys.readouterr().err
     assert "UNDERTRAINED" in said["run"] and "resume: the same command" in said["run"]
     assert "Diagnosis: UNKNOWN" in said["mean"] and "the average of 1 checkpoint" in said["mean"]
@@ -262,11 +260,11 @@ def test_what_cannot_be_inspected_is_told(tmp_path, capsys):
         ("nowhere", "no such file or folder"),
         ("deeper", "One of these?"),
     ):
-        assert main([str(tmp_path / path)]) == 1
+        assert run("inspect", [str(tmp_path / path)]) == 1
         assert words in capsys.readouterr().err
     (tmp_path / "bad.tflite").write_bytes(b"TFL3" * 10)
-    assert main([str(tmp_path / "bad.tflite")]) == 1
-    assert main([str(tmp_path / "deeper/run"), "--clip", str(tmp_path / "notes.txt")]) == 1
+    assert run("inspect", [str(tmp_path / "bad.tflite")]) == 1
+    assert run("inspect", [str(tmp_path / "deeper/run"), "--clip", str(tmp_path / "notes.txt")]) == 1
     assert "Traceback" not in capsys.readouterr().err
 
 
@@ -279,7 +277,7 @@ def test_a_state_that_lacks_something_is_damaged_not_a_traceback(tmp_path, capsy
     state = read_state(path)
     for value in (None, {"n_hidden": "x"}, 7):
         write_state(path, {**state, key: value} if value is not None else {k: v for k, v in state.items() if k != key})
-        code = main([str(path)])
+        code = run("inspect", [str(path)])
         assert code == 1 or key == "version"
     assert "not the state of a checkpoint" in capsys.readouterr().err or key == "version"
 
@@ -292,7 +290,7 @@ def test_a_damaged_best_is_named_and_the_last_inspected(tmp_path, capsys):
 
 
 def inspected_with_stderr(capsys, *argv) -> tuple[int, dict]:
-    code = main([*map(str, argv), "--json"])
+    code = run("inspect", [*map(str, argv), "--json"])
     captured = capsys.readouterr()
     assert "Damaged checkpoint" in captured.err
     return code, json.loads(captured.out)
@@ -301,4 +299,4 @@ def inspected_with_stderr(capsys, *argv) -> tuple[int, dict]:
 def test_our_own_files_need_no_tensorflow(tmp_path, capsys, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorflow", None)
     save(tmp_path)
-    assert main([str(tmp_path)]) == 0 and "UNDERTRAINED" in capsys.readouterr().out
+    assert run("inspect", [str(tmp_path)]) == 0 and "UNDERTRAINED" in capsys.readouterr().out

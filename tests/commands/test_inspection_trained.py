@@ -5,7 +5,7 @@ import json
 import pytest
 from training.processes import make_corpus, run
 
-from deepspeech_training.commands.inspect_checkpoint import main
+from deepspeech_training.commands.main import run as command
 
 pytestmark = pytest.mark.slow
 WORDS = ["she", "had", "your", "dark", "suit", "water", "all", "year"]
@@ -39,7 +39,7 @@ def diagnosis(capsys, corpora, folder, train, dev, *flags) -> dict:
         16,
         *flags,
     )
-    code = main([str(folder), "--json", "--strict"])
+    code = command("inspect", [str(folder), "--json", "--strict"])
     found = json.loads(capsys.readouterr().out)["diagnosis"]
     assert (code == 0) == found["healthy"]
     return found

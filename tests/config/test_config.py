@@ -1,5 +1,4 @@
 import dataclasses
-import importlib.util
 import itertools
 import json
 import shlex
@@ -13,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from deepspeech_training.commands.main import run
 from deepspeech_training.config import FLAGS, Config, as_dict, from_dict, parse_flags, to_flag_lines
 from deepspeech_training.config.flag import LARGEST_INT
 from deepspeech_training.config.groups import (
@@ -548,7 +548,7 @@ def test_the_version_is_wanted():
 
 @pytest.mark.parametrize("width", [40, 80, 200])
 def test_help_names_every_flag_with_its_default(width):
-    text = format_help(width)
+    text = format_help(width, "Train.")
     for name, flag in FLAGS.items():
         assert (f"--[no]{name}" if flag.type is bool else f"--{name}") in text.split()
     for part in fields(Config):
@@ -560,14 +560,14 @@ def test_help_names_every_flag_with_its_default(width):
 
 
 def test_full_help_has_the_obsolete_flags_and_those_to_come():
-    text = format_help(80, full=True)
-    assert text.startswith(format_help(80).rstrip("\n"))
+    text = format_help(80, "Train.", full=True)
+    assert text.startswith(format_help(80, "Train.").rstrip("\n"))
     assert all(f"--{name} " in text for name in {**OBSOLETE, **REFUSED})
 
 
 def test_the_example_in_the_help_is_a_command_line_that_works():
-    program, *argv = shlex.split(EXAMPLE.replace("\\\n", " "))
-    assert program == "deepspeech-train"
+    program, command, *argv = shlex.split(EXAMPLE.replace("\\\n", " "))
+    assert (program, command) == ("deepspeech", "train")
     parsed = parse_flags(argv)
     assert parsed.config.data.train_files == ("train.csv",) and parsed.notices == ()
 
@@ -663,13 +663,6 @@ def test_checkpoint_folders_default_to_one_another():
     assert CheckpointFlags(checkpoint_dir="both", save_checkpoint_dir="new").save_dir == Path("new")
 
 
-def load_make_docs():
-    spec = importlib.util.spec_from_file_location("make_docs", ROOT / "bin" / "make_docs.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 def test_the_flags_page_is_fresh():
     assert (ROOT / "docs" / "flags.md").read_text(encoding="utf-8") == flags_markdown()
 
@@ -681,28 +674,26 @@ def test_the_flags_page_has_every_flag_in_tables_of_whole_rows():
 
 
 def test_make_docs_writes_the_pages_and_check_says_which_are_stale(tmp_path, capsys):
-    make_docs = load_make_docs()
     shutil.copytree(ROOT / "docs" / "augmentations", tmp_path / "augmentations")
-    assert make_docs.main(["--check"], docs_dir=tmp_path) == 1
+    assert run("docs", ["--check", "--docs_dir", str(tmp_path)]) == 1
     assert "docs/flags.md is not fresh" in capsys.readouterr().err
-    assert make_docs.main([], docs_dir=tmp_path) == 0
-    assert make_docs.main(["--check"], docs_dir=tmp_path) == 0
+    assert run("docs", ["--docs_dir", str(tmp_path)]) == 0
+    assert run("docs", ["--check", "--docs_dir", str(tmp_path)]) == 0
     (tmp_path / "flags.md").write_text("old")
-    assert make_docs.main(["--check"], docs_dir=tmp_path) == 1
+    assert run("docs", ["--check", "--docs_dir", str(tmp_path)]) == 1
 
 
 @pytest.mark.slow
 def test_make_docs_draws_the_pictures_that_are_stale(tmp_path, capsys):
-    make_docs = load_make_docs()
     shutil.copytree(ROOT / "docs" / "augmentations", tmp_path / "augmentations")
     picture = tmp_path / "augmentations" / "gain.png"
     picture.write_bytes(b"another picture")
-    assert make_docs.main(["--check"], docs_dir=tmp_path) == 1
+    assert run("docs", ["--check", "--docs_dir", str(tmp_path)]) == 1
     said = capsys.readouterr().err
     assert "docs/augmentations/gain.png is not fresh" in said and "clip.png" not in said
-    assert make_docs.main([], docs_dir=tmp_path) == 0
+    assert run("docs", ["--docs_dir", str(tmp_path)]) == 0
     assert picture.read_bytes().startswith(b"\x89PNG")
-    assert make_docs.main(["--check"], docs_dir=tmp_path) == 0
+    assert run("docs", ["--check", "--docs_dir", str(tmp_path)]) == 0
 
 
 def test_flags_are_read_without_tensorflow_and_numpy():

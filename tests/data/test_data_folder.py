@@ -10,7 +10,7 @@ import soundfile
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.audio.synthetic_speech import synthesize
-from deepspeech_training.commands.train import main
+from deepspeech_training.commands.main import run
 from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import missing, report, scan, split, write_csvs
@@ -134,10 +134,10 @@ def test_what_is_missing_is_told(tmp_path, capsys):
     assert "no recording has a transcript" in missing(scan(tmp_path / "bare", Console()), ENGLISH)[0]
     record(tmp_path / "odd/one.wav", "café 3")
     assert "'é' '3'" in missing(scan(tmp_path / "odd", Console()), ENGLISH)[0]
-    assert main(["--check_voice_data", "--voice_data_dir", str(tmp_path / "bare")]) == 1
+    assert run("train", ["--check_voice_data", "--voice_data_dir", str(tmp_path / "bare")]) == 1
     assert "Missing   no recording has a transcript" in capsys.readouterr().out
-    assert main(["--check_voice_data"]) == 2
-    assert main(["--check_voice_data", "--voice_data_dir", str(tmp_path / "nowhere")]) == 1
+    assert run("train", ["--check_voice_data"]) == 2
+    assert run("train", ["--check_voice_data", "--voice_data_dir", str(tmp_path / "nowhere")]) == 1
 
 
 # --- voice, text or both -----------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from models.small_models import SENTENCE, golden_weights, random_weights, save_c
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.audio.files import AudioError
 from deepspeech_training.checkpoints.file import write_atomically
-from deepspeech_training.commands.train import export_main, main
+from deepspeech_training.commands.main import run as run_command
 from deepspeech_training.exporting import folder as folder_module
 from deepspeech_training.exporting import parity
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -43,8 +43,10 @@ def checkpoint(tmp_path) -> Path:
 def export(checkpoint, tmp_path, capsys):
     """A function that exports into tmp_path/out, and returns the exit code and the log."""
 
-    def run(*flags, program=export_main):
-        code = program(["--checkpoint_dir", str(checkpoint), "--export_dir", str(tmp_path / "out"), *map(str, flags)])
+    def run(*flags, command="export"):
+        code = run_command(
+            command, ["--checkpoint_dir", str(checkpoint), "--export_dir", str(tmp_path / "out"), *map(str, flags)]
+        )
         captured = capsys.readouterr()
         assert captured.out == ""
         return code, captured.err
@@ -71,7 +73,7 @@ def test_the_model_the_report_and_the_card_are_written(export, tmp_path):
 def test_the_program_that_trains_exports_alone_too_without_tensorflow(checkpoint, tmp_path):
     script = (
         "import sys; sys.modules['tensorflow'] = sys.modules['keras'] = None\n"
-        "from deepspeech_training.commands.train import main; sys.exit(main())"
+        "from deepspeech_training.commands.main import train; sys.exit(train())"
     )
     command = [sys.executable, "-c", script, "--checkpoint_dir", checkpoint, "--export_dir", tmp_path / "deep/er/out"]
     done = subprocess.run(list(map(str, command)), capture_output=True, text=True, timeout=120, cwd=ROOT, check=False)
@@ -103,7 +105,7 @@ def test_a_trained_model_is_compared_on_the_test_set(test_data, tmp_path, capsys
         "--export_max_wer_increase",
         0,
     ]
-    assert export_main(list(map(str, flags))) == 0, capsys.readouterr().err
+    assert run_command("export", list(map(str, flags))) == 0, capsys.readouterr().err
     report = json.loads((tmp_path / "out/parity.json").read_text())
     assert report["clips"] == ["ldc93s1.csv:2"] and report["checkpoint"]["wer"] == 0
     for model in report["models"].values():
@@ -277,5 +279,5 @@ def test_calls_that_cannot_be_meant_are_refused(export, tmp_path):
         found, log = export(*flags)
         assert found == code and message in log, log
     (tmp_path / "out").write_text("")
-    code, log = export(program=main)
+    code, log = export(command="train")
     assert code == 2 and "this is a file, not a folder" in log

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from test_import_corpus import files, read
 
+from deepspeech_training.commands.main import run as command
 from deepspeech_training.data.samples import read_rows
-from deepspeech_training.importers.common_voice import main
 
 ROOT = Path(__file__).resolve().parents[2]
 # github.com/common-voice/cv-dataset: the columns of train, dev, test, validated and other by release.
@@ -68,7 +68,7 @@ def _in(path: Path) -> Path:
 @pytest.mark.parametrize("version", HEADERS)
 def test_every_header_of_a_release_is_read(version, tmp_path, make_wav, capsys):
     folder = make_release(tmp_path / "cv-corpus" / "en", HEADERS[version], make_wav)
-    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert command("import cv2", [str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [str(tmp_path / "out" / f"{part}.csv") for part in ("train", "dev", "test")]
     for part in ("train", "dev", "test"):
@@ -78,7 +78,7 @@ def test_every_header_of_a_release_is_read(version, tmp_path, make_wav, capsys):
 
 def test_a_delta_release_without_sets_is_split_by_speaker(tmp_path, make_wav):
     folder = make_release(tmp_path / "en", HEADERS["13 to 16"], make_wav, sets=("validated",))
-    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert command("import cv2", [str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
     speakers = [
         {row["client_id"] for row in read(tmp_path / "out" / f"{part}.csv")} for part in ("train", "dev", "test")
     ]
@@ -89,7 +89,7 @@ def test_a_corpus_that_moved_keeps_its_clips_and_another_one_replaces_them(tmp_p
     folder = make_release(tmp_path / "cv" / "en", HEADERS["17 on"], make_wav)
 
     def run(source) -> tuple[str, dict]:
-        assert main([str(source), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+        assert command("import cv2", [str(source), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
         made = files(tmp_path / "out")
         del made["report.json"], made["report.html"]  # they name the source
         return capsys.readouterr().err, made
@@ -110,9 +110,9 @@ def test_a_corpus_that_moved_keeps_its_clips_and_another_one_replaces_them(tmp_p
 
 def test_a_clip_of_another_length_is_made_again_when_the_corpus_moved(tmp_path, make_wav, capsys):
     folder = make_release(tmp_path / "cv" / "en", HEADERS["17 on"], make_wav)
-    assert main([str(tmp_path / "cv"), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert command("import cv2", [str(tmp_path / "cv"), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
     os.rename(make_wav(tmp_path / "x.wav", 2.0), folder / "clips" / "clip_dev_0.mp3")
-    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert command("import cv2", [str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
     assert "1 to convert, 5 done before" in capsys.readouterr().err
     assert read(tmp_path / "out" / "dev.csv")[0]["wav_filesize"] == "64044"
 
@@ -120,9 +120,9 @@ def test_a_clip_of_another_length_is_made_again_when_the_corpus_moved(tmp_path, 
 def test_several_releases_or_no_folder_are_told_apart(tmp_path, make_wav, capsys):
     for release in ("cv-1", "cv-2"):
         make_release(tmp_path / "in" / release / "en", HEADERS["17 on"], make_wav, clips=False)
-    assert main([str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]) == 1
+    assert command("import cv2", [str(tmp_path / "in"), "--output_dir", str(tmp_path / "out")]) == 1
     assert "several releases: cv-1/en, cv-2/en" in capsys.readouterr().err
-    assert main([str(tmp_path / "nothing"), "--output_dir", str(tmp_path / "out2")]) == 1
+    assert command("import cv2", [str(tmp_path / "nothing"), "--output_dir", str(tmp_path / "out2")]) == 1
     assert not (tmp_path / "out2").exists()
 
 
@@ -132,14 +132,14 @@ def test_a_missing_column_is_named(missing, tmp_path, make_wav, capsys):
     folder = tmp_path / "en"
     folder.mkdir()
     (folder / "train.tsv").write_text(header.replace(" ", "\t") + "\n")
-    assert main([str(folder), "--output_dir", str(tmp_path / "out")]) == 1
+    assert command("import cv2", [str(folder), "--output_dir", str(tmp_path / "out")]) == 1
     assert f"train.tsv, row 1: no column {missing}" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("version", ["cv-corpus-4-2019-12-10", "cv-corpus-19.0-2024-09-13"])
 def test_the_real_headers_without_clips_give_reasons(version, test_data, tmp_path, capsys):
     folder = test_data / "commonvoice" / "headers" / version / "id"
-    assert main([str(folder), "--output_dir", str(tmp_path / "out")]) == 1
+    assert command("import cv2", [str(folder), "--output_dir", str(tmp_path / "out")]) == 1
     error = capsys.readouterr().err
     assert "no row of the corpus is left" in error and "missing_file" in error and "bad_row" not in error
     # With clips, all rows that the rules take are kept, in whatever shape they are quoted.
@@ -152,7 +152,7 @@ def test_the_real_headers_without_clips_give_reasons(version, test_data, tmp_pat
                 if name.endswith(".mp3"):
                     shutil.copy(clip, tmp_path / "id" / "clips" / name)
     (tmp_path / "id" / "clip_durations.tsv").unlink(missing_ok=True)
-    assert main([str(tmp_path / "id"), "--output_dir", str(tmp_path / "out2"), "--workers", "1"]) == 0
+    assert command("import cv2", [str(tmp_path / "id"), "--output_dir", str(tmp_path / "out2"), "--workers", "1"]) == 0
     train = read(tmp_path / "out2" / "train.csv")
     assert len(train) == 8
     if "corpus-4" in version:
@@ -161,7 +161,7 @@ def test_the_real_headers_without_clips_give_reasons(version, test_data, tmp_pat
 
 def test_the_real_release_adds_up(release, tmp_path, capsys):
     out = tmp_path / "out"
-    assert main([str(release), "--output_dir", str(out)]) == 0
+    assert command("import cv2", [str(release), "--output_dir", str(out)]) == 0
     for set_name in ("train", "dev", "test", "validated"):
         rows = len((release / f"{set_name}.tsv").read_text(encoding="utf-8").splitlines()) - 1
         rejected = [row for row in read(out / "rejected.csv") if row["source"] == f"{set_name}.tsv"]
@@ -176,8 +176,8 @@ def test_the_main_process_starts_without_numpy_and_http(tmp_path, make_wav):
     folder = make_release(tmp_path / "en", HEADERS["17 on"], make_wav)
     code = """
 import sys
-from deepspeech_training.importers.common_voice import main
-assert main(sys.argv[1:]) == 0
+from deepspeech_training.commands.main import run
+assert run("import cv2", sys.argv[1:]) == 0
 print(sorted(set(sys.modules) & {"numpy", "soundfile", "soxr", "tqdm", "urllib.request", "http.client"}))
 """
     command = [sys.executable, "-c", code, str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "2"]
@@ -197,11 +197,16 @@ def test_an_archive_gives_what_its_folder_gives(release, tmp_path):
         tar.add(folder / "clips", "cv-corpus-13.0-delta-2023-03-09/en/clips")  # the clips first: texts come last
         tar.add(folder / "validated.tsv", "cv-corpus-13.0-delta-2023-03-09/en/validated.tsv")
     out = [tmp_path / name for name in ("a", "b", "c")]
-    assert main([str(folder), "--output_dir", str(out[0])]) == 0
-    assert main([str(archive), "--output_dir", str(out[1])]) == 0
+    assert command("import cv2", [str(folder), "--output_dir", str(out[0])]) == 0
+    assert command("import cv2", [str(archive), "--output_dir", str(out[1])]) == 0
     assert (
-        main(
-            [shutil.make_archive(str(tmp_path / "z"), "zip", tmp_path, folder.parent.name), "--output_dir", str(out[2])]
+        command(
+            "import cv2",
+            [
+                shutil.make_archive(str(tmp_path / "z"), "zip", tmp_path, folder.parent.name),
+                "--output_dir",
+                str(out[2]),
+            ],
         )
         == 0
     )
@@ -221,7 +226,7 @@ def test_a_clip_that_is_shorter_than_clip_durations_says_is_refused(tmp_path, ma
     lengths = [("clip_train_0.mp3", "9000"), ("clip_train_1.mp3", "500"), ("clip_dev_0.mp3", "?"), ("gone.mp3", "1")]
     lines = ["clip\tduration[ms]", *map("\t".join, lengths)]
     (folder / "clip_durations.tsv").write_text("\n".join(lines), encoding="utf-8")
-    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert command("import cv2", [str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
     assert [row["wav_filename"] for row in read(tmp_path / "out" / "train.csv")] == ["clips/clip_train_1.wav"]
     (rejected, _) = read(tmp_path / "out" / "rejected.csv")  # of train and of validated
     assert rejected["reason_code"] == "unreadable" and "the corpus promises 9.00 s" in rejected["reason"]
@@ -329,7 +334,7 @@ def test_spontaneous_speech_is_imported_with_its_own_sets(tmp_path, make_wav, mo
         str(tmp_path / folder.name), "gztar", tmp_path / "in"
     )
     monkeypatch.setenv("DEEPSPEECH_CORPORA", str(tmp_path / "corpora"))
-    assert main([str(source), "--workers", "1"]) == 0
+    assert command("import cv2", [str(source), "--workers", "1"]) == 0
     out = next((tmp_path / "corpora").iterdir())
     assert out.name == ("common_voice_en" if form == "folder above" else "spontaneous_speech_en")
     found = {name: [row["transcript"] for row in read(out / f"{name}.csv")] for name in ("train", "dev", "test")}
@@ -343,5 +348,5 @@ def test_a_spontaneous_clip_that_is_shorter_than_promised_is_named(tmp_path, mak
     folder = make_spontaneous(tmp_path / "sps", make_wav)
     table = folder / "ss-corpus-en.tsv"
     table.write_text(table.read_text(encoding="utf-8").replace("\t1000\t", "\t9000\t", 1), encoding="utf-8")
-    assert main([str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert command("import cv2", [str(folder), "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
     assert "truncated" in read(tmp_path / "out" / "rejected.csv")[0]["reason"]

@@ -1,6 +1,5 @@
 """The importers of public corpora, on small trees of their published layouts, and on real data where there is some."""
 
-import importlib
 import re
 import subprocess
 import sys
@@ -10,12 +9,13 @@ from pathlib import Path
 import pytest
 from test_import_corpus import read
 
+from deepspeech_training.commands import main
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(name, *arguments, out) -> int:
-    module = importlib.import_module(f"deepspeech_training.importers.{name}")
-    return module.main([*map(str, arguments), "--output_dir", str(out), "--workers", "1"])
+    return main.run(f"import {name}", [*map(str, arguments), "--output_dir", str(out), "--workers", "1"])
 
 
 def kept(out, *parts) -> list[tuple[str, str]]:
@@ -37,7 +37,7 @@ def test_librispeech(tmp_path, make_wav):
         write(folder / f"{speaker}-7.trans.txt", f"{speaker}-7-0000 CHAPTER ONE\n{speaker}-7-0001 I SAID\nbroken\n")
         for number in range(2):
             make_wav(folder / f"{speaker}-7-000{number}.flac", 1)
-    assert run("librispeech", tmp_path / "LibriSpeech", out=tmp_path / "out") == 0
+    assert run("librivox", tmp_path / "LibriSpeech", out=tmp_path / "out") == 0
     assert kept(tmp_path / "out", "train") == [
         ("19", "chapter one"),
         ("19", "i said"),
@@ -57,7 +57,7 @@ def test_librispeech_out_of_several_archives(tmp_path, make_wav):
         make_wav(folder / f"{speaker}-7-0000.flac", 1)
         shutil.make_archive(str(tmp_path / subset), "gztar", tmp_path / subset)
     archives = [tmp_path / f"{subset}.tar.gz" for subset in ("train-clean-100", "dev-clean", "test-clean")]
-    assert run("librispeech", *archives, out=tmp_path / "out") == 0
+    assert run("librivox", *archives, out=tmp_path / "out") == 0
     assert kept(tmp_path / "out", *EVERYWHERE) == [(speaker, "chapter one") for speaker in ("19", "61", "84")]
 
 
@@ -111,7 +111,7 @@ def test_tedlium(release, tmp_path, make_wav):
         )
         wav = Path(make_wav(root / folder / "sph" / f"{talk}.wav", 3))
         wav.rename(wav.with_suffix(".sph"))
-    assert run("tedlium", root, out=tmp_path / "out") == 0
+    assert run("ted", root, out=tmp_path / "out") == 0
     for part in EVERYWHERE:
         speaker = f"{part}Speaker_2010"
         assert kept(tmp_path / "out", part) == [(speaker, "it's what we'll do"), (speaker, "two")]
@@ -127,7 +127,7 @@ def test_m_ailabs(tmp_path, make_wav):
     for folder in ("female/judy/oz", "male/elliot/pirates", "mix/tales", "male/skipped/book"):
         write(root / folder / "metadata.csv", "a_01|Chapter 1.|Chapter one.\nbroken|x\n")
         make_wav(root / folder / "wavs" / "a_01.wav", 1)
-    assert run("mailabs", tmp_path / "en_US", "--skiplist", "skipped,none", out=tmp_path / "out") == 0
+    assert run("m-ailabs", tmp_path / "en_US", "--skiplist", "skipped,none", out=tmp_path / "out") == 0
     assert kept(tmp_path / "out", *EVERYWHERE) == [(s, "chapter one") for s in ("", "elliot", "judy")]
     assert len(read(tmp_path / "out" / "rejected.csv")) == 3
 
@@ -210,10 +210,10 @@ def test_a_folder_with_texts(tmp_path, make_wav):
         make_wav(root / f"{name}.WAV".lower(), 1)
         if text:
             write(root / f"{name}.txt", text)
-    assert run("text_folder", root, "--speaker_level", 1, out=tmp_path / "out") == 0
+    assert run("folder", root, "--speaker_level", 1, out=tmp_path / "out") == 0
     assert kept(tmp_path / "out", *EVERYWHERE) == [("ann", "hello there"), ("bob", "yes")]
     assert [row["reason"] for row in read(tmp_path / "out" / "rejected.csv")] == ["there is no 3.txt beside it"]
-    assert run("text_folder", root, "--text_end", "txt", out=tmp_path / "out") == 2
+    assert run("folder", root, "--text_end", "txt", out=tmp_path / "out") == 2
 
 
 def test_every_importer_has_a_command_and_a_script():

@@ -6,11 +6,14 @@ import shutil
 import pytest
 from test_import_corpus import read
 
-from deepspeech_training.importers.manifest import main
+from deepspeech_training.commands.main import run as command
 
 
 def run(tmp_path, *arguments) -> int:
-    return main([str(tmp_path / "corpus"), *arguments, "--output_dir", str(tmp_path / "out"), "--workers", "1"])
+    return command(
+        "import manifest",
+        [str(tmp_path / "corpus"), *arguments, "--output_dir", str(tmp_path / "out"), "--workers", "1"],
+    )
 
 
 @pytest.fixture
@@ -81,7 +84,7 @@ def test_a_table_for_each_set_out_of_a_zip(clips, tmp_path):
         (clips / f"{part}.tsv").write_text(f"said\tfile\nhe said {part}\taudio/{'abc'[number]}.wav\n")
     archive = shutil.make_archive(str(tmp_path / "corpus"), "zip", clips)
     arguments = [archive, "--train", "train.tsv", "--dev", "dev.tsv", "--test", "test.tsv", "--text_column", "said"]
-    assert main([*arguments, "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+    assert command("import manifest", [*arguments, "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
     assert [text for _, text, _ in kept(tmp_path)] == ["he said dev", "he said test", "he said train"]
 
 
@@ -127,7 +130,10 @@ def test_absolute_paths_inside_the_source_are_taken_and_others_refused(clips, tm
     rows = [{"audio_filepath": str(path), "text": "one"} for path in paths]
     (clips / "m.json").write_text("\n".join(map(json.dumps, rows)))
     for source in (clips, tmp_path / "link"):
-        assert main([str(source), "m.json", "--output_dir", str(tmp_path / "out"), "--workers", "1"]) == 0
+        assert (
+            command("import manifest", [str(source), "m.json", "--output_dir", str(tmp_path / "out"), "--workers", "1"])
+            == 0
+        )
         assert len(kept(tmp_path)) == 3 and (tmp_path / "out" / "clips" / "audio" / "a.wav").is_file()
         rejected = read(tmp_path / "out" / "rejected.csv")
         assert [(row["row"], row["reason_code"]) for row in rejected] == [("4", "unsafe_name"), ("5", "unsafe_name")]

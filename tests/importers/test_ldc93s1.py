@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_training.commands.main import run
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 from deepspeech_training.importers import ldc93s1
@@ -215,8 +216,8 @@ def test_the_command_prints_the_csv_and_says_the_rest_on_stderr(tmp_path):
 
 def test_the_command_has_exit_code_1_for_a_bad_directory_and_2_for_bad_flags(tmp_path, capsys):
     (tmp_path / "file").write_text("")
-    assert ldc93s1.main([str(tmp_path / "file"), "--source", "synthetic"]) == 1
+    assert run("import ldc93s1", [str(tmp_path / "file"), "--source", "synthetic"]) == 1
     assert capsys.readouterr().err.startswith("E cannot import the clip")
     with pytest.raises(SystemExit) as exit_info:
-        ldc93s1.main([str(tmp_path), "--source", "fake"])
+        run("import ldc93s1", [str(tmp_path), "--source", "fake"])
     assert exit_info.value.code == 2

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from deepspeech_training.commands.main import run
 from deepspeech_training.machine import banner, doctor, resources
 from deepspeech_training.machine.doctor import FAULT, NOTE, OK
 from deepspeech_training.machine.resources import Gpu, Mount, Resources
@@ -150,7 +151,7 @@ def test_the_program_examines_this_machine(tmp_path):
 
 def test_the_program_ends_with_1_on_a_fault(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(doctor, "probe", lambda: PROBED | {"failed": "it was killed"})
-    assert doctor.main(["--mode", "cpu", "--volume", str(tmp_path)]) == 1
+    assert run("doctor", ["--mode", "cpu", "--volume", str(tmp_path)]) == 1
     assert "FAULT TensorFlow" in capsys.readouterr().out
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 from reporting.samples_of_events import epoch_done
 
-from deepspeech_training.commands.sessions import main
+from deepspeech_training.commands.main import run
 from deepspeech_training.console import Console
 from deepspeech_training.reporting.console_sink import ConsoleSink
 from deepspeech_training.reporting.diagnosis import diagnose
@@ -65,13 +65,13 @@ def test_sessions_are_listed_and_compared_by_the_figures_of_their_tasks(tmp_path
     events.emit(SetTested("t.csv", 100, 1.0, {"accuracy": 0.875, "errors": 12}, judged_by=CLASSIFIER))
     events.emit(Ended("done", 0, ""))
     assert figures_of(json.loads(log.path.read_text())) == CLASSIFIER
-    assert main(["--dir", str(tmp_path)]) == 0
+    assert run("sessions", ["--dir", str(tmp_path)]) == 0
     head, line = capsys.readouterr().out.splitlines()
     assert "dev loss accuracy errors  work" in head and "2.000    75.0%     25  train" in line
-    assert main(["--dir", str(tmp_path), "compare", "last", "last"]) == 0
+    assert run("sessions", ["--dir", str(tmp_path), "compare", "last", "last"]) == 0
     rows = {line[:13]: line.split() for line in capsys.readouterr().out.splitlines()}
     assert rows["best accuracy"] == ["best", "accuracy", "75.0%", "75.0%"]
-    assert main(["--dir", str(tmp_path), "show", "last"]) == 0
+    assert run("sessions", ["--dir", str(tmp_path), "show", "last"]) == 0
     assert "dev loss     2.000  accuracy  75.0%  errors     25\n" in capsys.readouterr().out
 
 

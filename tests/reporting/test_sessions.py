@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from deepspeech_training.commands.sessions import main
+from deepspeech_training.commands.main import run
 from deepspeech_training.console import Console
 from deepspeech_training.reporting.sessions import find_sessions, runs_of
 
@@ -73,7 +73,7 @@ def volume(tmp_path):
 
 
 def output(capsys, *argv) -> str:
-    assert main(list(map(str, argv))) == 0
+    assert run("sessions", list(map(str, argv))) == 0
     return capsys.readouterr().out
 
 
@@ -138,13 +138,13 @@ def test_what_cannot_be_done_is_told(volume, capsys, tmp_path):
         (["--dir", tmp_path / "nowhere"], "no such folder"),
         (["--dir", volume, "plot", "--output", "x.pdf"], "must end in .html or .png"),
     ):
-        assert main(list(map(str, argv))) == 1
+        assert run("sessions", list(map(str, argv))) == 1
         assert words in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"id": 7}', '{"id": "x", "run": "x", "command": 3}'])
 def test_a_damaged_log_is_named_and_the_others_are_listed(volume, capsys, text):
     (volume / "b/logs/session_20260103_000000.json").write_text(text)
-    assert main(["--dir", str(volume)]) == 0
+    assert run("sessions", ["--dir", str(volume)]) == 0
     captured = capsys.readouterr()
     assert "session_20260103_000000.json: not a session log" in captured.err and "20260102_000000" in captured.out

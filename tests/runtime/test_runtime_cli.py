@@ -7,8 +7,10 @@ import numpy as np
 import pytest
 import soundfile
 
+from deepspeech_training.commands.main import run as command
 from deepspeech_training.config.groups import DEEPSPEECH_WEIGHTS
-from deepspeech_training.runtime import CandidateTranscript, TokenMetadata, cli, evaluate
+from deepspeech_training.runtime import CandidateTranscript, TokenMetadata
+from deepspeech_training.runtime.words import words
 from deepspeech_training.scorer.package import set_alpha_beta
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -20,7 +22,7 @@ def deepspeech(model_path, clip_path, capfd):
     """A function that runs the command on the clip, with further options; -> exit code, stdout, stderr."""
 
     def run(*options, audio=clip_path, model=model_path):
-        exit_code = cli.main(["--model", str(model), "--audio", str(audio), *map(str, options)])
+        exit_code = command("client", ["--model", str(model), "--audio", str(audio), *map(str, options)])
         return exit_code, *capfd.readouterr()
 
     return run
@@ -72,7 +74,7 @@ def test_json_has_the_fields_of_the_ancestor(deepspeech):
 
 def test_words_end_at_the_space_after_them_and_spaces_are_no_words():
     tokens = tuple(TokenMetadata(text, i, i * 0.5) for i, text in enumerate(" ab  c "))
-    assert cli.words(CandidateTranscript(-1.0, tokens)) == [
+    assert words(CandidateTranscript(-1.0, tokens)) == [
         {"word": "ab", "start_time": 0.5, "duration": 1.0},
         {"word": "c", "start_time": 2.5, "duration": 0.5},
     ]
@@ -175,7 +177,7 @@ def test_csv(tmp_path, clip, clip_path):
 @pytest.mark.parametrize("processes", [1, 2])
 def test_an_export_is_evaluated_and_unusable_clips_are_left_out(model_path, test_csv, tmp_path, capfd, processes):
     arguments = ["--model", model_path, "--csv", test_csv, "--proc", processes, "--dump", tmp_path / "dumped"]
-    assert evaluate.main([str(argument) for argument in arguments]) == 0
+    assert command("evaluate", [str(argument) for argument in arguments]) == 0
     out, err = capfd.readouterr()
     assert "(2 clips)" in out and TRANSCRIPT in out and "Greedy" not in out
     assert "row 4: " in err and "does not exist" in err and "1 of 3 rows are left out" in err
@@ -194,7 +196,7 @@ def test_an_evaluation_with_a_scorer_tells_what_the_scorer_changes(
     table.write_text(f"wav_filename,wav_filesize,transcript\n{clip_path},0,{TRANSCRIPT} qwxz\n", encoding="utf-8")
     arguments = ["--model", model_path, "--csv", table, "--proc", 1, "--scorer", path, "--beam_width", 30]
     arguments += ["--lm_beta", -1000]  # the scorer spoils what is right without it
-    assert evaluate.main(list(map(str, arguments))) == 0
+    assert command("evaluate", list(map(str, arguments))) == 0
     with_scorer, without, greedy, *rest = capfd.readouterr().out.splitlines()
     assert float(with_scorer.split("WER: ")[1].split(",")[0]) > 0.5
     assert without.startswith("Without the scorer, at the same beam width - WER: 0.083333")
@@ -211,5 +213,5 @@ def test_an_evaluation_that_cannot_be_says_why(model_path, tmp_path, capfd):
         (["--model", model_path, "--csv", empty, "--proc", 0], 2, "--proc 0"),
         (["--model", model_path, "--csv", empty, "--scorer", "x"], 1, "no such scorer"),
     ):
-        assert evaluate.main([str(argument) for argument in arguments]) == exit_code
+        assert command("evaluate", [str(argument) for argument in arguments]) == exit_code
         assert says in capfd.readouterr().err

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from deepspeech_training.runtime import transcribe
+from deepspeech_training.commands.main import run as command
 
 TRANSCRIPT = "she had your dark suit in greasy wash water all year"
 
@@ -26,7 +26,7 @@ def run(model_path, capfd):
     """A function that runs the command; -> exit code, lines of stdout, stderr."""
 
     def call(*arguments):
-        exit_code = transcribe.main(["--model", str(model_path), "--proc", "1", *map(str, arguments)])
+        exit_code = command("transcribe", ["--model", str(model_path), "--proc", "1", *map(str, arguments)])
         out, err = capfd.readouterr()
         return exit_code, out.splitlines(), err
 

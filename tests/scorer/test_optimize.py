@@ -9,12 +9,12 @@ from models.small_models import golden_weights, save_checkpoint
 from models.test_tflite import written
 
 from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.commands.main import run
 from deepspeech_training.decoding.greedy import greedy_labels
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.runtime.model import Model
-from deepspeech_training.scorer import optimize, optimize_clips
-from deepspeech_training.scorer.build import build_scorer_main
+from deepspeech_training.scorer import optimize_clips
 from deepspeech_training.scorer.kenlm_trie import trie_size
 from deepspeech_training.scorer.optimize_plot import Trial, plot_html
 from deepspeech_training.scorer.package import TRAILER
@@ -43,7 +43,7 @@ def search(model, test_data, tmp_path, capsys):
         "--default_beta",
         0,
     ]
-    assert build_scorer_main(list(map(str, made))) == 0
+    assert run("scorer build", list(map(str, made))) == 0
     capsys.readouterr()
     argv = [
         "--model",
@@ -71,7 +71,7 @@ def test_the_probabilities_of_a_clip_are_those_of_a_stream(model, test_data):
 
 
 def wrong(*argv) -> int:
-    return optimize.main([str(word) for word in argv])
+    return run("scorer tune", [str(word) for word in argv])
 
 
 @pytest.mark.parametrize(
@@ -125,13 +125,13 @@ def test_rows_that_cannot_be_used_are_left_out(corpus, tmp_path):
 @pytest.mark.slow
 def test_a_search_goes_on_with_what_is_on_the_volume(search, tmp_path, capsys, monkeypatch):
     argv, package = search("--n_trials"), tmp_path / "my.scorer"
-    assert optimize.main([*argv, "2"]) == 0
+    assert run("scorer tune", [*argv, "2"]) == 0
     first = capsys.readouterr()
     assert "with alpha 4.9 and beta 0" in first.out and "the best of 2 trials" in first.out
     assert (tmp_path / "kept" / "my.html").read_text(encoding="utf-8").startswith("<!doctype html>")
 
     monkeypatch.setattr(Model, "probabilities", lambda *_: pytest.fail("the network ran again"))
-    assert optimize.main([*argv, "4", "--write"]) == 0
+    assert run("scorer tune", [*argv, "4", "--write"]) == 0
     second = capsys.readouterr()
     assert "2 trials are there" in second.err and "the best of 4 trials" in second.out
     alpha, beta, width = (float(word) for word in second.out.split()[-5::2])
@@ -139,7 +139,9 @@ def test_a_search_goes_on_with_what_is_on_the_volume(search, tmp_path, capsys, m
     data = package.read_bytes()
     assert TRAILER.unpack_from(data, trie_size(data, "it"))[3:] == pytest.approx((alpha, beta), rel=1e-5)
 
-    assert optimize.main([*argv, "4"]) == 0  # the key of the search does not depend on the weights that were written
+    assert (
+        run("scorer tune", [*argv, "4"]) == 0
+    )  # the key of the search does not depend on the weights that were written
     assert "4 trials are there" in capsys.readouterr().err
     for path in (tmp_path / "kept").glob("*.json"):
         json.loads(path.read_text(encoding="utf-8"))
@@ -150,7 +152,7 @@ def test_a_search_goes_on_with_what_is_on_the_volume(search, tmp_path, capsys, m
 @pytest.mark.slow
 def test_each_beam_width_has_a_search_of_its_own_and_the_narrowest_good_one_is_named(search, tmp_path, capsys):
     argv = search("--metric", "cer", "--n_trials", 4, "--beam_width")
-    assert optimize.main([*argv, "40,1", "--beam_tolerance", "0"]) == 0
+    assert run("scorer tune", [*argv, "40,1", "--beam_tolerance", "0"]) == 0
     first, header, *rows, chosen, flags = capsys.readouterr().out.splitlines()
     assert "at beam width 40: " in first and "alpha 4.9 and beta 0, " in first and "best of 4 trials" in first
     assert header.split()[:2] == ["beam", "width"] and [row.split()[0] for row in rows] == ["1", "40"]
@@ -159,7 +161,7 @@ def test_each_beam_width_has_a_search_of_its_own_and_the_narrowest_good_one_is_n
     assert flags.endswith(" --beam_width 40") and chosen.startswith("beam width 40 is the narrowest within 0 ")
     assert rows[0].split()[2] in (tmp_path / "kept" / "my.html").read_text(encoding="utf-8")
 
-    assert optimize.main([*argv, "1,20,40", "--beam_tolerance", "9"]) == 0  # what is there, and one width more
+    assert run("scorer tune", [*argv, "1,20,40", "--beam_tolerance", "9"]) == 0  # what is there, and one width more
     again = capsys.readouterr()
     assert again.err.count("4 trials are there") == 2
     _, _, *more_rows, _, flags = again.out.splitlines()
@@ -173,15 +175,15 @@ def test_a_checkpoint_serves_as_well_as_its_export(search, model, test_data, tmp
     saved = save_checkpoint(tmp_path / "run", weights, alphabet=Alphabet.english(), features=features, network=network)
     model.write_bytes(written(weights, network=network, quantize=False))
     argv = search("--n_trials", 2)
-    assert optimize.main(argv) == 0
+    assert run("scorer tune", argv) == 0
     of_export = capsys.readouterr().out
     argv[:2] = ["--checkpoint_dir", str(tmp_path / "run")]
-    assert optimize.main(argv) == 0
+    assert run("scorer tune", argv) == 0
     of_checkpoint = capsys.readouterr()
     assert of_checkpoint.out == of_export and f"Uses {saved}" in of_checkpoint.err
 
     saved.with_suffix(".safetensors").write_bytes(b"damaged")
-    assert optimize.main(argv) == 1 and "safetensors" in capsys.readouterr().err
+    assert run("scorer tune", argv) == 1 and "safetensors" in capsys.readouterr().err
     (tmp_path / "empty").mkdir()
     argv[1] = str(tmp_path / "empty")
-    assert optimize.main(argv) == 1 and "there is no checkpoint" in capsys.readouterr().err
+    assert run("scorer tune", argv) == 1 and "there is no checkpoint" in capsys.readouterr().err

@@ -9,8 +9,8 @@ from exporting.test_clients import client, recording  # noqa: F401 - fixtures
 from models.small_models import SENTENCE, golden_weights
 from models.test_tflite import written
 
+from deepspeech_training.commands.main import run
 from deepspeech_training.models.deepspeech import DeepSpeech
-from deepspeech_training.scorer.build import build_scorer_main
 
 pytestmark = pytest.mark.slow
 
@@ -40,7 +40,7 @@ def test_a_client_decodes_with_a_scorer_that_is_built_here(client, model, record
     argv = ["--input_txt", texts, "--alphabet", test_data / "ldc93s1" / "alphabet.txt", "--package", package]
     for name, value in options.items():
         argv += [f"--{name}", value]
-    assert build_scorer_main(list(map(str, argv))) == 0
+    assert run("scorer build", list(map(str, argv))) == 0
     said = client(model, recording(16000), package)
     assert said["scorer"] == 0 and said["with_scorer"] == SENTENCE
 
@@ -58,7 +58,7 @@ def test_the_dictionary_of_a_tiny_scorer_decides_what_a_client_writes(
     text.write_text(SENTENCE.replace("year", "ear").replace("suit", "suite") + "\n", encoding="utf-8")
     alphabet = test_data / "ldc93s1" / "alphabet.txt"
     argv = ["--input_txt", text, "--alphabet", alphabet, "--package", package, "--arpa_order", order]
-    assert build_scorer_main(list(map(str, argv))) == 0
+    assert run("scorer build", list(map(str, argv))) == 0
     said = client(model, recording(16000), package)
     known = set(text.read_text(encoding="utf-8").split())
     assert said["scorer"] == 0 and said["whole"] == SENTENCE
@@ -79,6 +79,6 @@ def test_a_client_decodes_with_a_scorer_of_characters_for_a_model_of_bytes(clien
     np.zeros(num_samples(len(probs)), np.int16).tofile(tmp_path / "audio.raw")
     text.write_text(f"{known}\n" * 3, encoding="utf-8")
     argv = ["--input_txt", text, "--bytes_output_mode", "--package", package]
-    assert build_scorer_main([*map(str, argv)]) == 0
+    assert run("scorer build", [*map(str, argv)]) == 0
     said = client(model, tmp_path / "audio.raw", package)
     assert said["scorer"] == 0 and said["whole"] == heard and said["with_scorer"] == known

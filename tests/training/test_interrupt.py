@@ -6,19 +6,9 @@ import signal
 
 import pytest
 
-from deepspeech_training.commands import train
+from deepspeech_training.commands.main import run
 from deepspeech_training.training import session
 from deepspeech_training.training.interrupt import Interrupted, interrupts
-
-
-@pytest.fixture(autouse=True)
-def handlers():
-    """Gives the signals back to the tests' own process."""
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
-    yield
-    interrupts.install()  # forgets what has come
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
@@ -34,7 +24,7 @@ def test_a_signal_that_compiled_code_turns_into_an_error_still_ends_the_program_
 
     monkeypatch.setattr(session, "prepare", stopped_while_it_traces)
     flags = ["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")]
-    assert train.main(flags) == code
+    assert run("train", flags) == code
     assert "Traceback" not in capfd.readouterr().err
     (log,) = (tmp_path / "logs").glob("*.json")
     assert json.loads(log.read_text())["status"] == "interrupted"
@@ -46,7 +36,7 @@ def test_an_error_without_a_signal_stays_an_error(corpus, tmp_path, monkeypatch)
 
     monkeypatch.setattr(session, "prepare", fails)
     with pytest.raises(ValueError, match="a mistake"):
-        train.main(["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")])
+        run("train", ["--train_files", str(corpus(["one"])), "--checkpoint_dir", str(tmp_path / "checkpoints")])
 
 
 def test_a_signal_that_was_lost_before_training_ends_the_loop():

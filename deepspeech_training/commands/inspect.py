@@ -1,39 +1,21 @@
-"""The command `inspect_checkpoint`: say what a checkpoint or an export is; see `checkpoints.inspection`."""
+"""`deepspeech inspect`: what a checkpoint or an export is, where it comes from, whether it is sound."""
 
 import argparse
 import json
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from deepspeech_training.checkpoints.inspection import inspect
 from deepspeech_training.checkpoints.inspection_lines import lines
 from deepspeech_training.console import Console
-from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
+from deepspeech_training.errors import EXIT_OK, EXIT_RUN
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; returns its exit code: 0, 1 for a fault (with --strict for an unhealthy model too), 2 flags."""
-    flags = _parser().parse_args(argv)
-    console = Console()
-    try:
-        found = inspect(Path(flags.path), which=flags.which, clip=flags.clip, console=console)
-    except UserError as error:
-        console.error(str(error))
-        return error.exit_code
-    if flags.json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False))
-    else:
-        print("\n".join(lines(found)))
-    return EXIT_RUN if flags.strict and not found.diagnosis.healthy else EXIT_OK
-
-
-def _parser() -> argparse.ArgumentParser:
+def parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="inspect_checkpoint.py",
+        prog=prog,
         allow_abbrev=False,
         description="Say what a checkpoint or an exported model is, where it comes from, and whether it is sound.",
-        epilog="Example: bin/inspect_checkpoint.py persistent-data/checkpoints/first --strict",
+        epilog="Example: deepspeech inspect persistent-data/checkpoints/first --strict",
     )
     parser.add_argument(
         "path",
@@ -52,5 +34,11 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def run(flags: argparse.Namespace, console: Console) -> int:
+    """Exit code 1 for a fault, with --strict for an unhealthy model too."""
+    found = inspect(Path(flags.path), which=flags.which, clip=flags.clip, console=console)
+    if flags.json:
+        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False))
+    else:
+        print("\n".join(lines(found)))
+    return EXIT_RUN if flags.strict and not found.diagnosis.healthy else EXIT_OK

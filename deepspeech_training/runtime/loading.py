@@ -1,0 +1,40 @@
+"""A model and a recording, loaded for a command: what is unusual about them is said on stderr, and nothing else."""
+
+import numpy as np
+
+from deepspeech_training.audio.files import AudioError, read_audio, read_audio_info
+from deepspeech_training.console import Console
+from deepspeech_training.errors import UserError
+from deepspeech_training.runtime.beam import BeamOptions
+from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.network import without_delegate_notice
+
+
+def load_model(path: str, beam: BeamOptions, *, num_threads: int = 1, candidates: int = 1) -> Model:
+    """An exported model that decodes as `beam` says.
+
+    Raises:
+        ModelError, ScorerError: the model or the scorer cannot be used.
+    """
+    with without_delegate_notice():
+        model = Model(path, num_threads=num_threads)
+    beam.set_up(model, candidates=candidates)
+    return model
+
+
+def read_int16(path: str, *, sample_rate: int, console: Console) -> np.ndarray:
+    """Read any audio file as a model takes it: int16, mono, at its rate; a change of rate is said on the console.
+
+    Raises:
+        UserError: the file cannot be used as audio.
+    """
+    try:
+        info = read_audio_info(path)
+        audio = read_audio(path, sample_rate=sample_rate)
+    except AudioError as error:
+        if error.reason == "it holds no audio":  # a whole file without a sample has an empty text
+            return np.zeros(0, np.int16)
+        raise UserError(f"{path}: {error}\nGive --audio a WAV, FLAC, Ogg Vorbis, Opus or MP3 file.") from error
+    if info.sample_rate != sample_rate:
+        console.warn(f"{path}: resampled from {info.sample_rate} Hz to the model's {sample_rate} Hz")
+    return to_int16(audio)
