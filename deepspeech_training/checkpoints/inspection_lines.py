@@ -7,6 +7,7 @@ from typing import Any
 
 from deepspeech_training.checkpoints.inspection import Inspection
 from deepspeech_training.config import Config, as_dict
+from deepspeech_training.reporting.events import SetSummary
 from deepspeech_training.reporting.figures import LOSS, Figure, figures_text
 from deepspeech_training.reporting.history import Epoch
 from deepspeech_training.reporting.messages import duration, size
@@ -30,8 +31,8 @@ def lines(found: Inspection) -> Iterator[str]:
         )
     else:
         yield f"Saved     {saved} (the file's date)"
-    for data in facts["data"]:
-        yield f"Data      {data['set']:<8}{data['clips']:>8,} clips {data['hours']:9.3f} h  {data['csv']}"
+    for data in map(SetSummary.from_json, facts["data"]):
+        yield f"Data      {data.set:<8}{data.amount}  {data.csv}"
     if facts["alphabet_of_bytes"]:
         yield f"Alphabet  the {len(facts['alphabet'])} bytes of UTF-8"
     elif facts["alphabet"] is not None:

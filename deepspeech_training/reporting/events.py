@@ -95,32 +95,42 @@ class ErrorNote(Message):
 
 @dataclass(frozen=True)
 class SetSummary(Record):
-    """The clips of a CSV; the fingerprint tells whether they are the same as before.
+    """The samples of a CSV; the fingerprint tells whether they are the same as before.
 
     Args:
         set: "train", "dev", "metrics" or "test".
+        clips: how many samples.
+        hours: of audio; None where the task has none.
+        characters: of what is to be learnt.
     """
 
     set: str
     csv: str
     clips: int
-    hours: float
+    hours: float | None
     characters: int
     fingerprint: str
 
     @classmethod
-    def of(cls, kind: str, found: SampleSet, sample_rate: int) -> Self:
+    def of(cls, kind: str, found: SampleSet[Any], sample_rate: int | None) -> Self:
+        """Summarise samples whose cost is that of audio at `sample_rate`; None where it is of another kind."""
         digest = hashlib.sha256()
         for sample in found.samples:
-            digest.update(f"{Path(sample.path).name}\0{sample.num_samples}\0{sample.transcript}\n".encode())
+            digest.update(f"{Path(sample.path).name}\0{sample.cost}\0{sample.content}\n".encode())
+        cost = sum(sample.cost for sample in found.samples)
         return cls(
             kind,
             found.csv_path,
             len(found.samples),
-            hours=round(sum(s.num_samples for s in found.samples) / sample_rate / 3600, 6),
-            characters=sum(len(s.transcript) for s in found.samples),
+            hours=None if sample_rate is None else round(cost / sample_rate / 3600, 6),
+            characters=sum(len(sample.content) for sample in found.samples),
             fingerprint=digest.hexdigest()[:16],
         )
+
+    @property
+    def amount(self) -> str:
+        """How much it is, as a person reads it, in a column."""
+        return f"{self.clips:>8,} clips" + ("" if self.hours is None else f" {self.hours:9.3f} h")
 
 
 @dataclass(frozen=True)

@@ -99,14 +99,13 @@ def _started(event: Started) -> Iterator[str]:
 
 
 def data_lines(sets: Sequence[SetSummary]) -> Iterator[str]:
-    """A line for each CSV: clips, hours, and its share of the hours to train and to validate on."""
-    hours = sum(found.hours for found in sets if found.set in ("train", "dev"))
+    """A line for each CSV: how much it has, and its share of the hours to train and to validate on."""
+    hours = sum(found.hours or 0.0 for found in sets if found.set in ("train", "dev"))
     for found in sets:
-        share = f"{found.hours / hours:4.0%}" if found.set in ("train", "dev") and hours else "    "
-        yield (
-            f"Data      {found.set:<8}{found.clips:>8,} clips {found.hours:9.3f} h {share} "
-            f"{found.characters:>10,} characters  {found.csv}"
-        )
+        share = "    "
+        if found.hours is not None and found.set in ("train", "dev") and hours:
+            share = f"{found.hours / hours:4.0%}"
+        yield f"Data      {found.set:<8}{found.amount} {share} {found.characters:>10,} characters  {found.csv}"
 
 
 def _resumed(event: Resumed) -> str:

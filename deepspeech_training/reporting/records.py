@@ -17,7 +17,8 @@ class Record:
     """Base of such dataclasses."""
 
     def as_json(self) -> dict[str, Any]:
-        return {name: _plain(getattr(self, name)) for name in _written(type(self))}
+        # mypy takes the __hash__ of the class for that of its metaclass.
+        return {name: _plain(getattr(self, name)) for name in _written(type(self))}  # type: ignore[arg-type]
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> Self:

@@ -44,7 +44,7 @@ def story(session: Session) -> Iterator[str]:
     if session.device:
         yield f"Device    {session.device}; {session.precision}"
     for data in session.data:
-        yield f"Data      {data.set:<8}{data.clips:>8,} clips {data.hours:9.3f} h  {data.csv}"
+        yield f"Data      {data.set:<8}{data.amount}  {data.csv}"
     if session.run != session.id:
         yield f"Run       {session.run}, resumed from session {session.continues}"
     every = -(-len(session.epochs) // EPOCHS_SHOWN)

@@ -22,6 +22,7 @@ from deepspeech_training.reporting.diagnosis import diagnose
 from deepspeech_training.reporting.events import Ended, Events, FrozenLayers, Initialised, Outcome, Resumed, Started
 from deepspeech_training.reporting.evidence import Evidence
 from deepspeech_training.reporting.history import Epoch
+from deepspeech_training.tasks.base import Task
 from deepspeech_training.training.backends.base import Machine
 from deepspeech_training.training.interrupt import Interrupted, interrupts
 from deepspeech_training.training.source import Source
@@ -103,7 +104,7 @@ def preset(run: "Run") -> None:
     if name == "none":
         return
     console, chosen, now = run.console, PRESETS[name], as_dict(run.config)
-    hours = sum(found.hours for found in run.data_summary() if found.set == "train")
+    hours = sum(found.hours or 0.0 for found in run.data_summary() if found.set == "train")
     values = ", ".join(f"{flag} {value_text(value)}" for flag, value in chosen.values.items() if now[flag] == value)
     others = [
         f"{flag} {value_text(now[flag])} instead of {value_text(value)}"
@@ -118,7 +119,7 @@ def preset(run: "Run") -> None:
         console.warn(f"--preset {name}: {suited(hours)} is made for {hours:.3g} hours of training data")
 
 
-def start(run: "Run", machine: Machine, plan: Plan, transfer: Transfer | None) -> None:
+def start(run: "Run", task: Task, machine: Machine, plan: Plan, transfer: Transfer | None) -> None:
     """With what a training starts: versions, devices, data, network, plan."""
     config, network = run.config, run.network
     batches = (
@@ -152,6 +153,7 @@ def start(run: "Run", machine: Machine, plan: Plan, transfer: Transfer | None) -
         ),
         checkpoint_dir=str(run.folder.folder),
         flags=as_dict(config),
+        judged_by=task.figures,
     )
     run.events.emit(started)
 
@@ -197,7 +199,7 @@ def what_it_began_with(transfer: Transfer | None) -> str:
     return "new weights" if transfer is None else transfer.description
 
 
-def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
+def outcome(run: "Run", task: Task, state: "RunState", events_log: Path) -> None:
     """At the end of a training: what is best, where everything is, what to make of it, and what to do next."""
     config, folder = run.config, run.folder
     found = diagnose(
@@ -208,6 +210,7 @@ def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
             updates=state.updates,
             history=[Epoch.of_history(figures) for figures in state.history],
             early_stop=config.early_stop.early_stop,
+            judged_by=task.figures,
         )
     )
     files = {kind: next(iter(folder.state_files(kind)), None) for kind in ("best", "train")}
@@ -230,6 +233,7 @@ def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
         events_log=str(events_log),
         diagnosis=found.lines(),
         next=next_command,
+        judged_by=task.figures,
     )
     run.events.emit(said)
 

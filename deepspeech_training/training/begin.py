@@ -126,7 +126,7 @@ def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, Ru
     if machine.on_gpu:
         sinks.append(GpuMonitor(run.events))
     with run.events.also_to(*sinks):
-        announce.start(run, machine, plan, start.transfer)
+        announce.start(run, task, machine, plan, start.transfer)
         announce.source_of_weights(run, machine, start.transfer, checkpoint, state)
         _settle_plan(run, state, plan)
         if resumed is not None:
@@ -136,7 +136,7 @@ def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, Ru
         _train(
             run, task, machine, backend, plan, state, log, _description(run, task, machine, start.transfer, sessions)
         )
-    announce.outcome(run, state, log.path)
+    announce.outcome(run, task, state, log.path)
     if state.quarantine:
         run.console.warn(
             f"{len(state.quarantine):,} clips were left out in training: {run.folder.folder / 'rejected.csv'}"
