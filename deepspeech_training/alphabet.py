@@ -43,7 +43,7 @@ class Alphabet:
     characters: Sequence[str]
     _labels: dict[str, int] = field(init=False, repr=False, compare=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         characters = tuple(unicodedata.normalize("NFC", character) for character in self.characters)
         labels = {character: label for label, character in enumerate(characters)}
         if not characters:

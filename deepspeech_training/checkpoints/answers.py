@@ -52,7 +52,7 @@ def answers_of_weights(
 
     def log_probs(sound: np.ndarray) -> np.ndarray:
         logits = network.reference(weights, mfcc(with_last_frame(sound, features)), observe=observe)
-        return np.log(np.maximum(softmax(logits.astype(np.float64)), 1e-30))
+        return _log(softmax(logits.astype(np.float64)))
 
     with np.errstate(over="ignore", invalid="ignore"):
         speech, silence = log_probs(audio), log_probs(_silence_like(audio))
@@ -74,7 +74,7 @@ def answers_of_export(file: ModelFile, clip: str | None) -> tuple[Answers, str]:
     audio, name = _speech(clip, file.geometry)
 
     def log_probs(sound: np.ndarray) -> np.ndarray:
-        return np.log(np.maximum(model.probabilities(to_int16(sound)).astype(np.float64), 1e-30))
+        return _log(model.probabilities(to_int16(sound)).astype(np.float64))
 
     speech = log_probs(audio)
     text = file.text(greedy_labels(speech, blank=len(file.labels)))
@@ -97,6 +97,11 @@ def _speech(clip: str | None, features: FeatureGeometry) -> tuple[np.ndarray, st
 
 def _silence_like(audio: np.ndarray) -> np.ndarray:
     return (1e-3 * np.random.Generator(np.random.PCG64(0)).standard_normal(len(audio))).astype(np.float32)
+
+
+def _log(probabilities: np.ndarray) -> np.ndarray:
+    logarithms: np.ndarray = np.log(np.maximum(probabilities, 1e-30))
+    return logarithms
 
 
 def _compared(speech: np.ndarray, silence: np.ndarray, *, text: str, clip: str | None) -> Answers:

@@ -11,6 +11,7 @@ https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,7 +57,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> str:
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
 
-    def chunks():
+    def chunks() -> Iterator[bytes]:
         yield len(text).to_bytes(8, "little") + text
         for array in ordered.values():
             yield array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
@@ -125,7 +126,7 @@ def read_state(path: Path) -> dict[str, Any]:
         if path.stat().st_size > MAX_STATE_BYTES:
             raise DamagedCheckpoint(f"{path}: larger than any checkpoint's state")
         outer = json.loads(path.read_bytes())
-        state = outer["state"]
+        state: dict[str, Any] = outer["state"]
         if outer["format"] > FORMAT:
             raise DamagedCheckpoint(f"{path}: written by a later version of this program (format {outer['format']})")
         body = json.dumps(state, sort_keys=True, ensure_ascii=False)

@@ -11,8 +11,11 @@ import fcntl
 import os
 import re
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
+
+import numpy as np
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.checkpoints.describe import Checkpoint, TrainedModel, read_checkpoint, read_description
@@ -20,6 +23,7 @@ from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_state, 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 
+Arrays = Callable[[], dict[str, np.ndarray]]  # weights and moments, when they are asked for
 _NAME = re.compile(r"(train|best)-(\d+)\.json")
 _WEIGHTS_NAME = re.compile(r"(train|best)-\d+(-\d+)?\.safetensors")
 
@@ -124,7 +128,7 @@ class CheckpointFolder:
             )
         return None
 
-    def save(self, step: int, state: dict[str, Any], arrays, *, max_to_keep: int) -> Path:
+    def save(self, step: int, state: dict[str, Any], arrays: Arrays, *, max_to_keep: int) -> Path:
         """Save the last state.
 
         Args:
@@ -142,7 +146,7 @@ class CheckpointFolder:
         self._remove_unused_weights()
         return path
 
-    def save_best(self, step: int, state: dict[str, Any], arrays) -> Path:
+    def save_best(self, step: int, state: dict[str, Any], arrays: Arrays) -> Path:
         """Save the best state. Call it before `save` of the same step, which then writes no weights.
 
         A run killed between the two resumes from the last state before, comes here again, and saves the same.
@@ -157,7 +161,7 @@ class CheckpointFolder:
                 old.unlink(missing_ok=True)
         return path
 
-    def _weights(self, step: int, arrays) -> tuple[str, str]:
+    def _weights(self, step: int, arrays: Arrays) -> tuple[str, str]:
         """Write the weights of a step, once; returns file name and checksum. A file in use is never overwritten."""
         if self._weights_on_disk is None or self._weights_on_disk[0] != step:
             name, number = f"train-{step:09}.safetensors", 1

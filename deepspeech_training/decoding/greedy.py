@@ -21,7 +21,8 @@ def greedy_labels(log_probs: np.ndarray, *, blank: int) -> np.ndarray:
     best = np.argmax(log_probs, axis=-1)
     changed = np.ones(len(best), bool)
     changed[1:] = best[1:] != best[:-1]
-    return best[changed & (best != blank)]
+    labels: np.ndarray = best[changed & (best != blank)]
+    return labels
 
 
 class GreedyStream:

@@ -70,7 +70,7 @@ class Scorer:
     bytes_mode: bool
 
     @classmethod
-    def read(cls, path: str | os.PathLike) -> "Scorer":
+    def read(cls, path: str | os.PathLike[str]) -> "Scorer":
         """Open a scorer; takes some milliseconds however large it is, for the dictionary alone is gone through.
 
         Raises:

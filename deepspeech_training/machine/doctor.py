@@ -329,7 +329,8 @@ def probe() -> dict[str, Any]:
     if ended.returncode != 0:
         lines = [line for line in ended.stderr.splitlines() if line.strip()]
         return {"failed": lines[-1] if lines else f"it ended with exit code {ended.returncode}"}
-    return json.loads(ended.stdout.splitlines()[-1])
+    probed: dict[str, Any] = json.loads(ended.stdout.splitlines()[-1])
+    return probed
 
 
 def check_probe(probed: dict[str, Any], found: Resources, mode: str) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ a machine without NVIDIA's driver has no GPUs, and `Resources.no_gpu_reason` say
 import os
 import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -100,7 +100,7 @@ class Resources:
     image: str
 
 
-def read_resources(folder: str | os.PathLike = ".") -> Resources:
+def read_resources(folder: str | os.PathLike[str] = ".") -> Resources:
     """Look at the machine, or the container; `folder` is where the disk is looked at."""
     gpus, driver, cuda, reason = read_gpus()
     return Resources(
@@ -112,7 +112,7 @@ def read_resources(folder: str | os.PathLike = ".") -> Resources:
         memory_limit=memory_limit(),
         memory_available=available_memory(),
         disk_free=disk_free(folder),
-        shm_total=_disk_usage("/dev/shm", "total"),
+        shm_total=_shm_total(),
         mount=mount_of(folder),
         in_container=in_container(),
         image=os.environ.get("DEEPSPEECH_IMAGE", ""),
@@ -177,13 +177,14 @@ def _reason(error: Any) -> str:
     return reasons.get(error.value, f"NVIDIA's driver says: {error}")
 
 
-def _pci_address(handle) -> str:
+def _pci_address(handle: Any) -> str:
     import pynvml
 
-    return pynvml.nvmlDeviceGetPciInfo(handle).busId
+    address: str = pynvml.nvmlDeviceGetPciInfo(handle).busId
+    return address
 
 
-def _read_gpu(index: int, handle) -> Gpu:
+def _read_gpu(index: int, handle: Any) -> Gpu:
     import pynvml
 
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
@@ -201,7 +202,7 @@ def _read_gpu(index: int, handle) -> Gpu:
     )
 
 
-def _or_none(read):
+def _or_none(read: Callable[[], Any]) -> Any:
     """What not every GPU can tell: a part of a GPU (MIG) knows no utilisation."""
     import pynvml
 
@@ -291,7 +292,7 @@ def _cgroup_folders(controller: str) -> Iterator[Path]:
 # --- disk and container --------------------------------------------------------------------------------------------
 
 
-def existing_part(folder: str | os.PathLike) -> Path:
+def existing_part(folder: str | os.PathLike[str]) -> Path:
     """`folder`, or the folder above it that is there already."""
     path = Path(folder).absolute()
     while not path.exists() and path != path.parent:
@@ -299,19 +300,22 @@ def existing_part(folder: str | os.PathLike) -> Path:
     return path
 
 
-def disk_free(folder: str | os.PathLike) -> int | None:
+def disk_free(folder: str | os.PathLike[str]) -> int | None:
     """Bytes free where `folder` is, or will be made."""
-    return _disk_usage(str(existing_part(folder)), "free")
-
-
-def _disk_usage(path: str, field: str) -> int | None:
     try:
-        return getattr(shutil.disk_usage(path), field)
+        return shutil.disk_usage(existing_part(folder)).free
     except OSError:
         return None
 
 
-def mount_of(folder: str | os.PathLike) -> Mount | None:
+def _shm_total() -> int | None:
+    try:
+        return shutil.disk_usage("/dev/shm").total
+    except OSError:
+        return None
+
+
+def mount_of(folder: str | os.PathLike[str]) -> Mount | None:
     """The mount that `folder` is on, or will be; None where /proc does not tell."""
     path = os.path.realpath(folder)
     best = None
@@ -334,7 +338,7 @@ def mount_of(folder: str | os.PathLike) -> Mount | None:
     return best
 
 
-def will_be_lost(folder: str | os.PathLike) -> bool:
+def will_be_lost(folder: str | os.PathLike[str]) -> bool:
     """Whether this is an image of the project and `folder` is on nothing that outlives its container."""
     mount = mount_of(folder)
     return bool(os.environ.get("DEEPSPEECH_IMAGE")) and mount is not None and not mount.outlives_container

@@ -16,7 +16,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from flatbuffers import flexbuffers
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mel import LOWEST_HZ, NUM_MEL_FILTERS
@@ -51,7 +51,7 @@ class ExportSettings:
 def write_tflite(
     weights: Mapping[str, np.ndarray],
     *,
-    alphabet: Alphabet,
+    alphabet: Alphabet | ByteAlphabet,
     features: FeatureGeometry,
     network: AcousticModel,
     settings: ExportSettings,

@@ -30,9 +30,9 @@ def check_programs(kenlm_bins: str) -> None:
             )
 
 
-def write_sentences(path: Path, sentences: Iterable[Sequence[str]]) -> Counter:
+def write_sentences(path: Path, sentences: Iterable[Sequence[str]]) -> Counter[str]:
     """Write sentences for `lmplz`; returns how often each word occurs."""
-    counts: Counter = Counter()
+    counts: Counter[str] = Counter()
     try:
         with open(path, "w", encoding="utf-8") as file:
             for words in sentences:

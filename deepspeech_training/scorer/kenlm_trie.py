@@ -51,7 +51,7 @@ class TrieBits:
     backoff: int = 0
     pointer: int | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not (0 <= self.prob <= MAX_QUANTISED_BITS and 0 <= self.backoff <= MAX_QUANTISED_BITS):
             raise ValueError(f"quantisation has 1 to {MAX_QUANTISED_BITS} bits")
         if (self.prob == 0) != (self.backoff == 0):
@@ -311,7 +311,9 @@ def _without_sign(log10_prob: np.ndarray) -> np.ndarray:
     return (log10_prob.view(np.uint32) & np.uint32(0x7FFFFFFF)).astype(np.uint64)
 
 
-def _weight_fields(table: _Table, values: tuple[np.ndarray, np.ndarray], bits: TrieBits) -> list[tuple]:
+def _weight_fields(
+    table: _Table, values: tuple[np.ndarray, np.ndarray], bits: TrieBits
+) -> list[tuple[np.ndarray, int]]:
     """(uint64 values, bits) of probability and back-off, in the order in which a middle has them."""
     if not bits.prob:
         return [(_without_sign(table.log10_prob), PROB_BITS), (table.log10_backoff.view(np.uint32), BACKOFF_BITS)]
@@ -437,12 +439,13 @@ def trie_size(data: bytes, what: str) -> int:
     require(data[: len(SANITY)] == SANITY, "it is not a KenLM binary file")
     end = len(SANITY) + FIXED.size
     require(len(data) >= end + 8 * MAX_ORDER, "it is cut short")
+    order: int
     order, _, model_type, has_vocabulary, version = FIXED.unpack_from(data, len(SANITY))
     require(MIN_ORDER <= order <= MAX_ORDER, f"it has order {order}; the clients read {MIN_ORDER} to {MAX_ORDER}")
     require(TRIE <= model_type <= TRIE + QUANTISED + ARRAY, f"it is of KenLM's type {model_type}, not a trie")
     require(version == SEARCH_VERSION, f"its trie has version {version}")
     require(not has_vocabulary, "it has the words at its end")
-    counts = struct.unpack_from(f"<{order}Q", data, end)
+    counts: tuple[int, ...] = struct.unpack_from(f"<{order}Q", data, end)
     require(counts[0] > 0 and all(count < 2**40 for count in counts), "its counts of n-grams are impossible")
     end += 8 * order
     end += -end % 8

@@ -5,10 +5,10 @@ import gzip
 import unicodedata
 import zlib
 from array import array
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any
 
 import numpy as np
 
@@ -78,12 +78,13 @@ def _lines(path: str, console: Console) -> Iterator[tuple[int, str]]:
             console.progress(f"reading {Path(path).name}", total=Path(path).stat().st_size, unit="bytes") as progress,
         ):
             read = 0
-            stream: BinaryIO = gzip.GzipFile(fileobj=file) if path.endswith(".gz") else file
+            opened: Callable[..., Any] = gzip.open if path.endswith(".gz") else open
+            stream: Any = opened(file, "rb") if opened is gzip.open else file
             for number, line in numbered_lines(stream):
                 if number % LINES_PER_UPDATE == 0:
                     read = _update(progress, read, file.tell())
                 if line is None:
-                    text = TextFile(path, functools.partial(gzip.open if stream is not file else open, path, "rb"))
+                    text = TextFile(path, functools.partial(opened, path, "rb"))
                     raise UserError(f"{path}, line {number}: {text.not_decoded}\n{SAVE_AS_UTF8}")
                 yield number, line
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
@@ -97,7 +98,7 @@ def _update(progress: Progress, before: int, now: int) -> int:
     return now
 
 
-class _Numbers(dict):
+class _Numbers(dict[str, int]):
     """Word -> its number, given when it is asked for the first time."""
 
     def __missing__(self, word: str) -> int:
@@ -118,7 +119,7 @@ class Corpus:
     tokens: np.ndarray
     occurrences: np.ndarray = field(init=False, repr=False)
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         occurrences = np.bincount(self.tokens, minlength=len(self.vocabulary))
         object.__setattr__(self, "occurrences", occurrences)
 

@@ -19,7 +19,7 @@ def read_arpa(path: Path) -> LanguageModel:
         words = [[numbers.setdefault(word, len(numbers)) for word in row[1].split(" ")] for row in rows]
         weights = np.array([(row[0], row[2] if len(row) == 3 else 0) for row in rows], np.float64).astype(np.float32)
         orders.append(Ngrams(np.array(words, np.int32).reshape(-1, n), weights[:, 0].copy(), weights[:, 1].copy()))
-    assert [f"ngram {n}={len(order)}" for n, order in enumerate(orders, 1)] == head.split("\n")[1 : 1 + len(orders)]
+    assert [int(line.partition("=")[2]) for line in head.split("\n")[1:] if "=" in line] == list(map(len, orders))
     prob = np.full(len(numbers), MISSING_UNKNOWN_LOG10_PROB, np.float32)
     backoff = np.zeros(len(numbers), np.float32)
     prob[orders[0].words[:, 0]], backoff[orders[0].words[:, 0]] = orders[0].log10_prob, orders[0].log10_backoff
