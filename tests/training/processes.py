@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,10 +68,13 @@ def write_csv(path: Path, rows) -> None:
         csv.writer(file).writerows([("wav_filename", "wav_filesize", "transcript"), *rows])
 
 
-def start(*flags, **popen) -> subprocess.Popen:
+PROGRAM = (sys.executable, str(ROOT / "DeepSpeech.py"))
+
+
+def start(*flags, program: Sequence[str] = PROGRAM, **popen) -> subprocess.Popen:
     """Start the program; its stdin is empty, its output goes to pipes."""
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
-    return subprocess.Popen([sys.executable, str(ROOT / "DeepSpeech.py"), *map(str, flags)], cwd=ROOT, **streams)
+    return subprocess.Popen([*program, *map(str, flags)], cwd=ROOT, **streams)
 
 
 def ended(process: subprocess.Popen) -> Ended:
@@ -84,8 +88,8 @@ def ended(process: subprocess.Popen) -> Ended:
     return Ended(process.returncode, out.decode(), err.decode())
 
 
-def run(*flags) -> Ended:
-    return ended(start(*flags))
+def run(*flags, program: Sequence[str] = PROGRAM) -> Ended:
+    return ended(start(*flags, program=program))
 
 
 def run_all(*commands) -> list[Ended]:
@@ -147,12 +151,19 @@ def signal_when(process: subprocess.Popen, number: int, *moments) -> bool:
     return True
 
 
-def kill_in(kind: str, folder: Path, epochs: int, *flags, number: int = signal.SIGKILL) -> Ended | None:
+def kill_in(
+    kind: str,
+    folder: Path,
+    epochs: int,
+    *flags,
+    number: int = signal.SIGKILL,
+    program: Sequence[str] = PROGRAM,
+) -> Ended | None:
     """Run for `epochs` more, then end it "in a step", "in a save" or "in a validation"; None if it has ended by itself.
 
     The moment is where the program is when it is first seen there, so it differs from call to call.
     """
-    process = start(*flags)
+    process = start(*flags, program=program)
     kept = log_size(folder)  # less once the program has cut its log back; what is behind that is of this process
 
     def far_enough() -> bool:

@@ -1,0 +1,14 @@
+"""The program, with one network more: `python with_quarter.py --network quarter FLAGS`."""
+
+import sys
+from pathlib import Path
+
+from deepspeech_training.models import MODELS
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+MODELS["quarter"] = "models.quarter:Quarter"
+
+if __name__ == "__main__":
+    from deepspeech_training.commands.train import main
+
+    sys.exit(main())
