@@ -1,8 +1,6 @@
 """A folder of recordings with transcripts -> CSVs to train on (--voice_data_dir), or a report (--check_voice_data).
 
-Transcripts are taken from CSVs with the columns wav_filename and transcript; from files *.trans.txt with a name and a
-text on each line, as LibriSpeech has; from metadata.csv with name|text, as LJSpeech has; from transcripts.tsv or .txt
-with a name, a tab and a text; and from a text file of the same name beside a recording (one.wav, one.txt).
+Where the transcripts come from is told in `folder_texts`.
 """
 
 import csv
@@ -13,7 +11,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet
@@ -21,29 +19,43 @@ from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, AudioInfo, read_audio_info
 from deepspeech_training.audio.formats import EXAMPLES, is_audio_name
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import read_rows
+from deepspeech_training.data.copies import Recording, find_copies
+from deepspeech_training.data.folder_texts import Said, read_transcripts
+from deepspeech_training.data.sample import Rejection
 from deepspeech_training.data.text import Cleaner
+from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 
 SETS = ("train", "dev", "test")
 SHARE = 0.1  # of the clips, for dev and for test
 FEWEST_TO_SPLIT = 20  # clips: with fewer all are trained on
-FEWEST_SPEAKERS = 5  # folders, to divide by them: no speaker in two sets
+FEWEST_SPEAKERS = 5  # or folders, to divide by them: no speaker in two sets
 WORKERS = 8
 FAULTS_SHOWN = 10
-MAX_TEXT_BYTES = 1 << 28
+LOSSLESS = (".wav", ".flac", ".aiff", ".aif", ".w64", ".caf", ".au")
+SAME_LENGTH_S = 0.15  # encoders of lossy formats add silence at both ends
 
 
 @dataclass(frozen=True)
 class VoiceClip:
-    """A recording: `info` is None where it cannot be read, and `fault` says why; not every one has a transcript."""
+    """A recording, and what is said in it.
+
+    Args:
+        info: None where it cannot be read, and `error` says why.
+        said: None where there is no transcript.
+        taken_from: the same recording in another format beside it, which is taken instead.
+    """
 
     path: Path
     size: int
     info: AudioInfo | None
-    fault: str
-    transcript: str | None
-    transcript_from: str = ""
+    error: AudioError | None = None
+    said: Said | None = None
+    taken_from: Path | None = None
+
+    @property
+    def transcript(self) -> str:
+        return self.said.transcript if self.said and not self.said.fault else ""
 
     @property
     def duration_s(self) -> float:
@@ -51,17 +63,27 @@ class VoiceClip:
 
     @property
     def usable(self) -> bool:
-        return self.info is not None and bool(self.transcript)
+        return self.info is not None and bool(self.transcript) and self.taken_from is None
 
 
 @dataclass(frozen=True)
 class VoiceFolder:
-    """What a folder has: its recordings in the order of their paths, and its CSVs by set ("train", "dev", "test")."""
+    """What a folder has.
+
+    Args:
+        clips: its recordings in the order of their paths.
+        csvs: by set ("train", "dev", "test"), if it has CSVs of its own.
+        texts: files of text that belong to no recording.
+        copies: recordings with the samples and the text of an earlier one, by their paths; they stay in one set.
+        notes: what else was found, and is not taken.
+    """
 
     folder: Path
     clips: tuple[VoiceClip, ...]
     csvs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     texts: tuple[Path, ...] = ()
+    copies: Mapping[Path, Path] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def usable(self) -> list[VoiceClip]:
@@ -70,108 +92,122 @@ class VoiceFolder:
 
 def has_audio(folder: Path) -> bool:
     """Whether there is any recording below a folder."""
-    return any(is_audio_name(path) for path in _files(folder))
+    return any(is_audio_name(path) for path in _files(folder, []))
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, faults: list[str]) -> Iterator[Path]:
     if not folder.is_dir():
         raise UserError(f"--voice_data_dir {folder}: no such folder")
-    for parent, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(parent, name) for name in sorted(names) if not name.startswith("."))
+    try:
+        yield from (folder / name for name in names_below(folder, hidden=False, faults=faults))
+    except OSError as error:
+        raise UserError(f"--voice_data_dir {folder}: cannot be read: {error.strerror}") from error
 
 
 def scan(folder: Path, console: Console) -> VoiceFolder:
     """Look at every file below a folder.
 
     Raises:
-        UserError: there is no such folder.
+        UserError: there is no such folder, or it cannot be read.
     """
-    files = list(_files(folder))
+    notes: list[str] = []
+    files = list(_files(folder, notes))
     audio = [path for path in files if is_audio_name(path)]
-    csvs, transcripts = _transcripts(files)
+    transcripts = read_transcripts(files, audio)
     clips = []
     with (
         ThreadPoolExecutor(WORKERS) as pool,
         console.progress("Looking at recordings", total=len(audio), unit="files") as progress,
     ):
-        for path, (info, fault) in zip(audio, pool.map(_info, audio), strict=True):
-            text, where = transcripts.get(str(path), (None, ""))
-            clips.append(VoiceClip(path, path.stat().st_size if path.exists() else 0, info, fault, text, where))
+        for path, (info, error) in zip(audio, pool.map(_info, audio), strict=True):
+            size = path.stat().st_size if path.exists() else 0
+            clips.append(VoiceClip(path, size, info, error, transcripts.said.get(path)))
             progress.update()
-    sets = {name: tuple(str(path) for path in csvs if name in _words(path.stem)) for name in SETS}
-    own = {path for path in files if path.suffix == ".txt"} - {p.with_suffix(".txt") for p in audio}
-    return VoiceFolder(folder, tuple(clips), sets if sets["train"] else {}, tuple(sorted(own)))
+    clips = _one_format(clips)
+    others = [(clip.path, clip.taken_from) for clip in clips if clip.taken_from]
+    if others:
+        path, taken = others[0]
+        notes.append(
+            f"{len(others):,} recordings are there in another format too, which is taken instead, such as {taken.name} "
+            f"for {path}"
+        )
+    csvs = {name: tuple(str(path) for path in transcripts.csvs if name in _words(path.stem)) for name in SETS}
+    copies = {} if csvs["train"] else _copies([clip for clip in clips if clip.usable])
+    if copies:
+        copy, first = next(iter(copies.items()))
+        notes.append(
+            f"{len(copies):,} recordings are copies of another one, with which they stay in one set, such as {copy} of "
+            f"{first}"
+        )
+    stems = {(path.parent, path.stem) for path in audio}
+    texts = {path for path in files if path.suffix.lower() == ".txt" and (path.parent, path.stem) not in stems}
+    return VoiceFolder(
+        folder,
+        tuple(clips),
+        csvs if csvs["train"] else {},
+        tuple(sorted(texts - transcripts.texts)),
+        copies,
+        (*notes, *transcripts.notes),
+    )
 
 
 def _words(stem: str) -> list[str]:
     return re.split(r"[^a-z]+", stem.lower())
 
 
-def _info(path: Path) -> tuple[AudioInfo | None, str]:
+def _info(path: Path) -> tuple[AudioInfo | None, AudioError | None]:
     try:
-        return read_audio_info(str(path)), ""
+        return read_audio_info(str(path)), None
     except AudioError as error:
         advice = " (convert it: ffmpeg -i x.m4a x.wav)" if path.suffix.lower() == ".m4a" else ""
-        return None, f"{error.reason}{advice}"
+        return None, AudioError(f"{error.reason}{advice}", code=error.code)
 
 
-def _transcripts(files: Sequence[Path]) -> tuple[list[Path], dict[str, tuple[str, str]]]:
-    """The CSVs of DeepSpeech's kind, and the transcript of each recording by its path, with the kind of its source."""
-    csvs: list[Path] = []
-    found: dict[str, tuple[str, str]] = {}
-    audio = [path for path in files if is_audio_name(path)]
-    by_stem: dict[tuple[Path, str], Path] = {(path.parent, path.stem): path for path in audio}
-    below: dict[str, list[Path]] = {}
-    for path in audio:
-        below.setdefault(path.stem, []).append(path)
-    for path in files:
-        if path.suffix == ".csv" and _is_deepspeech_csv(path):
-            csvs.append(path)
-            for row in read_rows(path):
-                place = os.path.normpath(path.parent / row.wav_filename)
-                if row.fault is None:
-                    found.setdefault(place, (row.transcript, "CSV"))
-        elif path.name.endswith(".trans.txt"):
-            for name, text in _named_lines(path, " "):
-                if (path.parent, name) in by_stem:
-                    found.setdefault(str(by_stem[path.parent, name]), (text, "*.trans.txt"))
-        elif path.name in ("metadata.csv", "transcripts.tsv", "transcripts.txt"):
-            for name, text in _named_lines(path, "|" if path.suffix == ".csv" else "\t"):
-                here = [clip for clip in below.get(Path(name).stem, ()) if path.parent in clip.parents]
-                for clip in here:
-                    found.setdefault(str(clip), (text, path.name))
-    for path in audio:
-        text_path = path.with_suffix(".txt")
-        if str(path) not in found and text_path.is_file():
-            found[str(path)] = (" ".join(_text(text_path).split()), "text files")
-    return csvs, found
+def _one_format(clips: Sequence[VoiceClip]) -> list[VoiceClip]:
+    """Mark those that lie beside the same recording in another format: one.wav and one.mp3 have one text."""
+    formats: dict[tuple[Path, str], list[VoiceClip]] = {}
+    for clip in clips:
+        if clip.usable:
+            formats.setdefault((clip.path.parent, clip.path.stem), []).append(clip)
+
+    def marked(clip: VoiceClip) -> VoiceClip:
+        taken = min(formats[clip.path.parent, clip.path.stem], key=_rank_of_format) if clip.usable else clip
+        return clip if clip is taken else replace(clip, taken_from=taken.path)
+
+    return [marked(clip) for clip in clips]
 
 
-def _is_deepspeech_csv(path: Path) -> bool:
-    try:
-        with open(path, encoding="utf-8-sig", errors="replace") as file:
-            header = file.readline(1 << 16)
-    except OSError:
-        return False
-    return {"wav_filename", "transcript"} <= {name.strip().strip('"') for name in header.split(",")}
+def _rank_of_format(clip: VoiceClip) -> int:
+    end = clip.path.suffix.lower()
+    return LOSSLESS.index(end) if end in LOSSLESS else len(LOSSLESS)
 
 
-def _named_lines(path: Path, separator: str) -> Iterator[tuple[str, str]]:
-    for line in _text(path).splitlines():
-        name, _, rest = line.strip().partition(separator)
-        text = rest.rsplit(separator, 1)[-1] if separator == "|" else rest  # LJSpeech: name|as written|as spoken
-        if name and text.strip():
-            yield name.strip(), " ".join(text.split())
+def _copies(clips: Sequence[VoiceClip]) -> dict[Path, Path]:
+    """Clips with the text and the samples of an earlier one; or with its text, its name and its length in another
+    format, as a folder of MP3s made of a folder of WAVs has."""
+    text_of = {clip.path: _letters(clip.transcript) for clip in clips}
+    groups = [
+        [Path(one.path) for one in group]
+        for group in find_copies([Recording(str(clip.path), clip.size, clip.info) for clip in clips if clip.info])
+    ]
+    by_name: dict[tuple[str, str], list[VoiceClip]] = {}
+    for clip in clips:
+        by_name.setdefault((clip.path.stem, text_of[clip.path]), []).append(clip)
+    for first, *others in by_name.values():
+        alike = [one.path for one in others if abs(one.duration_s - first.duration_s) <= SAME_LENGTH_S]
+        groups.append([first.path, *(path for path in alike if path.suffix.lower() != first.path.suffix.lower())])
+    copies: dict[Path, Path] = {}
+    for group in groups:
+        first_of: dict[str, Path] = {}
+        for path in group:
+            first = first_of.setdefault(text_of[path], copies.get(path, path))
+            if path != first:
+                copies[path] = first
+    return copies
 
 
-def _text(path: Path) -> str:
-    try:
-        if path.stat().st_size > MAX_TEXT_BYTES:
-            raise UserError(f"{path}: too large to be transcripts")
-        return path.read_bytes().decode("utf-8-sig", errors="replace")
-    except OSError as error:
-        raise UserError(f"{path}: {error.strerror}") from error
+def _letters(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.lower()))
 
 
 # --- the report --------------------------------------------------------------------------------------------------
@@ -183,17 +219,20 @@ def missing(found: VoiceFolder, alphabet: Alphabet | ByteAlphabet) -> list[str]:
         return [f"there are no recordings ({EXAMPLES}) below {found.folder}"]
     if not any(clip.info for clip in found.clips):
         return ["not one of the recordings can be read"]
+    faults = [f"{clip.said.place}: {clip.said.fault}" for clip in found.clips if clip.said and clip.said.fault]
+    told = [f"{len(faults):,} transcripts cannot be read: {'; '.join(faults[:FAULTS_SHOWN])}"] if faults else []
     if not found.usable:
-        return ["no recording has a transcript: put one.txt beside one.wav, or give a CSV with wav_filename,transcript"]
+        what = "no recording has a transcript"
+        return [*told, f"{what}: put one.txt beside one.wav, or give a CSV with wav_filename,transcript"]
     clean = Cleaner(alphabet)
     characters = Counter(c for clip in found.usable for c in alphabet.missing(clean(clip.transcript)))
     unknown = [repr(c) for c, _ in characters.most_common()]
     if unknown:
-        return [
+        told.append(
             f"transcripts have characters that the alphabet lacks: {' '.join(unknown[:20])}; give an alphabet with "
             "--alphabet_config_path, or --on_bad_row drop to leave those clips out"
-        ]
-    return []
+        )
+    return told
 
 
 def report(found: VoiceFolder, alphabet: Alphabet | ByteAlphabet) -> Iterator[str]:
@@ -209,16 +248,16 @@ def report(found: VoiceFolder, alphabet: Alphabet | ByteAlphabet) -> Iterator[st
         hours = sum(clip.duration_s for clip in of_kind) / 3600
         yield f"  {suffix[1:]:<5}{len(of_kind):>8,} files {hours:10.3f} h  {known or 'none can be read'}"
     broken = [clip for clip in found.clips if clip.info is None]
-    yield f"Broken    {len(broken):,}"
-    yield from (f"  {clip.path}: {clip.fault}" for clip in broken[:FAULTS_SHOWN])
-    if len(broken) > FAULTS_SHOWN:
-        yield f"  ... and {len(broken) - FAULTS_SHOWN:,} more"
-    sources = Counter(clip.transcript_from for clip in found.clips if clip.transcript)
+    yield from _listed(f"Broken    {len(broken):,}", [f"{clip.path}: {clip.error.reason}" for clip in broken])
+    sources = Counter(clip.said.kind for clip in found.clips if clip.transcript)
     named = ", ".join(f"{count:,} from {name}" for name, count in sources.most_common())
-    without = [clip for clip in found.clips if clip.info and not clip.transcript]
     yield f"Texts     {sum(sources.values()):,} transcripts" + (f": {named}" if named else "")
-    yield f"          {len(without):,} recordings have none"
-    yield from (f"  {clip.path}" for clip in without[:FAULTS_SHOWN])
+    unread = [f"{clip.said.place}: {clip.said.fault}" for clip in found.clips if clip.said and clip.said.fault]
+    if unread:
+        yield from _listed(f"          {len(unread):,} cannot be read", unread)
+    without = [clip for clip in found.clips if clip.info and not (clip.said and (clip.transcript or clip.said.fault))]
+    yield from _listed(f"          {len(without):,} recordings have none", [str(clip.path) for clip in without])
+    yield from (f"Note      {note}" for note in found.notes)
     durations = sorted(clip.duration_s for clip in found.usable)
     if durations:
         yield (
@@ -234,30 +273,72 @@ def report(found: VoiceFolder, alphabet: Alphabet | ByteAlphabet) -> Iterator[st
         yield "Missing   nothing: it can be trained on"
 
 
+def _listed(head: str, lines: Sequence[str]) -> Iterator[str]:
+    yield head
+    yield from (f"  {line}" for line in lines[:FAULTS_SHOWN])
+    if len(lines) > FAULTS_SHOWN:
+        yield f"  ... and {len(lines) - FAULTS_SHOWN:,} more"
+
+
+def rejections(found: VoiceFolder) -> list[Rejection]:
+    """The recordings that are not taken, and why."""
+    rejected = []
+    for clip in found.clips:
+        said = clip.said
+        if clip.error:
+            code, reason = clip.error.code, clip.error.reason
+        elif clip.taken_from:
+            code, reason = "duplicate", f"the same recording is taken from {clip.taken_from.name}"
+        elif said and said.fault:
+            code, reason = "bad_row", said.fault
+        elif not clip.transcript:
+            code, reason = "empty_transcript", "it has no transcript"
+        else:
+            continue
+        path, row = (said.path, said.row) if said else (clip.path, 1)
+        rejected.append(Rejection(str(path), row, str(clip.path), said.transcript if said else "", code, reason))
+    return rejected
+
+
 # --- the CSVs ----------------------------------------------------------------------------------------------------
 
 
 def split(found: VoiceFolder) -> dict[str, list[VoiceClip]]:
     """A tenth for dev and for test, the same at every call; with fewer than 20 clips all are trained on.
 
-    Whole folders are taken where there are five or more, as a folder mostly is a speaker; else clips.
+    Whole speakers are taken where five or more are named, else whole folders where there are as many, as a folder
+    mostly is a speaker; else clips. A copy goes where its recording is.
     """
     clips = found.usable
     if len(clips) < FEWEST_TO_SPLIT:
         return {"train": clips, "dev": [], "test": []}
-    places = {clip.path: clip.path.relative_to(found.folder).parts for clip in clips}
-    folders = {parts[0] for parts in places.values() if len(parts) > 1}
-    by_folder = len(folders) >= FEWEST_SPEAKERS and all(len(parts) > 1 for parts in places.values())
     groups: dict[str, list[VoiceClip]] = {}
-    for clip in clips:
-        parts = places[clip.path]
-        groups.setdefault(parts[0] if by_folder else "/".join(parts), []).append(clip)
-    parts: dict[str, list[VoiceClip]] = {name: [] for name in SETS}
+    for clip, name in zip(clips, _groups(clips, found.folder), strict=True):
+        groups.setdefault(name, []).append(clip)
+    order = sorted(groups, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest())
+    part_of: dict[Path, str] = {}
+    counts = dict.fromkeys(SETS, 0)
     wanted = max(1, round(SHARE * len(clips)))
-    for key in sorted(groups, key=lambda name: hashlib.sha256(name.encode(errors="surrogateescape")).digest()):
-        name = next((name for name in ("dev", "test") if len(parts[name]) < wanted), "train")
-        parts[name] += groups[key]
+    for key in order:
+        part = next((part for part in ("dev", "test") if counts[part] < wanted), "train")
+        counts[part] += len(groups[key])
+        part_of.update((clip.path, part) for clip in groups[key])
+    parts: dict[str, list[VoiceClip]] = {part: [] for part in SETS}
+    for clip in (clip for key in order for clip in groups[key]):
+        parts[part_of[found.copies.get(clip.path, clip.path)]].append(clip)
     return parts
+
+
+def _groups(clips: Sequence[VoiceClip], folder: Path) -> list[str]:
+    """What is not to be divided, by its name, for each clip: a speaker, a folder, or the clip itself."""
+    speakers = [clip.said.speaker for clip in clips if clip.said]
+    if all(speakers) and len(set(speakers)) >= FEWEST_SPEAKERS:
+        return speakers
+    places = [clip.path.relative_to(folder).parts for clip in clips]
+    folders = {parts[0] for parts in places if len(parts) > 1}
+    if len(folders) >= FEWEST_SPEAKERS and all(len(parts) > 1 for parts in places):
+        return [parts[0] for parts in places]
+    return ["/".join(parts) for parts in places]
 
 
 def write_csvs(found: VoiceFolder, folder: Path, alphabet: Alphabet | ByteAlphabet) -> dict[str, str]:
@@ -268,6 +349,7 @@ def write_csvs(found: VoiceFolder, folder: Path, alphabet: Alphabet | ByteAlphab
     written = {}
     folder.mkdir(parents=True, exist_ok=True)
     clean = Cleaner(alphabet)
+    names_speakers = any(clip.said and clip.said.speaker for clip in found.usable)
     for name, clips in split(found).items():
         path = folder / f"{name}.csv"
         if not clips:
@@ -275,10 +357,11 @@ def write_csvs(found: VoiceFolder, folder: Path, alphabet: Alphabet | ByteAlphab
             continue
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["wav_filename", "wav_filesize", "transcript"])
+        writer.writerow(["wav_filename", "wav_filesize", "transcript", *(["client_id"] if names_speakers else [])])
         for clip in clips:
             relative = os.path.relpath(clip.path.absolute(), folder.absolute())
-            writer.writerow([relative, clip.size, clean(clip.transcript)])
+            speaker = [clip.said.speaker if clip.said else ""] if names_speakers else []
+            writer.writerow([relative, clip.size, clean(clip.transcript), *speaker])
         write_atomically(path, [text.getvalue().encode("utf-8", errors="surrogateescape")])
         written[name] = str(path)
     return written

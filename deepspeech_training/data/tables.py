@@ -21,6 +21,7 @@ from deepspeech_training.errors import UserError
 from deepspeech_training.text_files import TextFile
 
 MAX_LINES_OF_A_ROW = 100
+JSON_ENDS = (".json", ".jsonl", ".ndjson")
 MAX_LIST_CHARACTERS = 1 << 30  # of a JSON list, which is read whole
 ROWS_THAT_TELL_COLUMNS = 1000  # of a table without a header
 # Row as an editor shows it (the header is 1), its fields, or None and the fault. In JSON a field may be no text.
@@ -114,9 +115,18 @@ def entries(text: TextFile, columns: Columns | None = None, *, bare: bool = Fals
         yield Entry(row, fault=found) if isinstance(found, str) else _entry(row, fields, found)
 
 
+def names_recordings(text: TextFile) -> bool:
+    """Whether a table has columns whose names say that they are of recordings and of texts."""
+    line = next((line for _, line in text.lines() if line and line.strip()), "")
+    if PurePosixPath(text.label).suffix.lower() in JSON_ENDS:
+        _, fields, _ = next(read_json(text), (1, None, ""))
+        return fields is not None and _is_header(list(fields), Columns())
+    return any(_is_header([name.strip('"') for name in line.split(sign)], Columns()) for sign in "\t,;|")
+
+
 def _records(text: TextFile, columns: Columns, bare: bool) -> Iterator[Record]:
     end = PurePosixPath(text.label).suffix.lower()
-    if end in (".json", ".jsonl", ".ndjson"):
+    if end in JSON_ENDS:
         return read_json(text)
     line = next((line for _, line in text.lines() if line), "")
     usual = "\t" if end == ".tsv" else ","
@@ -445,7 +455,9 @@ def _roles(rows: list[list[str]]) -> _Roles:
     width = max(2, Counter(map(len, rows)).most_common(1)[0][0] if rows else 2)
     rows = [row for row in rows if len(row) == width]
     words = {place: sum(len(row[place].split()) for row in rows) for place in range(1, width)}
-    as_written = next(place for place, count in words.items() if 2 * count >= max(words.values()))
+    with_letters = [place for place in words if any(re.search(r"[^\W\d]", row[place]) for row in rows)]
+    texts = with_letters or list(words)  # numbers are those of speakers
+    as_written = next(place for place in texts if 2 * words[place] >= max(words[place] for place in texts))
     alike = [place for place in words if _share_words(rows, as_written, place)]
     others = (place for place in words if place not in alike and words[place])
     return _Roles(width, max(alike), min(alike), next(others, 0))

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from deepspeech_training.config.groups import DataFlags, LimitFlags
 from deepspeech_training.console import Console
-from deepspeech_training.data.folder import missing, scan, write_csvs
-from deepspeech_training.data.sample import CheckedData, limit_fairly, write_rejections
+from deepspeech_training.data.folder import missing, rejections, scan, write_csvs
+from deepspeech_training.data.sample import CheckedData, Rejection, limit_fairly, write_rejections
 from deepspeech_training.data.samples import check_sets
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -16,14 +16,19 @@ from deepspeech_training.training.labels import Labels
 
 def csvs_of_voice_folder(
     voice_dir: str, data: DataFlags, alphabet: Labels, *, folder: Path, console: Console
-) -> dict[str, tuple[str, ...]]:
+) -> tuple[dict[str, tuple[str, ...]], list[Rejection]]:
     """--voice_data_dir: find its CSVs, or make them in `folder`; -> the flags of files that they stand for.
+
+    And the recordings that are left out.
 
     Raises:
         UserError: it cannot be trained on as it is.
     """
     found = scan(Path(voice_dir), console)
     csvs: Mapping[str, Sequence[str]] = found.csvs
+    left_out: list[Rejection] = []
+    for note in found.notes:
+        console.warn(note)
     if csvs:
         console.info(f"{voice_dir} has CSVs of its own: {', '.join(sum(csvs.values(), ()))}")
     else:
@@ -38,17 +43,18 @@ def csvs_of_voice_folder(
             f"{', '.join(path for (path,) in csvs.values())}; without the capitals and punctuation "
             "that the alphabet lacks"
         )
-        left_out = len(found.clips) - len(found.usable)
+        left_out = rejections(found)
         if left_out:
             console.warn(
-                f"{left_out:,} recordings are left out: unreadable, or without a transcript "
-                "(--check_voice_data names them)"
+                f"{len(left_out):,} recordings are left out: unreadable, there in another format, or without a "
+                "transcript (--check_voice_data names them)"
             )
-    return {
+    files = {
         "train_files": tuple(csvs["train"]),
         "dev_files": data.dev_files or tuple(csvs.get("dev", ())),
         "test_files": data.test_files or tuple(csvs.get("test", ())),
     }
+    return files, left_out
 
 
 def checked_data(
@@ -63,6 +69,7 @@ def checked_data(
     folder: Path | None,
     seed: int,
     console: Console,
+    left_out: Sequence[Rejection] = (),
 ) -> CheckedData:
     """Check every row of the CSVs, and keep as many clips as --limit_train and the like allow.
 
@@ -70,6 +77,7 @@ def checked_data(
         trains: whether the CSVs for training are needed too.
         stride: frames of features for each that the network makes of them.
         folder: where what is known of the audio files is kept, and which rows were rejected; None for nowhere.
+        left_out: recordings of a folder that are in none of the CSVs.
     Raises:
         UserError: names the rows that cannot be used.
     """
@@ -90,6 +98,7 @@ def checked_data(
         alphabet_name=alphabet_name,
         workers=None,
     )
+    checked = replace(checked, rejected=[*left_out, *checked.rejected])
     for warning in checked.warnings:
         console.warn(warning)
     if folder is not None and not checked.rejected:

@@ -21,7 +21,7 @@ from deepspeech_training.config.groups import AugmentFlags, CheckpointFlags
 from deepspeech_training.config.rules import check_layers
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import has_audio
-from deepspeech_training.data.sample import CheckedData
+from deepspeech_training.data.sample import CheckedData, Rejection
 from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import FlagError, UserError
@@ -301,8 +301,9 @@ def prepare(call: Call) -> Run:
         features = source.description.features or features
     check_layers(config, network.groups)
     transfer = transfer_of_run(config.transfer, source, alphabet, console) if work.train else None
+    left_out: list[Rejection] = []
     if work.train and config.voice.voice_data_dir:
-        csvs = csvs_of_voice_folder(
+        csvs, left_out = csvs_of_voice_folder(
             config.voice.voice_data_dir, config.data, alphabet, folder=call.folder.folder, console=console
         )
         config = config.replace(**csvs)
@@ -319,6 +320,7 @@ def prepare(call: Call) -> Run:
         folder=call.folder.folder if work.train else None,
         seed=config.training.random_seed,
         console=console,
+        left_out=left_out,
     )
     if config.decoder.train_scorer:
         scorer_path = str(scorer_of_training(alphabet, data, used.folder, trains=work.train, console=console))

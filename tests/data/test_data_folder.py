@@ -48,7 +48,7 @@ def folder(tmp_path) -> Path:
 def test_everything_below_the_folder_is_found(folder):
     found = scan(folder, Console())
     assert len(found.clips) == 33 and len(found.usable) == 30
-    faults = {clip.path.name: clip.fault for clip in found.clips if clip.fault}
+    faults = {clip.path.name: clip.error.reason for clip in found.clips if clip.error}
     assert set(faults) == {"broken.mp3", "new.m4a"} and "convert it: ffmpeg" in faults["new.m4a"]
     assert missing(found, ENGLISH) == []
 
@@ -112,7 +112,7 @@ def test_transcripts_in_one_file_are_found(tmp_path, name, text, kind):
         record(tmp_path / f"{stem}.wav")
     (tmp_path / name).write_text(text)
     found = scan(tmp_path, Console())
-    assert [(Cleaner(ENGLISH)(clip.transcript), clip.transcript_from) for clip in found.clips] == [
+    assert [(Cleaner(ENGLISH)(clip.transcript), clip.said.kind) for clip in found.clips] == [
         ("she had", kind),
         ("all year", kind),
     ]

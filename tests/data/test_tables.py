@@ -169,6 +169,8 @@ def test_dates_are_no_parts():
         ("s1/a.wav|17|She had your suit\n", ("s1/a.wav", "She had your suit", "17")),
         ("a|john|She had your suit|en\n", ("a", "She had your suit", "john")),
         ("a|yes|annabel\n", ("a", "yes", "annabel")),
+        ("a|17|yes\n", ("a", "yes", "17")),
+        ("a|7\n", ("a", "7", "")),
         ("a|She had||ann\n", ("a", "She had", "ann")),
     ],
 )
