@@ -23,9 +23,12 @@ def parser(prog: str) -> argparse.ArgumentParser:
         "--beam_width 50,100,200,500 --write",
     )
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--model", metavar="FILE", help="the exported model, a .tflite")
+    source.add_argument("--model", default="", metavar="FILE", help="the exported model, a .tflite")
     source.add_argument(
-        "--checkpoint_dir", metavar="DIR", help="or a folder of checkpoints: the best one, else the last, in float32"
+        "--checkpoint_dir",
+        default="",
+        metavar="DIR",
+        help="or a folder of checkpoints: the best one, else the last, in float32",
     )
     parser.add_argument("--scorer", "--scorer_path", required=True, dest="scorer", metavar="FILE", help="the scorer")
     parser.add_argument("--dev_files", default="", metavar="FILES", help="CSV files to search on, with commas between")

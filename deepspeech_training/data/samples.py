@@ -20,7 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import AudioError, AudioInfo, num_samples_after_resampling, read_audio_info
 from deepspeech_training.console import Console
@@ -199,7 +199,7 @@ def _quotes_fault(column: str, row: int, value: str) -> str:
 def check_sets(
     csvs: Mapping[str, Sequence[str]],
     *,
-    alphabet: Alphabet,
+    alphabet: Alphabet | ByteAlphabet,
     geometry: FeatureGeometry,
     on_bad_row: str,
     cache_dir: Path | None,
@@ -295,7 +295,7 @@ def _check_row(
     csv_path: str,
     csv_name: str,
     headers: Mapping[str, "_Header"],
-    alphabet: Alphabet,
+    alphabet: Alphabet | ByteAlphabet,
     geometry: FeatureGeometry,
     stride: int,
 ) -> SpeechSample | Rejection:
@@ -344,7 +344,7 @@ def _check_row(
     return SpeechSample(sample_id, path, size, row.transcript, labels, num_samples, row.speaker, row.row, csv_path)
 
 
-def _text_fault(row: Row, alphabet: Alphabet) -> str:
+def _text_fault(row: Row, alphabet: Alphabet | ByteAlphabet) -> str:
     """Why the transcript is no text, though the alphabet may have all its characters, as that of bytes does."""
     letters = alphabet.characters if isinstance(alphabet, Alphabet) else ()
     if _LINE_END.search(row.transcript) and not {"\r", "\n"} & set(letters):

@@ -55,7 +55,7 @@ class Estimation:
     max_arpa_memory: str = "85%"
     discount_fallback: bool = False
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         try:
             kneser_ney.pruning_thresholds(self.prune, self.arpa_order)
         except ValueError as error:
@@ -107,7 +107,7 @@ class Package:
     default_alpha: float = DEFAULT_ALPHA
     default_beta: float = DEFAULT_BETA
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("default_alpha", "default_beta"):
             if not math.isfinite(getattr(self, name)):
                 raise FlagError(f"--{name} {getattr(self, name)}: it must be a finite number")
@@ -243,18 +243,18 @@ def _alphabet(
         UserError: the two differ, or one cannot be read.
     """
     of_model = _alphabet_of_model(model_path) if model_path else None
-    if isinstance(of_model, Alphabet) and bytes_output_mode:
-        raise UserError(
-            f"{model_path}: this model writes the {of_model.size} characters of an alphabet, not bytes\n"
-            "Leave --bytes_output_mode out."
-        )
-    if isinstance(of_model, ByteAlphabet) and not bytes_output_mode:
-        raise UserError(f"{model_path}: this model writes bytes\nIts scorer is built with --bytes_output_mode.")
     if bytes_output_mode:
+        if isinstance(of_model, Alphabet):
+            raise UserError(
+                f"{model_path}: this model writes the {of_model.size} characters of an alphabet, not bytes\n"
+                "Leave --bytes_output_mode out."
+            )
         return None
-    if given is None and of_model is None:
-        raise FlagError("there is no alphabet: name the alphabet.txt of the acoustic model with --alphabet")
+    if isinstance(of_model, ByteAlphabet):
+        raise UserError(f"{model_path}: this model writes bytes\nIts scorer is built with --bytes_output_mode.")
     alphabet = Alphabet.read(given) if isinstance(given, str) else given or of_model
+    if not isinstance(alphabet, Alphabet):
+        raise FlagError("there is no alphabet: name the alphabet.txt of the acoustic model with --alphabet")
     if of_model is not None and alphabet != of_model:
         ours, its = alphabet.characters, of_model.characters
         label = next(
@@ -271,14 +271,26 @@ def _alphabet(
 
 
 def _alphabet_of_model(path: str) -> Alphabet | ByteAlphabet:
-    """The labels of an exported model, or of a folder's best checkpoint (without one of its last)."""
+    """The labels of an exported model, or of a folder's best checkpoint (without one of its last).
+
+    Raises:
+        UserError: there is none, or its labels are no characters.
+    """
     if not Path(path).is_dir():
         model = ModelFile.read(path)
-        return ByteAlphabet() if model.bytes_mode else Alphabet(model.labels)
+        try:
+            return ByteAlphabet() if model.bytes_mode else Alphabet(model.labels)
+        except ValueError as error:
+            raise UserError(
+                f"{path}: a scorer is for models that write a character with each label; {error}"
+            ) from error
     checkpoint = best_or_last(Path(path))
     if checkpoint is None:
         raise UserError(f"--model {path}: there is no checkpoint in this folder")
-    return read_description(checkpoint).alphabet
+    alphabet = read_description(checkpoint).alphabet
+    if alphabet is None:
+        raise UserError(f"{checkpoint}: a scorer is for models that write characters; this one has no alphabet")
+    return alphabet
 
 
 def _build_model(

@@ -1,7 +1,7 @@
 """The alpha and beta of a scorer, and if asked the beam width, with which a model makes the fewest errors.
 
 The network runs once: its probabilities of all clips are kept on the volume, and each trial only decodes. The trials
-are kept there too, so that a search that was interrupted, or is to have more trials, goes on.
+are kept there too, so that a search that was interrupted, or shall have more trials, is resumed.
 
 Which alpha and beta are best depends on the beam width (docs/results.md has a model that makes a tenth more errors with
 the weights of another width). So where several widths are to be tried, each has a search of its own that begins with
@@ -57,8 +57,8 @@ class Search:
     """
 
     scorer: str
-    model: str | None = None
-    checkpoint_dir: str | None = None
+    model: str = ""
+    checkpoint_dir: str = ""
     csvs: Sequence[str] = ()
     beam_widths: Sequence[int] = (DEFAULT_WIDTH,)
     metric: str | None = None
@@ -70,7 +70,7 @@ class Search:
     plot: str | None = None
     folder: str = DEFAULT_FOLDER
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if not self.csvs:
             raise FlagError("there is nothing to search on: name CSV files with --dev_files")
         if self.n_trials < 1:
@@ -99,8 +99,7 @@ class Decoding:
 
     def __call__(self, width: int, alpha: float = 0, beta: float = 0, *, scorer: Scorer | None = None) -> Trial:
         """Errors and cost at a beam width, without a scorer or with one and its weights."""
-        weights = {"scorer": scorer, "alpha": alpha, "beta": beta} if scorer else {}
-        decoder = BeamDecoder(self._labels, width=width, say=self._console.info, **weights)
+        decoder = BeamDecoder(self._labels, width=width, scorer=scorer, alpha=alpha, beta=beta, say=self._console.info)
         started = time.process_time()
         found = decoder.decode_batch(self._clips.probs)
         cost = (time.process_time() - started) / self._audio_min
@@ -118,9 +117,7 @@ def search(wanted: Search, console: Console) -> list[str]:
     folder = Path(wanted.folder)
     source = wanted.model or wanted.checkpoint_dir
     with without_delegate_notice():
-        network = (
-            network_of_checkpoint(wanted.checkpoint_dir, console) if wanted.checkpoint_dir else Model(wanted.model)
-        )
+        network = Model(wanted.model) if wanted.model else network_of_checkpoint(wanted.checkpoint_dir, console)
     scorer.check_labels(None if network.file.bytes_mode else network.file.labels)
     clips_key, clips = read_clips(network, wanted.csvs, folder, console)
     decoding = Decoding(network, clips, console)
@@ -164,7 +161,7 @@ def _optuna() -> Any:
 
 
 def _study(optuna: Any, folder: Path, key: str) -> Any:
-    """The search with these settings, begun or gone on with; every trial is on the disk when it ends."""
+    """The search with these settings, begun or resumed; every trial is on the disk when it ends."""
     folder.mkdir(parents=True, exist_ok=True)
     backend = optuna.storages.journal.JournalFileBackend(str(folder / "trials.log"))
     storage = optuna.storages.JournalStorage(backend)
@@ -204,7 +201,7 @@ def _search(
         alpha = trial.suggest_float("lm_alpha", 0, wanted.lm_alpha_max)
         found = decoding(width, alpha, trial.suggest_float("lm_beta", 0, wanted.lm_beta_max), scorer=scorer)
         trial.set_user_attr("found", list(found))
-        return getattr(found, metric)
+        return found.wer if metric == "wer" else found.cer
 
     what = f"searching alpha and beta, beam width {width}"
     with console.progress(what, total=wanted.n_trials, unit="trials", start=done) as progress:

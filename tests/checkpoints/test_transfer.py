@@ -195,7 +195,7 @@ def trained(tmp_path) -> Path:
 
 def refused(*argv) -> str:
     with pytest.raises(FlagError) as caught:
-        carry_out(parse_flags([str(word) for word in argv]), Console(level=3), command="")
+        carry_out(parse_flags([str(word) for word in argv]), Console(level=3))
     return str(caught.value)
 
 

@@ -4,6 +4,7 @@ import gzip
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from deepspeech_training.commands import COMMANDS, main
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.machine import resources
 from deepspeech_training.models.deepspeech import DeepSpeech
-from deepspeech_training.scorer import kenlm_programs
+from deepspeech_training.scorer import build, kenlm_programs
 from deepspeech_training.scorer.dictionary import ARC, HEADER, STATE
 from deepspeech_training.scorer.kenlm_trie import trie_size
 from deepspeech_training.scorer.package import TRAILER, package_bytes, spell
@@ -47,11 +48,11 @@ def text(tmp_path):
 def run(capsys):
     """Run a command; returns its exit code and what it wrote to stderr."""
 
-    def call(name, *words, **options) -> tuple[int, str]:
+    def call(command, *words, **options) -> tuple[int, str]:
         argv = [*map(str, words)]
         for name, value in options.items():
             argv += [f"--{name}", str(value)]
-        code = main.run(name, argv)
+        code = main.run(command, argv)
         captured = capsys.readouterr()
         assert captured.out == ""
         return code, captured.err
@@ -339,3 +340,13 @@ def test_a_package_can_be_made_from_python(golden):
     spelled = spell(model.vocabulary, Alphabet.english())
     data = package_bytes(trie, spelled.labels, bytes_output_mode=False, alpha=1, beta=1)
     assert data[: len(trie)] == trie and set(spelled.left_out) == {"café", "naïve"}
+
+
+def test_a_model_whose_labels_are_not_characters_has_no_scorer(run, text, tmp_path, monkeypatch):
+    model = tmp_path / "model.tflite"
+    model.write_bytes(random_model(alphabet=Alphabet("cba ")))
+    read = build.ModelFile.read
+    digraph = lambda path: replace(read(path), labels=("ch", "b", "a", " "))  # noqa: E731
+    monkeypatch.setattr(build.ModelFile, "read", digraph)
+    code, said = run("scorer build", input_txt=text("abba\n"), package=tmp_path / "my.scorer", model=model)
+    assert code == 1 and "a character with each label; 'ch' cannot be a character" in said
