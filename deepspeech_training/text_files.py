@@ -9,7 +9,7 @@ import functools
 import io
 import re
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from deepspeech_training.errors import UserError
 
@@ -127,7 +127,7 @@ def numbered_lines(file: BinaryIO, *, limit: int = -1) -> Iterator[tuple[int, st
     line = file.readline(limit)
     codec, start = _codec(line)
     if codec != "utf-8":
-        wide = io.TextIOWrapper(_Joined(line[start:], file), codec, errors="replace", newline="\n")
+        wide = io.TextIOWrapper(io.BufferedReader(_Joined(line[start:], file)), codec, errors="replace", newline="\n")
         for number, text in enumerate(iter(lambda: wide.readline(limit), ""), start=1):
             yield number, None if "\ufffd" in text else text.rstrip("\r\n")
         return
@@ -141,7 +141,7 @@ def numbered_lines(file: BinaryIO, *, limit: int = -1) -> Iterator[tuple[int, st
         line, start = file.readline(limit), 0
 
 
-class _Joined(io.BufferedIOBase):
+class _Joined(io.RawIOBase):
     """What was read of a file already, and then its rest."""
 
     def __init__(self, start: bytes, file: BinaryIO):
@@ -150,11 +150,11 @@ class _Joined(io.BufferedIOBase):
     def readable(self) -> bool:
         return True
 
-    def read(self, size: int | None = -1) -> bytes:
-        data, self._start = self._start, b""
-        return data or self._file.read(size)
-
-    read1 = read
+    def readinto(self, buffer: Any) -> int:
+        data = self._start[: len(buffer)] or self._file.read(len(buffer))
+        self._start = self._start[len(buffer) :]
+        buffer[: len(data)] = data
+        return len(data)
 
 
 def _codec(start: bytes) -> tuple[str, int]:

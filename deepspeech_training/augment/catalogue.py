@@ -10,6 +10,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 from deepspeech_training.errors import FlagError
 
@@ -79,8 +80,8 @@ def parse_range(text: str, *, whole: bool = False) -> ValueRange:
     match = _RANGE.fullmatch(text)
     if match is None:
         raise ValueError("a value is written 5, 5~2 (3 to 7), 5:10 (from 5 to 10 over the run) or 5:10~2")
-    start, end, radius = (None if part is None else float(part) for part in match.groups())
-    found = ValueRange(start, start if end is None else end, radius or 0.0, whole)
+    start, end, radius = match.groups()
+    found = ValueRange(float(start), float(end or start), float(radius or 0), whole)
     if found.radius < 0:
         raise ValueError("what follows ~ is how far a value may be off, so it cannot be negative")
     if whole and any(value % 1 for value in (found.start, found.end, found.radius)):
@@ -405,7 +406,7 @@ class Augmentation:
     index: int
     p: float
     domain: str
-    values: Mapping[str, ValueRange | float | str]
+    values: Mapping[str, Any]  # each a ValueRange, a number or a text, as its Parameter has it
 
     @property
     def in_waveform(self) -> bool:
@@ -459,16 +460,13 @@ def _parse(text: str, index: int) -> Augmentation:
         if key in given:
             raise FlagError(f"--augment {text}: {key} is given twice")
         given[key] = value
-    values = {}
+    values: dict[str, Any] = {}
     for key, parameter in known.items():
-        if key not in given and parameter.default is None:
+        said = given.get(key, parameter.default)
+        if said is None:
             raise FlagError(f"--augment {text}: {key} is missing\nWrite {name}[{key}=...]: {parameter.help}.")
         try:
-            values[key] = (
-                parameter.default
-                if key not in given and not parameter.default
-                else parameter.parse(given.get(key, parameter.default))
-            )
+            values[key] = parameter.parse(said) if key in given or said else said
         except ValueError as error:
             raise FlagError(f"--augment {text}: {key}={given[key]} {error}") from None
     return Augmentation(name, index, values.pop("p"), values.pop("domain", kind.domains[0]), values)

@@ -102,7 +102,9 @@ def _step(clips: Sequence[Clip], geometry: FeatureGeometry, augmentations: Seque
         return None
     from deepspeech_training.augment.spectrogram import StepAugmenter
 
-    return StepAugmenter(augmentations, geometry, StepDraws.batch([clip.draws for clip in clips]))
+    return StepAugmenter(
+        augmentations, geometry, StepDraws.batch([clip.draws for clip in clips if clip.draws is not None])
+    )
 
 
 def preview(

@@ -99,8 +99,10 @@ def _files_of_csv(path: Path) -> list[str]:
             rows = list(csv.DictReader(file, strict=True))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path}: cannot read the CSV: {error}") from error
-    names = [row.get("wav_filename") for row in rows]
-    for number, name in enumerate(names, start=2):
+    names = []
+    for number, row in enumerate(rows, start=2):
+        name = row.get("wav_filename")
         if not name:
             raise UserError(f"{path}, record {number}: it has no wav_filename")
-    return [str(path.parent / name) for name in names]
+        names.append(str(path.parent / name))
+    return names

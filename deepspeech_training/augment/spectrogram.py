@@ -6,6 +6,7 @@ gets the values that change nothing. catalogue.py has the parameters.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from keras import ops
@@ -32,9 +33,9 @@ class StepDraw:
     """
 
     augmentation: Augmentation
-    keys: object
-    clock: object
-    needed_frames: object
+    keys: Any
+    clock: Any
+    needed_frames: Any
     geometry: FeatureGeometry
 
     def __post_init__(self):
@@ -56,7 +57,7 @@ class StepDraw:
             value = ops.round(value)
         return ops.where(self.applied, value, unless_applied)
 
-    def of_elements(self, how: Callable, shape, batch_axes: int = 1):
+    def of_elements(self, how: Callable, shape: Sequence[Any], batch_axes: int = 1):
         """`how` (normal or uniform) for every element of a tensor [batch, time, depth], by time and place in it."""
         time, depth = shape[1], shape[2]
         places = ops.cast(ops.arange(time * depth), "uint32") + uint32(FIRST_ELEMENT)
@@ -114,7 +115,7 @@ def warp(power, frames, draw: StepDraw):
     bins = power.shape[2]
     batch, length, _ = ops.shape(power)
     most_t, most_f = (round(draw.augmentation.values[name].high) for name in ("nt", "nf"))
-    sizes = {"t": ops.cast(frames, "float32"), "f": ops.full_like(draw.clock, bins)}
+    sizes: dict[str, Any] = {"t": ops.cast(frames, "float32"), "f": ops.full_like(draw.clock, bins)}
     points, weights = {}, {}
     for axis, most, extent in (("t", most_t, length), ("f", most_f, bins)):
         points[axis] = draw.value(f"n{axis}", unless_applied=1.0)

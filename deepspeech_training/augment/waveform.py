@@ -48,6 +48,11 @@ class Draw:
         """A value in ms as a number of samples."""
         return round(self.value(name) * self.sample_rate / 1000)
 
+    def recording(self) -> np.ndarray:
+        """One of the recordings of the source, float32 [samples]."""
+        assert self.source is not None, "an augmentation that mixes in has a source"
+        return self.source.read(self.place(len(self.source)))
+
     def place(self, room: int) -> int:
         """One of 0 .. room - 1, each as likely; 0 if there is no room."""
         return int(self.random.random() * room)
@@ -215,7 +220,7 @@ def recordings(draw: Draw, length: int) -> np.ndarray:
     filled = np.zeros(length, np.float32)
     done = 0
     while done < length:
-        found = draw.source.read(draw.place(len(draw.source)))
+        found = draw.recording()
         start = draw.place(len(found)) if done == 0 else 0
         part = found[start : start + length - done]
         filled[done : done + len(part)] = part
@@ -224,7 +229,7 @@ def recordings(draw: Draw, length: int) -> np.ndarray:
 
 
 def rir(audio: np.ndarray, draw: Draw) -> np.ndarray:
-    response = draw.source.read(draw.place(len(draw.source)))
+    response = draw.recording()
     response = response[np.argmax(np.abs(response)) :]  # from the direct sound on: the clip is not delayed
     length = 1 << (len(audio) + len(response) - 1).bit_length()
     echoed = np.fft.irfft(np.fft.rfft(audio, length) * np.fft.rfft(response, length), length)[: len(audio)]
@@ -251,7 +256,7 @@ TELEPHONE_RATE = 8000
 
 
 def telephone(audio: np.ndarray, draw: Draw) -> np.ndarray:
-    low, high, name = draw.value("low"), draw.value("high"), draw.value("codec")
+    low, high, name = draw.value("low"), draw.value("high"), draw.augmentation.values["codec"]
     if name == "any":
         name = list(TELEPHONE_CODECS)[draw.place(len(TELEPHONE_CODECS))]
     narrow = band_pass(

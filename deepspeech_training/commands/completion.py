@@ -31,7 +31,7 @@ def run(flags: argparse.Namespace, console: Console) -> None:
         for action in one._actions:
             takes_text = action.nargs != 0 and action.choices is None and action.type is None
             if takes_text and not isinstance(action, argparse._HelpAction | argparse._VersionAction):
-                action.complete = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
+                vars(action)["complete"] = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
     print(shtab.complete(whole, flags.shell))
 
 

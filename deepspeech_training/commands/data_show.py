@@ -1,10 +1,11 @@
 """`deepspeech data show`: list, filter, sort, export and play the clips of CSVs."""
 
 import argparse
+from collections.abc import Iterable
 from pathlib import Path
 
 from deepspeech_training.console import Console
-from deepspeech_training.data.clips import csv_arguments, read_clips
+from deepspeech_training.data.clips import Clip, csv_arguments, read_clips
 from deepspeech_training.data.show import SORTS, Selection, choose, copy, export, line, play
 from deepspeech_training.errors import UserError
 
@@ -36,16 +37,17 @@ def run(flags: argparse.Namespace, console: Console) -> None:
     selection = Selection(
         flags.match, flags.speaker, flags.min_seconds, flags.max_seconds, flags.faults, flags.sort, flags.number
     )
-    clips = choose(read_clips(csv_arguments(flags.csvs, ""), console), selection)
+    clips: Iterable[Clip] = choose(read_clips(csv_arguments(flags.csvs, ""), console), selection)
+    kept: list[Clip] = []
     if flags.export or flags.copy_to or flags.play:
-        clips = list(clips)
+        clips = kept = list(clips)
     for clip in clips:
         print(line(clip))
     try:
         if flags.export:
-            export(clips, Path(flags.export))
+            export(kept, Path(flags.export))
         if flags.copy_to:
-            copy(clips, Path(flags.copy_to))
+            copy(kept, Path(flags.copy_to))
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from error
     if flags.play:

@@ -73,13 +73,12 @@ def draw(names: Sequence[str], folder: Path) -> None:
     from deepspeech_training.augment.augmenter import Augmenter
     from deepspeech_training.augment.catalogue import parse_augmentations
     from deepspeech_training.augment.pictures import strip
-    from deepspeech_training.augment.preview import seen
-    from deepspeech_training.data.loader import Clip
+    from deepspeech_training.augment.preview import Clip, seen
     from deepspeech_training.features.geometry import FeatureGeometry
 
     (folder / "augmentations").mkdir(exist_ok=True)
     geometry = FeatureGeometry(win_step_ms=10, n_mfcc=40)  # finer than in training
-    clip = Clip(smoke_clip()[:36000].astype(np.float32), np.zeros(1, np.int32))
+    clip = Clip(smoke_clip()[:36000].astype(np.float32), needed_frames=1)
     high = float(seen(clip, geometry).max())
     with tempfile.TemporaryDirectory() as sources:
         for name in ("recordings", "rooms"):
@@ -92,7 +91,7 @@ def draw(names: Sequence[str], folder: Path) -> None:
         for name in names:
             text = PICTURES[name].replace("source=", f"source={sources}/")
             augmenter = Augmenter(parse_augmentations([text] if text else []), geometry, seed=3)
-            augmented = augmenter("clip", clip, epoch=0, clock=1.0)
+            augmented = clip.augmented("clip", augmenter, epoch=0, clock=1.0)
             panel = seen(augmented, geometry, augmenter.in_the_step)
             picture = strip(panel, high=high, shape=(2 * len(panel) / 100, 0.8), description=fingerprint(name))
             _picture(folder, name).write_bytes(picture)

@@ -5,7 +5,7 @@ A new flag is one field here, with all that is to be known of it (see `Flag`).
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -731,8 +731,18 @@ class Config:
         return self.plateau.reduce_lr_on_plateau or self.optimizer.lr_schedule == "plateau"
 
 
+def _type_of(part: Field[Any]) -> type[Any]:
+    assert isinstance(part.type, type), "types of groups are no strings"
+    return part.type
+
+
+def flags_of(part: Field[Any]) -> tuple[Field[Any], ...]:
+    """The flags of a group, which is a field of Config."""
+    return fields(_type_of(part))
+
+
 FLAGS: Mapping[str, Flag] = MappingProxyType(
-    {entry.name: entry.metadata["flag"] for part in fields(Config) for entry in fields(part.type)}
+    {entry.name: entry.metadata["flag"] for part in fields(Config) for entry in flags_of(part)}
 )
 
 
@@ -740,7 +750,7 @@ def config_of(values: Mapping[str, Value]) -> Config:
     """The Config with these values; a name that is missing gets its default."""
     return Config(
         **{
-            part.name: part.type(**{e.name: values[e.name] for e in fields(part.type) if e.name in values})
+            part.name: _type_of(part)(**{e.name: values[e.name] for e in flags_of(part) if e.name in values})
             for part in fields(Config)
         }
     )
@@ -750,7 +760,7 @@ def as_dict(config: Config) -> dict[str, Any]:
     """All flags as name -> JSON value; `from_dict` reads it back."""
     values = {}
     for part in fields(config):
-        for entry in fields(part.type):
+        for entry in flags_of(part):
             value = getattr(getattr(config, part.name), entry.name)
             values[entry.name] = list(value) if isinstance(value, tuple) else value
     return values
@@ -781,7 +791,7 @@ def to_flag_lines(config: Config) -> list[str]:
     """
     lines = []
     for part in fields(config):
-        for entry in fields(part.type):
+        for entry in flags_of(part):
             value = getattr(getattr(config, part.name), entry.name)
             values = (value or ("",)) if FLAGS[entry.name].repeatable else (value,)
             lines += [f"--{entry.name}={value_text(one)}" for one in values]

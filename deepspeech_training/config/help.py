@@ -4,7 +4,7 @@ import textwrap
 from dataclasses import fields
 
 from deepspeech_training.config.flag import Flag
-from deepspeech_training.config.groups import FLAGS, Config
+from deepspeech_training.config.groups import FLAGS, Config, flags_of
 from deepspeech_training.config.obsolete import OBSOLETE, TO_COME
 
 EXAMPLE = """\
@@ -33,7 +33,7 @@ def format_help(width: int, description: str, example: str = EXAMPLE, *, full: b
     lines += [f"  {line}" for line in example.splitlines()] + ["", wrap(_SYNTAX, "")]
     for part in fields(Config):
         lines += ["", f"{part.metadata['title']}:"]
-        for entry in fields(part.type):
+        for entry in flags_of(part):
             known = FLAGS[entry.name]
             lines += [wrap(_usage(entry.name, known), "  "), wrap(known.whole_help, "      ")]
     lines += ["", "Help:", "  --help, --helpfull", wrap("this text; --helpfull has the obsolete flags too", "      ")]
@@ -81,7 +81,7 @@ def flags_markdown() -> str:
     ]
     for part in fields(Config):
         lines += ["", f"## {part.metadata['title']}", "", "| flag | default | unit | meaning |", "|---|---|---|---|"]
-        for entry in fields(part.type):
+        for entry in flags_of(part):
             known = FLAGS[entry.name]
             choices = f" One of {', '.join(f'`{choice}`' for choice in known.choices)}." if known.choices else ""
             default = known.default_text if known.default in ("", ()) or known.default_is else f"`{known.default_text}`"

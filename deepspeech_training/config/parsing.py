@@ -22,7 +22,13 @@ from deepspeech_training.config.rules import check_files, check_together, notice
 from deepspeech_training.errors import FlagError
 
 _KNOWN = {**FLAGS, **OBSOLETE, **REFUSED}
-_HELP = {"help": "short", "helpshort": "short", "h": "short", "?": "short", "helpfull": "full"}
+_HELP: Mapping[str, Literal["short", "full"]] = {
+    "help": "short",
+    "helpshort": "short",
+    "h": "short",
+    "?": "short",
+    "helpfull": "full",
+}
 _SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _TRUE, _FALSE = ("true", "t", "yes", "1"), ("false", "f", "no", "0")
 
@@ -79,7 +85,7 @@ def parse_flags(argv: Sequence[str]) -> ParsedFlags:
         lines = tuple(dict.fromkeys(reader.refused))
         raise FlagError("\n".join((*lines, f"Leave {'this flag' if len(lines) == 1 else 'these flags'} out for now.")))
     values = reader.config_values | reader.values
-    preset = PRESETS.get(values.get("preset", "none"))
+    preset = PRESETS.get(str(values.get("preset", "none")))
     config = config_of({**(preset.values if preset else {}), **values})
     check_files(config)
     check_together(config)
@@ -161,7 +167,9 @@ class _Reader:
             texts = [text]
             while not place.chain and rest and not _looks_like_flag(rest[0]):  # Coqui's way to write several
                 texts.append(rest.popleft())
-            self.values[name] = self.values.get(name, ()) + _read_values(name, texts)
+            before = self.values.get(name, ())
+            assert isinstance(before, tuple), "a repeatable flag is a tuple"
+            self.values[name] = before + _read_values(name, texts)
         elif name in FLAGS:
             self.values[name] = _read_value(name, known, text)
         elif name in OBSOLETE:
@@ -323,8 +331,8 @@ def _nearest(flag: Flag, text: str) -> str:
     if flag.choices:
         if flag.type is tuple:
             text = next(item.strip() for item in text.split(",") if item.strip() and item.strip() not in flag.choices)
-        near = difflib.get_close_matches(text.lower(), flag.choices, n=1, cutoff=0.5)
-        return f"; did you mean {near[0]}?" if near else ""
+        alike = difflib.get_close_matches(text.lower(), flag.choices, n=1, cutoff=0.5)
+        return f"; did you mean {alike[0]}?" if alike else ""
     number = _float_of(text)
     if flag.type not in (int, float) or number is None or not math.isfinite(number):
         return ""
