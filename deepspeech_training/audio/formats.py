@@ -5,6 +5,7 @@ looks like audio is either read or named with the reason why not, and never pass
 """
 
 import os
+import re
 
 # What libsndfile reads, in this process.
 SNDFILE_SUFFIXES = (
@@ -29,38 +30,82 @@ SOX_TYPES = {
     ".wve": "wve",
     ".xa": "xa",
 }
-# What the program `ffmpeg` reads where it is installed, and with which of its demuxers.
-FFMPEG_TYPES = {
-    ".3g2": "mov",
-    ".3gp": "mov",
-    ".aac": "aac",
-    ".ac3": "ac3",
-    ".amr": "amr",
-    ".ape": "ape",
-    ".avi": "avi",
-    ".awb": "amr",
-    ".flv": "flv",
-    ".m4a": "mov",
-    ".m4b": "mov",
-    ".m4v": "mov",
-    ".mka": "matroska",
-    ".mkv": "matroska",
-    ".mov": "mov",
-    ".mp4": "mov",
-    ".mpc": "mpc8",
-    ".mpeg": "mpeg",
-    ".mpg": "mpeg",
-    ".spx": "ogg",
-    ".tta": "tta",
-    ".weba": "matroska",
-    ".webm": "matroska",
-    ".wma": "asf",
-    ".wmv": "asf",
-    ".wv": "wv",
-}
-HEADERLESS_SUFFIXES = (".pcm", ".raw")  # named, and never guessed
-AUDIO_SUFFIXES = frozenset((*SNDFILE_SUFFIXES.split(), *HEADERLESS_SUFFIXES, *SOX_TYPES, *FFMPEG_TYPES))
+# What the program `ffmpeg` reads where it is installed; the first bytes tell with which of its demuxers.
+FFMPEG_SUFFIXES = (
+    ".3g2 .3gp .aac .ac3 .amr .ape .avi .awb .flv .m4a .m4b .m4v .mka .mkv .mov .mp4 .mpc .spx .tta .weba .webm .wma "
+    ".wmv .wv"
+)
+HEADERLESS_SUFFIXES = ".pcm .raw"  # named, and never guessed
+AUDIO_SUFFIXES = frozenset(
+    (*SNDFILE_SUFFIXES.split(), *HEADERLESS_SUFFIXES.split(), *SOX_TYPES, *FFMPEG_SUFFIXES.split())
+)
 EXAMPLES = ".wav, .flac, .mp3, .ogg, .opus, .m4a and others"  # what a message names; the list is too long for one
+
+# What the first bytes of a file say it is, and the demuxer of ffmpeg that reads it where libsndfile does not.
+_KINDS = (
+    (rb"(RIFF|RIFX|RF64|BW64)....WAVE", "WAV", "wav"),
+    (rb"fLaC", "FLAC", "flac"),
+    (rb"OggS", "Ogg", "ogg"),
+    (rb"FORM....(AIF[FC]|8SVX|16SV)", "IFF", "aiff"),
+    (rb"caff", "CAF", "caf"),
+    (rb"riff\x2e\x91\xcf\x11", "Wave64", "w64"),
+    (rb"\.snd", "AU", "au"),
+    (rb"NIST_1A", "NIST SPHERE", "nistsphere"),
+    (rb"Creative Voice File", "VOC", "voc"),
+    (rb"ID3|\x00*\xff[\xe2-\xe7\xf2-\xf7\xfa-\xff]", "MP3", "mp3"),  # any of the three layers
+    (rb"....ftyp", "MP4", "mov"),
+    (rb"\x1a\x45\xdf\xa3", "WebM or Matroska", "matroska"),
+    (rb"#!AMR", "AMR", "amr"),
+    (rb"\x30\x26\xb2\x75\x8e\x66\xcf\x11", "Windows Media", "asf"),
+    (rb"wvpk", "WavPack", "wv"),
+    (rb"MAC ", "Monkey's Audio", "ape"),
+    (rb"TTA1", "True Audio", "tta"),
+    (rb"MP\+", "Musepack", "mpc"),
+    (rb"MPCK", "Musepack", "mpc8"),
+    (rb"FLV\x01", "Flash video", "flv"),
+    (rb"RIFF....AVI ", "AVI", "avi"),
+    (rb"\x0b\x77", "AC-3", "ac3"),
+    (rb"\xff[\xf0\xf1\xf8\xf9]", "AAC", "aac"),
+)
+_NOT_AUDIO = (
+    (rb"version https://git-lfs", "a Git LFS pointer, not the audio (fetch that with `git lfs pull`)"),
+    (
+        rb"(?i)[\s\xef\xbb\xbf]*<(!doctype html|html|head|body|!--)",
+        "an HTML page, not audio: a failed download",
+    ),
+    (rb"[\s\xef\xbb\xbf]*<[?A-Za-z]", "an XML document, not audio"),
+    (rb"[\s\xef\xbb\xbf]*[{[]\s*[\"{}\]]", "a JSON document, not audio"),
+    (rb"PK\x03\x04|\x1f\x8b|BZh|7z\xbc\xaf|Rar!|\xfd7zXZ", "an archive, not audio: unpack it"),
+    (rb"%PDF", "a PDF document, not audio"),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture, not audio"),
+    (rb"MThd", "MIDI, which has notes and no sound"),
+    (rb"#EXTM3U|\[playlist\]", "a playlist, not audio"),
+)
+KINDS = [(re.compile(pattern, re.DOTALL), kind, demuxer) for pattern, kind, demuxer in _KINDS]
+NOT_AUDIO = [(re.compile(pattern), what) for pattern, what in _NOT_AUDIO]
+
+
+def kind_of(start: bytes) -> tuple[str, str]:
+    """What the first bytes of a file say it is, and ffmpeg's demuxer for it; both empty where they say nothing.
+
+    >>> kind_of(b"fLaC...")
+    ('FLAC', 'flac')
+    """
+    return next(((kind, demuxer) for pattern, kind, demuxer in KINDS if pattern.match(start)), ("", ""))
+
+
+def what_else(start: bytes) -> str:
+    """What a file is that is no audio; empty where its first bytes do not say.
+
+    >>> what_else(b"<!DOCTYPE html><html><title>404 Not Found")
+    'an HTML page, not audio: a failed download'
+    """
+    named = next((what for pattern, what in NOT_AUDIO if pattern.match(start)), "")
+    if named:
+        return named
+    text = start.decode("utf-8", errors="surrogateescape")
+    readable = sum(character.isprintable() or character.isspace() for character in text)
+    return "text, not audio" if readable > 0.95 * len(text) else ""
 
 
 def is_audio_name(path: str | os.PathLike[str]) -> bool:
