@@ -28,7 +28,7 @@ import numpy as np
 import soundfile
 import soxr
 
-from deepspeech_training.audio.files import read_audio, read_audio_info
+from deepspeech_training.audio.files import READER, AudioFile, read_audio
 from deepspeech_training.errors import UserError
 
 FORMAT = 1
@@ -82,7 +82,7 @@ class AudioCache:
         self._renewed: set[bytes] | None = None
         self._lock = threading.RLock()
         self._last_look = 0.0
-        versions = f"{FORMAT}/{sample_rate}/{soundfile.__libsndfile_version__}/{soxr.__libsoxr_version__}"
+        versions = f"{FORMAT}.{READER}/{sample_rate}/{soundfile.__libsndfile_version__}/{soxr.__libsoxr_version__}"
         self._what_decodes = versions.encode()
         self.hits = self.misses = 0
         try:
@@ -119,8 +119,10 @@ class AudioCache:
 
     def read(self, path: str) -> np.ndarray:
         """As `audio.read_audio(path, sample_rate=...)`."""
-        if self._costs_nothing(path):
-            return read_audio(path, sample_rate=self._rate)
+        if path.lower().endswith(".wav"):
+            with AudioFile(path) as file:
+                if file.info.sample_rate == self._rate:  # it is as quick to read as the cache
+                    return file.read(sample_rate=self._rate)
         key, status = self._key(path)
         try:
             audio = self._find(key)
@@ -130,14 +132,10 @@ class AudioCache:
             self.hits += 1
             return audio
         self.misses += 1
-        audio = read_audio(path, sample_rate=self._rate)
+        audio = read_audio(path, sample_rate=self._rate, tell=lambda note: self._warn(f"{path}: {note}"))
         if key is not None and _status(path) == status:  # else the file is being written just now
             self._store(key, audio)
         return audio
-
-    def _costs_nothing(self, path: str) -> bool:
-        """Whether a file is as quick to read as the cache: a WAV of the wanted rate."""
-        return path.lower().endswith(".wav") and read_audio_info(path).sample_rate == self._rate
 
     # --- finding ---------------------------------------------------------------------------------------------------
 

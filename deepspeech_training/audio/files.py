@@ -144,7 +144,7 @@ class AudioFile:
         self._resources.close()
 
     def look(self) -> AudioInfo:
-        """What is known of the sound without decoding it; files of floats are decoded.
+        """What a glance shows of the sound; files of floats are decoded.
 
         Raises:
             AudioError: the level of a file of floats is none of a recording.
@@ -152,14 +152,20 @@ class AudioFile:
         first, info = self._parts[0], self.info
         note = ""
         if first.has_floats:
-            levels = _Levels(info.channels, in_bounds=False)
-            for block in self._blocks(0, info.num_frames):
-                levels.add(block, block[:, 0] if info.channels == 1 else _mixed(block))
-            levels.check(has_floats=True)
+            levels = self._measure(info.num_frames)
+            levels.check(may_be_faint=False)
             note = levels.note()
-        elif isinstance(first, _Pcm16) and len(self._parts) == 1:
-            note = first.glance()
+        elif isinstance(first, _Pcm16):
+            note = first.glance() if len(self._parts) == 1 else ""
+        elif info.channels > 1 and self._measure(min(info.num_frames, info.sample_rate)).cancel:
+            note = self._measure(info.num_frames).note()
         return AudioInfo(info.num_frames, info.sample_rate, info.channels, note)
+
+    def _measure(self, num_frames: int) -> "_Levels":
+        levels = _Levels(self.info.channels, in_bounds=False)
+        for block in self._blocks(0, num_frames):
+            levels.add(block, _mixed(block))
+        return levels
 
     def read(
         self,
@@ -179,7 +185,7 @@ class AudioFile:
         levels = _Levels(self.info.channels, in_bounds=isinstance(self._parts[0], _Pcm16))
         try:
             audio = self._read(sample_rate, start, stop, dtype, levels, channel=None)
-            levels.check(has_floats=self._parts[0].has_floats)
+            levels.check(may_be_faint=not self._parts[0].has_floats)
             if note := levels.note():
                 tell(note)
             if levels.cancel:
@@ -206,6 +212,7 @@ class AudioFile:
             mono = _mixed(block) if channel is None else np.ascontiguousarray(block[:, channel])
             if levels is not None:
                 levels.add(block, mono)
+                levels.check()
             mono = resample(mono, at == stop)
             if dtype != "float32":
                 mono = np.clip(np.rint(mono * np.float32(32768)), -32768, 32767).astype(dtype)
@@ -280,7 +287,7 @@ class _Levels:
             self._powers += np.einsum("ij,ij->j", block, block)
             self._mixed_power += float(np.vdot(mixed, mixed))
 
-    def check(self, *, has_floats: bool) -> None:
+    def check(self, *, may_be_faint: bool = True) -> None:
         """Raises: AudioError: no recording has such levels."""
         if not self._peak < float("inf"):
             raise AudioError("it has samples that are not finite numbers")
@@ -289,7 +296,7 @@ class _Levels:
                 f"its samples reach {self._peak:,.6g}, where 1 is full scale: "
                 "divide them by 32768, if they are 16-bit samples written as floats, and write it again"
             )
-        if has_floats and 0 < self._peak <= _FAINTEST:
+        if not may_be_faint and 0 < self._peak <= _FAINTEST:
             raise AudioError(
                 f"its samples reach {self._peak:.2g} at most, where 1 is full scale, and 16 bits leave nothing of it: "
                 "multiply them by 32768, if they were divided by it twice, and write it again"
@@ -508,7 +515,7 @@ def _open_parts(path: str, resources: ExitStack) -> list[_Part]:
         return [_in_container(path, kind, buffered, resources)]
     except _sndfile_error() as error:
         if not kind and (named := what_else(head)):
-            raise AudioError(f"it is {named}") from error
+            raise AudioError(f"not audio but {named}") from error
         decoded = programs.decode(path, kind, demuxer, resources) if kind not in ("FLAC", "MP3") else None
         if decoded is None:
             raise AudioError(_not_audio(error.error_string)) from error

@@ -68,18 +68,18 @@ _KINDS = (
     (rb"\xff[\xf0\xf1\xf8\xf9]", "AAC", "aac"),
 )
 _NOT_AUDIO = (
-    (rb"version https://git-lfs", "a Git LFS pointer, not the audio (fetch that with `git lfs pull`)"),
+    (rb"version https://git-lfs", "a Git LFS pointer (fetch the audio with `git lfs pull`)"),
     (
         rb"(?i)[\s\xef\xbb\xbf]*<(!doctype html|html|head|body|!--)",
-        "an HTML page, not audio: a failed download",
+        "an HTML page, as a failed download leaves",
     ),
-    (rb"[\s\xef\xbb\xbf]*<[?A-Za-z]", "an XML document, not audio"),
-    (rb"[\s\xef\xbb\xbf]*[{[]\s*[\"{}\]]", "a JSON document, not audio"),
-    (rb"PK\x03\x04|\x1f\x8b|BZh|7z\xbc\xaf|Rar!|\xfd7zXZ", "an archive, not audio: unpack it"),
-    (rb"%PDF", "a PDF document, not audio"),
-    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture, not audio"),
-    (rb"MThd", "MIDI, which has notes and no sound"),
-    (rb"#EXTM3U|\[playlist\]", "a playlist, not audio"),
+    (rb"[\s\xef\xbb\xbf]*<[?A-Za-z]", "an XML document"),
+    (rb"[\s\xef\xbb\xbf]*[{[]\s*[\"{}\]]", "a JSON document"),
+    (rb"PK\x03\x04|\x1f\x8b|BZh|7z\xbc\xaf|Rar!|\xfd7zXZ", "an archive: unpack it"),
+    (rb"%PDF", "a PDF document"),
+    (rb"\x89PNG|\xff\xd8\xff|GIF8", "a picture"),
+    (rb"MThd", "MIDI: notes without sound"),
+    (rb"#EXTM3U|\[playlist\]", "a playlist"),
 )
 KINDS = [(re.compile(pattern, re.DOTALL), kind, demuxer) for pattern, kind, demuxer in _KINDS]
 NOT_AUDIO = [(re.compile(pattern), what) for pattern, what in _NOT_AUDIO]
@@ -98,14 +98,14 @@ def what_else(start: bytes) -> str:
     """What a file is that is no audio; empty where its first bytes do not say.
 
     >>> what_else(b"<!DOCTYPE html><html><title>404 Not Found")
-    'an HTML page, not audio: a failed download'
+    'an HTML page, as a failed download leaves'
     """
     named = next((what for pattern, what in NOT_AUDIO if pattern.match(start)), "")
     if named:
         return named
     text = start.decode("utf-8", errors="surrogateescape")
     readable = sum(character.isprintable() or character.isspace() for character in text)
-    return "text, not audio" if readable > 0.95 * len(text) else ""
+    return "text" if readable > 0.95 * len(text) else ""
 
 
 def is_audio_name(path: str | os.PathLike[str]) -> bool:

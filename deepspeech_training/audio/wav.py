@@ -180,6 +180,9 @@ def _measured(
         if not (unknown or is_all_there):
             raise cut(wav_format.seconds(present), wav_format.seconds(promised))
         return WavSound(wav_format, at, max(present, 0), fact, False), reader.size
+    frame = wav_format.frame_bytes or 1
+    if promised % frame and present % frame == 0 and present - promised < frame:
+        promised = present  # what looks like a padding byte completes the last sample
     end = at + promised
     if _what_follows(reader, end, promised % 2) or promised == present:
         return WavSound(wav_format, at, promised, fact, True), end + promised % 2

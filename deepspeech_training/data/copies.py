@@ -110,10 +110,7 @@ def _fingerprint(recording: Recording) -> str:
 
 
 def _samples(path: str, sample_rate: int) -> "np.ndarray | None":
-    import numpy as np
-
     try:
-        audio = read_audio(path, sample_rate=sample_rate)
-    except (AudioError, MemoryError):
+        return read_audio(path, sample_rate=sample_rate, dtype="int16")
+    except AudioError:
         return None
-    return np.rint(np.clip(audio * 32768, -32768, 32767)).astype(np.int16)

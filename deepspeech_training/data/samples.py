@@ -22,7 +22,13 @@ from pathlib import Path
 
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.audio.files import AudioError, AudioInfo, num_samples_after_resampling, read_audio_info
+from deepspeech_training.audio.files import (
+    READER,
+    AudioError,
+    AudioInfo,
+    num_samples_after_resampling,
+    read_audio_info,
+)
 from deepspeech_training.console import Console
 from deepspeech_training.data.copies import Recording, find_copies
 from deepspeech_training.data.sample import CheckedData, Rejection, SampleSet
@@ -51,7 +57,7 @@ _LINE_END = re.compile("\r\n|\r|\n")
 # A header in the page cache costs 0.03 ms, nearly all of it in Python; on a network volume latency counts, and threads
 # hide it. (Measured on 10,000 clips: processes would save 0.1 s.)
 DEFAULT_WORKERS = 8
-CACHE_FORMAT = "deepspeech_training audio headers 1"
+CACHE_FORMAT = f"deepspeech_training audio headers 2, reader {READER}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class SpeechSample:
         size: bytes, from the column wav_filesize, or of the file where that is empty or 0: the key to sort by.
         transcript: in NFC.
         labels: what the alphabet makes of it.
-        num_samples: length at the sample rate of the geometry (for MP3 an estimate: see `read_audio_info`).
+        num_samples: length at the sample rate of the geometry.
         speaker: from the column `client_id` or `speaker`; None where there is none.
         row: as an editor numbers it: the header is row 1.
         csv_path: as it was given.
@@ -261,7 +267,8 @@ def check_sets(
     low = _warn_of_low_rates(
         [s for found in sets.get("train", []) for s in found.samples], headers, geometry.sample_rate
     )
-    return CheckedData(sets, rejected, [*_warnings(sets), *_warn_of_copies(sets, headers), *low], from_cache)
+    warnings = [*_warnings(sets), *_warn_of_copies(sets, headers), *low, *_warn_of_odd_sound(sets, headers)]
+    return CheckedData(sets, rejected, warnings, from_cache)
 
 
 def labels_with_repeats(labels: Sequence[int]) -> int:
@@ -430,13 +437,13 @@ def _load_cache(cache_path: Path, csv_path: str, console: Console) -> dict[str, 
             raise ValueError("another format, or a wrong checksum")
         headers = {}
         for line in body.splitlines():
-            wav_filename, *numbers = json.loads(line)
-            if not isinstance(wav_filename, str) or [type(number) for number in numbers] != [int] * 5:
+            wav_filename, note, *numbers = json.loads(line)
+            if [type(value) for value in (wav_filename, note, *numbers)] != [str, str] + [int] * 5:
                 raise ValueError("a line of another kind")
             size, mtime_ns, num_frames, sample_rate, channels = numbers
             if min(num_frames, sample_rate, channels) <= 0:
                 raise ValueError("a line with a header that cannot be")
-            info = AudioInfo(num_frames, sample_rate, channels)
+            info = AudioInfo(num_frames, sample_rate, channels, note)
             headers[_audio_path(csv_path, wav_filename)] = _Header(size, mtime_ns, info)
         return headers
     except FileNotFoundError:
@@ -461,8 +468,8 @@ def _save_cache(
             info = header.info
             # Relative to the CSV, as in it: the volume may move.
             wav_filename = os.path.relpath(path, folder)
-            values = [wav_filename, header.size, header.mtime_ns, info.num_frames, info.sample_rate, info.channels]
-            lines.append(json.dumps(values) + "\n")
+            file = [wav_filename, info.note, header.size, header.mtime_ns]
+            lines.append(json.dumps([*file, info.num_frames, info.sample_rate, info.channels]) + "\n")
     body = "".join(lines).encode("ascii")
     first = json.dumps({"format": CACHE_FORMAT, "sha256": hashlib.sha256(body).hexdigest()})
     try:
@@ -552,6 +559,23 @@ def _warn_of_copies(
         f"{' and '.join(pairs[0])}: its error rate says little about new speech"
         for (name, other), pairs in found.items()
     ]
+
+
+def _warn_of_odd_sound(
+    sets: Mapping[str, Sequence[SampleSet[SpeechSample]]], headers: Mapping[str, "_Header"]
+) -> list[str]:
+    warnings = []
+    for name, parts in sets.items():
+        odd: dict[str, list[str]] = {}
+        for part in parts:
+            for sample in part.samples:
+                if note := headers[sample.path].info.note:
+                    odd.setdefault(note, []).append(sample.id)
+        warnings += [
+            f"{name}: {ids[0]}: {note}" + (f" ({len(ids):,} such clips)" if ids[1:] else "")
+            for note, ids in odd.items()
+        ]
+    return warnings
 
 
 def _warnings(sets: Mapping[str, Sequence[SampleSet[SpeechSample]]]) -> list[str]:

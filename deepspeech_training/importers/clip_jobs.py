@@ -25,7 +25,10 @@ class ClipJob:
 
 @dataclass(frozen=True, slots=True)
 class ClipResult:
-    """What became of a job: a length, a size in bytes, levels in dB of full scale and a fingerprint, or a fault."""
+    """What became of a job: a length, a size in bytes, levels in dB of full scale and a fingerprint, or a fault.
+
+    `note` is what is odd about the sound of a clip that was made.
+    """
 
     key: int
     num_samples: int = 0
@@ -35,3 +38,4 @@ class ClipResult:
     fingerprint: str = ""
     code: str = ""
     reason: str = ""
+    note: str = ""

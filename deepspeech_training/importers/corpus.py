@@ -53,6 +53,7 @@ FIRST_OF_CLIP = (
 )
 RARE = 10  # a character with fewer occurrences is shown with an example
 TEXT_KEPT = 1000  # characters of a refused text in rejected.csv
+NOTES_SHOWN = 10  # of clips that were converted, though something is odd
 
 
 @dataclass(frozen=True, slots=True)
@@ -321,6 +322,7 @@ def _convert(
     ledger.commit()
     if total:
         ledger.expect_lengths(corpus.lengths(source))
+        notes: list[tuple[int, str]] = []
         with console.progress("converting", total=total + done, start=done, unit="clips") as progress:
             for results in converters.convert_all(_jobs(source, ledger, options)):
                 ledger.db.executemany(
@@ -332,7 +334,12 @@ def _convert(
                     ],
                 )
                 ledger.commit(at_most_every_s=1.0)
+                notes += [(result.key, result.note) for result in results if result.note]
                 progress.update(len(results))
+        for key, note in notes[:NOTES_SHOWN]:
+            console.warn(f"{ledger.one('SELECT audio FROM clip WHERE id = ?', key)}: {note}")
+        if len(notes) > NOTES_SHOWN:
+            console.warn(f"... and {len(notes) - NOTES_SHOWN:,} more clips with something odd")
     ledger.db.execute(
         "UPDATE clip SET code = 'missing_file', reason = 'the file does not exist', fingerprint = '' WHERE needed = 1"
     )

@@ -2,11 +2,11 @@
 
 import numpy as np
 
-from deepspeech_training.audio.files import AudioError, read_audio, read_audio_info
+from deepspeech_training.audio.files import AudioError, AudioFile
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 from deepspeech_training.runtime.beam import BeamOptions
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.network import without_delegate_notice
 
 
@@ -29,12 +29,15 @@ def read_int16(path: str, *, sample_rate: int, console: Console) -> np.ndarray:
         UserError: the file cannot be used as audio.
     """
     try:
-        info = read_audio_info(path)
-        audio = read_audio(path, sample_rate=sample_rate)
+        with AudioFile(path) as file:
+            file_rate = file.info.sample_rate
+            audio = file.read(sample_rate=sample_rate, dtype="int16", tell=lambda note: console.warn(f"{path}: {note}"))
     except AudioError as error:
         if error.reason == "it holds no audio":  # a whole file without a sample has an empty text
             return np.zeros(0, np.int16)
-        raise UserError(f"{path}: {error}\nGive --audio a WAV, FLAC, Ogg Vorbis, Opus or MP3 file.") from error
-    if info.sample_rate != sample_rate:
-        console.warn(f"{path}: resampled from {info.sample_rate} Hz to the model's {sample_rate} Hz")
-    return to_int16(audio)
+        raise UserError(
+            f"{path}: {error}\nGive --audio a recording: WAV, FLAC, MP3, Ogg Vorbis, Opus and others (docs/data.md)."
+        ) from error
+    if file_rate != sample_rate:
+        console.warn(f"{path}: resampled from {file_rate} Hz to the model's {sample_rate} Hz")
+    return audio

@@ -95,13 +95,13 @@ def test_real_corpora_have_the_length_of_their_headers(test_data, pattern):
         assert 0.01 < np.abs(audio).max() <= 1.1
 
 
-def test_the_estimated_length_of_an_mp3_is_close(test_data):
+def test_the_length_of_an_mp3_is_known_before_it_is_decoded(test_data):
     paths = sorted(test_data.glob("commonvoice/**/*.mp3"))[::20]
     assert paths
     for path in paths:
         info = read_audio_info(str(path))
-        estimate = num_samples_after_resampling(info.num_frames, info.sample_rate, 16000)
-        assert 0 <= estimate - len(read_audio(str(path), sample_rate=16000)) <= 0.05 * 16000
+        expected = num_samples_after_resampling(info.num_frames, info.sample_rate, 16000)
+        assert expected == len(read_audio(str(path), sample_rate=16000))
 
 
 def write(path, data: bytes) -> str:
@@ -124,15 +124,15 @@ def test_faults_have_a_code_and_a_reason(tmp_path, wav_bytes):
         "folder": (str(tmp_path), "not a regular file"),
         "0 bytes": (write(tmp_path / "0.wav", b""), "0 bytes"),
         "header only": (write(tmp_path / "h.wav", wav_bytes[:40] + bytes(4)), "holds no audio"),
-        "unfinished": (write(tmp_path / "z.wav", wav_bytes[:40] + bytes(4) + wav_bytes[44:]), "did not finish"),
-        "text": (write(tmp_path / "t.wav", b"hello " * 99), "not audio that libsndfile can read"),
+        "noise": (write(tmp_path / "t.wav", b"\x93\xe1" * 99), "not audio that libsndfile can read"),
+        "text": (write(tmp_path / "t.mp3", b"hello " * 99), "not audio but text"),
         "pointer": (write(tmp_path / "p.wav", b"version https://git-lfs.github.com/spec/v1\n"), "Git LFS pointer"),
-        "raw": (write(tmp_path / "r.raw", wav_bytes), "without a header"),
+        "raw": (write(tmp_path / "r.raw", wav_bytes[44:]), "without a header"),
         "0 Hz": (write(tmp_path / "hz.wav", wav_bytes[:24] + bytes(4) + wav_bytes[28:]), "0 Hz"),
         "truncated": (write(tmp_path / "c.wav", wav_bytes[:16044]), "promises 1.00 s, the file holds 0.50 s"),
     }
     codes = {"missing_file": "missing_file", "file as folder": "missing_file"}
-    codes |= dict.fromkeys(("0 bytes", "header only", "unfinished"), "empty_audio")
+    codes |= dict.fromkeys(("0 bytes", "header only"), "empty_audio")
     for name, (path, reason) in cases.items():
         for read in (read_audio_info, lambda path: read_audio(path, sample_rate=16000)):
             with pytest.raises(AudioError, match=reason) as caught:
@@ -147,7 +147,7 @@ def test_more_than_a_day_is_absurd(tmp_path):
         read_audio_info(path)
 
 
-@pytest.mark.parametrize("size", [0xFFFFFFFF, 0x7FFFF000, 32044, 32008])
+@pytest.mark.parametrize("size", [0, 0xFFFFFFFF, 0x7FFFF000, 32044, 32008])
 def test_a_wav_that_was_streamed_or_counts_its_header_is_whole(tmp_path, wav_bytes, size):
     path = write(tmp_path / "s.wav", wav_bytes[:40] + struct.pack("<I", size) + wav_bytes[44:])
     assert read_audio_info(path).num_frames == 16000
@@ -161,24 +161,12 @@ def test_chunks_before_the_data_are_stepped_over(tmp_path, wav_bytes):
         read_audio_info(path)
 
 
-def test_a_flac_that_is_cut_or_knows_no_length_is_refused(tmp_path):
-    path = tmp_path / "a.flac"
-    soundfile.write(path, np.random.default_rng(1).normal(0, 0.1, 32000), 16000)
-    whole = path.read_bytes()
-    with pytest.raises(AudioError, match=r"cannot decode|truncated"):
-        read_audio(write(tmp_path / "cut.flac", whole[: len(whole) // 2]), sample_rate=16000)
-    # The low 4 bits of byte 21 and the next 4 bytes are the number of samples in STREAMINFO.
-    streamed = whole[:21] + bytes([whole[21] & 0xF0]) + bytes(4) + whole[26:]
-    with pytest.raises(AudioError, match="does not know its length"):
-        read_audio_info(write(tmp_path / "streamed.flac", streamed))
-
-
 def test_values_that_are_no_numbers_are_refused(tmp_path):
     path = str(tmp_path / "a.wav")
     soundfile.write(path, np.array([0, np.nan, 1]), 16000, subtype="FLOAT")
-    assert read_audio_info(path).num_frames == 3
-    with pytest.raises(AudioError, match="not finite"):
-        read_audio(path, sample_rate=16000)
+    for read in (read_audio_info, lambda path: read_audio(path, sample_rate=16000)):
+        with pytest.raises(AudioError, match="not finite"):
+            read(path)
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

@@ -428,7 +428,7 @@ def test_faults_do_not_keep_good_headers_out_of_the_cache(tmp_path, all_faults):
         lambda data: b"\xff\x00" + data,
         lambda data: b"[" * 100_000,
         lambda data: b"null\n" + data,
-        lambda data: data.replace(b"headers 1", b"headers 0"),
+        lambda data: data.replace(b"headers 2", b"headers 1"),
     ],
 )
 def test_a_damaged_cache_is_ignored_and_made_anew(tmp_path, corpus, damage):

@@ -328,10 +328,11 @@ def test_a_recording_of_two_sets_stays_where_it_is_tested(imported, tmp_path):
     assert [row["row"] for row in read(out / "rejected.csv")] == ["2", "4"]
 
 
-def test_silence_and_beeps_are_no_copies(imported, tmp_path):
+def test_beeps_are_no_copies_and_silence_is_refused(imported, tmp_path):
     for number in range(24):
         sound(tmp_path / "corpus" / f"{number}.wav", 1)
     for number in range(24, 36):
         soundfile.write(tmp_path / "corpus" / f"{number}.wav", np.zeros(16000), 16000)
     out, _, _ = imported([(f"{number}.wav", "hi") for number in range(36)])
-    assert len(parts_of(out)) == 36 and {frozenset(parts) for parts in parts_of(out).values()} >= {frozenset({"dev"})}
+    assert len(parts_of(out)) == 24 and {frozenset(parts) for parts in parts_of(out).values()} >= {frozenset({"dev"})}
+    assert (out / "rejected.csv").read_text().count("digital silence") == 12
