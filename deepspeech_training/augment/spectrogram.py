@@ -38,16 +38,16 @@ class StepDraw:
     needed_frames: Any
     geometry: FeatureGeometry
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         self._drawn = 0
         self.applied = self.uniform() < self.augmentation.p  # bool [batch]
 
-    def uniform(self):
+    def uniform(self) -> Any:
         """float32 [batch], 0..1; drawn anew each time."""
         self._drawn += 1
         return uniform(self.keys, uint32(self._drawn))
 
-    def value(self, name: str, *, unless_applied: float):
+    def value(self, name: str, *, unless_applied: float) -> Any:
         """float32 [batch]: a value for a parameter, drawn anew each time; another one where a clip is left alone."""
         limits = self.augmentation.values[name]
         value = limits.start + self.clock * (limits.end - limits.start)
@@ -57,7 +57,7 @@ class StepDraw:
             value = ops.round(value)
         return ops.where(self.applied, value, unless_applied)
 
-    def of_elements(self, how: Callable, shape: Sequence[Any], batch_axes: int = 1):
+    def of_elements(self, how: Callable[[Any, Any], Any], shape: Sequence[Any]) -> Any:
         """`how` (normal or uniform) for every element of a tensor [batch, time, depth], by time and place in it."""
         time, depth = shape[1], shape[2]
         places = ops.cast(ops.arange(time * depth), "uint32") + uint32(FIRST_ELEMENT)
@@ -67,14 +67,14 @@ class StepDraw:
 # --- moving parts of a tensor --------------------------------------------------------------------------------------
 
 
-def _rows(tensor, rows):
+def _rows(tensor: Any, rows: Any) -> Any:
     """[batch, n, depth] and int32 [batch, m] -> [batch, m, depth]: those rows of each."""
     batch, length, depth = ops.shape(tensor)
     flat = ops.reshape(tensor, (batch * length, depth))
     return ops.take(flat, rows + ops.arange(batch)[:, None] * length, axis=0)
 
 
-def _rows_between(tensor, places, last):
+def _rows_between(tensor: Any, places: Any, last: Any) -> Any:
     """[batch, n, depth] at places float32 [batch, m], linear between rows; none beyond `last`, int32 [batch]."""
     last = last[:, None]
     lower = ops.clip(ops.cast(ops.floor(places), "int32"), 0, last)
@@ -84,12 +84,12 @@ def _rows_between(tensor, places, last):
     return below + (_rows(tensor, upper) - below) * share
 
 
-def _places(length, scale):
+def _places(length: Any, scale: Any) -> Any:
     """float32 [batch, length]: 0, 1, 2 ... times a scale float32 [batch]."""
     return ops.cast(ops.arange(length), "float32")[None, :] * scale[:, None]
 
 
-def pitch(power, frames, draw: StepDraw):
+def pitch(power: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     bins = power.shape[2]
     new_bins = ops.floor(bins * draw.value("pitch", unless_applied=1.0))
     places = _places(bins, bins / new_bins)
@@ -98,7 +98,7 @@ def pitch(power, frames, draw: StepDraw):
     return ops.transpose(ops.where(inside[:, :, None], moved, 0.0), (0, 2, 1)), frames
 
 
-def tempo(power, frames, draw: StepDraw):
+def tempo(power: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     old = ops.cast(frames, "float32")
     new = ops.cast(ops.floor(old / draw.value("factor", unless_applied=1.0)), "int32")
     max_time_ms = draw.augmentation.values["max_time"]
@@ -110,7 +110,7 @@ def tempo(power, frames, draw: StepDraw):
     return _rows_between(power, _places(longest, scale), ops.maximum(frames - 1, 0)), new
 
 
-def warp(power, frames, draw: StepDraw):
+def warp(power: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     """Bilinear at shifted places; the shifts are bicubic between random points, and zero at all edges."""
     bins = power.shape[2]
     batch, length, _ = ops.shape(power)
@@ -122,7 +122,7 @@ def warp(power, frames, draw: StepDraw):
         scale = (points[axis] + 2) / ops.maximum(sizes[axis], 1.0)
         weights[axis] = _cubic_weights(_places(extent, scale), points[axis], most)  # [batch, extent, most]
 
-    def shifts(axis: str, first_place: int):
+    def shifts(axis: str, first_place: int) -> Any:
         share = draw.value(f"w{axis}", unless_applied=0.0)
         deviation = share * sizes[axis] / (2 * (points[axis] + 1))
         places = uint32(first_place) + ops.cast(ops.reshape(ops.arange(most_t * most_f), (1, -1)), "uint32")
@@ -147,7 +147,7 @@ def warp(power, frames, draw: StepDraw):
     return warped, frames
 
 
-def _cubic_weights(places, points, most: int):
+def _cubic_weights(places: Any, points: Any, most: int) -> Any:
     """Weights of the inner points 1 .. `points` [batch] at places [batch, n]: Keys' cubic of a = -0.75, TensorFlow 1's.
 
     Returns float32 [batch, n, most]; points that a clip has not weigh nothing.
@@ -164,7 +164,7 @@ def _cubic_weights(places, points, most: int):
 # --- masks and noise -----------------------------------------------------------------------------------------------
 
 
-def _masked(draw: StepDraw, length, extent, units: float):
+def _masked(draw: StepDraw, length: Any, extent: Any, units: float) -> Any:
     """bool [batch, length]: True where none of `n` masks is. A mask lies within 0 .. `extent`, int32 [batch]."""
     position = ops.arange(length)[None, :]
     count = draw.value("n", unless_applied=0.0)
@@ -179,28 +179,28 @@ def _masked(draw: StepDraw, length, extent, units: float):
     return kept
 
 
-def frequency_mask(power, frames, draw: StepDraw):
+def frequency_mask(power: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     bins = power.shape[2]
     kept = _masked(draw, bins, ops.full_like(frames, bins), 1.0)
     return ops.where(kept[:, None, :], power, 0.0), frames
 
 
-def time_mask(tensor, frames, draw: StepDraw):
+def time_mask(tensor: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     kept = _masked(draw, ops.shape(tensor)[1], frames, 1.0 / draw.geometry.win_step_ms)
     return ops.where(kept[:, :, None], tensor, 0.0), frames
 
 
-def dropout(tensor, frames, draw: StepDraw):
+def dropout(tensor: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     rate = draw.value("rate", unless_applied=0.0)[:, None, None]
     return ops.where(draw.of_elements(uniform, ops.shape(tensor)) < rate, 0.0, tensor), frames
 
 
-def add(tensor, frames, draw: StepDraw):
+def add(tensor: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     deviation = draw.value("stddev", unless_applied=0.0)[:, None, None]
     return tensor + deviation * draw.of_elements(normal, ops.shape(tensor)), frames
 
 
-def multiply(tensor, frames, draw: StepDraw):
+def multiply(tensor: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     deviation = draw.value("stddev", unless_applied=0.0)[:, None, None]
     return tensor * (1.0 + deviation * draw.of_elements(normal, ops.shape(tensor))), frames
 
@@ -208,7 +208,7 @@ def multiply(tensor, frames, draw: StepDraw):
 # --- gains ---------------------------------------------------------------------------------------------------------
 
 
-def equalizer(power, frames, draw: StepDraw):
+def equalizer(power: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     bins = power.shape[2]
     octaves = _octave_weights(bins, draw.geometry.sample_rate)
     db = ops.stack([draw.value("db", unless_applied=0.0) for _ in range(len(octaves))], axis=1)
@@ -233,7 +233,7 @@ def _octave_weights(bins: int, sample_rate: int) -> np.ndarray:
 SHARE_WARPED = 0.6  # of half the sample rate: Jaitly & Hinton's 4800 Hz of 8000
 
 
-def vtlp(hz, frames, draw: StepDraw):
+def vtlp(hz: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     """Frequencies float32 [batch, bins] that the bins of the spectrum count as -> the same, warped."""
     factor = draw.value("factor", unless_applied=1.0)[:, None]
     highest = draw.geometry.sample_rate / 2
@@ -242,7 +242,7 @@ def vtlp(hz, frames, draw: StepDraw):
     return ops.where(hz <= edge, hz * factor, above), frames
 
 
-IN_THE_STEP: Mapping[str, Callable] = {
+IN_THE_STEP: Mapping[str, Callable[[Any, Any, StepDraw], tuple[Any, Any]]] = {
     "pitch": pitch,
     "tempo": tempo,
     "warp": warp,
@@ -271,7 +271,7 @@ class StepAugmenter:
     def has(self, domain: str) -> bool:
         return any(a.domain == domain for a in self._augmentations)
 
-    def apply(self, domain: str, tensor, frames):
+    def apply(self, domain: str, tensor: Any, frames: Any) -> tuple[Any, Any]:
         """Apply those of a domain, in order.
 
         Args:

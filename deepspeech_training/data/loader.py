@@ -45,6 +45,11 @@ class ArraySpec:
     bucket: int = 0
     in_training: bool = False
 
+    @property
+    def inner_shape(self) -> tuple[int, ...]:
+        """Without the axis that differs."""
+        return tuple(size for size in self.shape if size is not None)
+
 
 @dataclass(frozen=True)
 class BatchSpec:
@@ -123,11 +128,11 @@ def make_batch(
             continue
         rows = [np.asarray(example[name], array.dtype) for example in examples]
         if not array.lengths:
-            arrays[name] = np.stack(rows) if rows else np.zeros((0, *array.shape), array.dtype)
+            arrays[name] = np.stack(rows) if rows else np.zeros((0, *array.inner_shape), array.dtype)
             continue
         lengths = np.array([len(row) for row in rows], np.int32)
         longest = padded_length(int(lengths.max(initial=0)), bucket=array.bucket if static_shapes else 0)
-        arrays[name] = np.zeros((len(rows), longest, *array.shape[1:]), array.dtype)
+        arrays[name] = np.zeros((len(rows), longest, *array.inner_shape), array.dtype)
         for padded, row in zip(arrays[name], rows, strict=True):
             padded[: len(row)] = row
         arrays[array.lengths] = lengths

@@ -6,7 +6,7 @@ computes in the step, its `Objective`, is written with Keras, which is imported 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -62,6 +62,8 @@ class Metrics(Protocol):
 
     Checkpoints keep these numbers in the middle of a validation, and those of several sets are added.
     """
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
 
     def add(self, sample: Any, answer: Any) -> None:
         """Take in the answer to one sample, one of those of `Task.decode`."""

@@ -234,6 +234,7 @@ class Trainer:
         state, schedule = self.state, self._schedule
         decision = None
         if dev:
+            assert state.validation is not None
             together = Sums.together(state.validation.sums[: len(dev)]).figures("dev")
             if together.loss is None:
                 self._events.emit(WarningNote("No dev clip has a finite loss: not taken into account"))
@@ -287,10 +288,12 @@ class Trainer:
             best = self._saver.load_best()
         except UserError as error:  # raised again at every restart, it would end the run for good
             self._events.emit(WarningNote(f"{error}\nThe weights stay as they are.", state.step))
-        else:
+            best = None
+        if best is not None:
             self._backend.set_state(best.arrays)
-            state.updates = best.model.progress.updates
+            state.updates = best.model.progress.updates or 0
         state.learning_rate *= self._schedule.plateau.plateau_reduction
+        assert state.schedule.best_epoch is not None  # there is no plateau before the first best
         self._events.emit(
             RateReduced(
                 learning_rate=state.learning_rate,

@@ -44,7 +44,7 @@ class Saver:
     def save_best(self, state: RunState, arrays: Callable[[], dict[str, np.ndarray]]) -> None:
         self.folder.save_best(state.step, self._json(state), arrays)
 
-    def load_best(self) -> Checkpoint:
+    def load_best(self) -> Checkpoint | None:
         """The best checkpoint, to go on from: the next last one has other weights than those that were saved last."""
         best = self.folder.load("best")
         self.folder.forget_weights()

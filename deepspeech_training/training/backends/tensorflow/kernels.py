@@ -4,10 +4,12 @@ Tensors of the network are time-major, [frames, batch, depth].
 """
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
+from deepspeech_training.models.base import Kernels
 from deepspeech_training.models.kernels import PlainKernels
 
 
@@ -26,7 +28,7 @@ class TensorFlowKernels:
         self.cudnn = cudnn and compute_dtype == "float32"
         self.sparse_ctc_on_gpu = sparse_ctc_on_gpu
 
-    def dense(self, inputs, weights, bias):
+    def dense(self, inputs: Any, weights: Any, bias: Any) -> Any:
         """`inputs @ weights + bias`, [frames, batch, in] -> [frames, batch, out] in the compute type."""
         weights = tf.convert_to_tensor(weights)
         flat = tf.reshape(tf.cast(inputs, self.compute_dtype), [-1, weights.shape[0]])
@@ -34,14 +36,14 @@ class TensorFlowKernels:
         outputs = tf.nn.bias_add(product, tf.cast(tf.convert_to_tensor(bias), self.compute_dtype))
         return tf.reshape(outputs, [tf.shape(inputs)[0], tf.shape(inputs)[1], weights.shape[1]])
 
-    def lstm(self, inputs, kernel, bias):
+    def lstm(self, inputs: Any, kernel: Any, bias: Any) -> Any:
         """An LSTM over [frames, batch, depth]; see `PlainKernels.lstm` for arguments and layout."""
         kernel, bias = tf.convert_to_tensor(kernel), tf.convert_to_tensor(bias)
         if self.cudnn:
             return _lstm_cudnn(inputs, kernel, bias)
         return _lstm_hoisted(tf.cast(inputs, self.compute_dtype), kernel, bias, self.compute_dtype)
 
-    def ctc_loss(self, logits, num_frames, labels, num_labels):
+    def ctc_loss(self, logits: Any, num_frames: Any, labels: Any, num_labels: Any) -> Any:
         """CTC loss per clip, float32 [batch]; see `PlainKernels.ctc_loss`."""
         logits = tf.transpose(logits, [1, 0, 2])  # both operators are faster time-major
         present = tf.sequence_mask(num_labels, tf.shape(labels)[1])
@@ -70,11 +72,11 @@ class TensorFlowKernels:
         )[0]
 
 
-def _lstm_cudnn(inputs, kernel, bias):
+def _lstm_cudnn(inputs: Any, kernel: Any, bias: Any) -> Any:
     """cuDNN's LSTM on the canonical weights. Right padding needs no lengths: later frames change no earlier output."""
     depth, units = inputs.shape[-1], bias.shape[0] // 4
 
-    def in_cudnn_order(matrix, axis):  # i, j, f, o -> i, f, j, o
+    def in_cudnn_order(matrix: Any, axis: int) -> list[Any]:  # i, j, f, o -> i, f, j, o
         i, j, f, o = tf.split(matrix, 4, axis=axis)
         return [i, f, j, o]
 
@@ -88,7 +90,7 @@ def _lstm_cudnn(inputs, kernel, bias):
     return tf.ensure_shape(outputs, [None, None, units])
 
 
-def _lstm_hoisted(inputs, kernel, bias, compute_dtype):
+def _lstm_hoisted(inputs: Any, kernel: Any, bias: Any, compute_dtype: tf.DType) -> Any:
     """LSTM with the input product hoisted out of the loop and a gradient of its own.
 
     The loop holds only what depends on the previous frame. The backward loop carries dz alone: every factor that the
@@ -100,16 +102,16 @@ def _lstm_hoisted(inputs, kernel, bias, compute_dtype):
     units = bias.shape[0] // 4
     transpose_recurrent = compute_dtype != tf.float32
 
-    def to_inner(weights):
+    def to_inner(weights: Any) -> Any:
         i, j, f, o = tf.split(weights, 4, axis=-1)
         return tf.concat([i, f, o, j], axis=-1)
 
-    def to_canonical(weights):
+    def to_canonical(weights: Any) -> Any:
         i, f, o, j = tf.split(weights, 4, axis=-1)
         return tf.concat([i, j, f, o], axis=-1)
 
     @tf.custom_gradient
-    def run(inputs, kernel, bias):
+    def run(inputs: Any, kernel: Any, bias: Any) -> Any:
         depth = inputs.shape[-1]
         frames, batch = tf.shape(inputs)[0], tf.shape(inputs)[1]
         inner = tf.cast(to_inner(kernel), compute_dtype)
@@ -122,14 +124,16 @@ def _lstm_hoisted(inputs, kernel, bias, compute_dtype):
         forward_weights = recurrent_transposed if transpose_recurrent else recurrent
         backward_weights = recurrent if transpose_recurrent else recurrent_transposed
 
-        def product(left, weights):
+        def product(left: Any, weights: Any) -> Any:
             result = tf.matmul(tf.cast(left, compute_dtype), weights, transpose_b=transpose_recurrent)
             return tf.cast(result, tf.float32)
 
-        def record():
+        def record() -> tf.TensorArray:
             return tf.TensorArray(tf.float32, size=frames)
 
-        def forward(frame, output, cell, gate_log, cell_log, output_log):
+        def forward(
+            frame: Any, output: Any, cell: Any, gate_log: Any, cell_log: Any, output_log: Any
+        ) -> tuple[Any, ...]:
             z = from_inputs[frame] + product(output, forward_weights)
             sigmoids = tf.sigmoid(z[:, : 3 * units])
             candidate = tf.tanh(z[:, 3 * units :])
@@ -155,7 +159,7 @@ def _lstm_hoisted(inputs, kernel, bias, compute_dtype):
         gates, cells = gate_log.stack(), cell_log.stack()
         outputs = tf.ensure_shape(output_log.stack(), [None, None, units])
 
-        def gradient(d_outputs):
+        def gradient(d_outputs: Any) -> tuple[Any, Any, Any]:
             i, f, o, j = tf.split(gates, 4, axis=2)
             tanh_cells = tf.tanh(cells)
             previous_cells = tf.concat([zeros[None], cells[:-1]], axis=0)
@@ -166,7 +170,7 @@ def _lstm_hoisted(inputs, kernel, bias, compute_dtype):
                 axis=2,
             )
 
-            def backward(frame, d_output, d_cell, dz_log):
+            def backward(frame: Any, d_output: Any, d_cell: Any, dz_log: Any) -> tuple[Any, ...]:
                 d_output = d_output + d_outputs[frame]
                 d_cell = d_cell + d_output * cell_factor[frame]
                 dz = tf.concat([d_cell, d_cell, d_output, d_cell], axis=1) * gate_factor[frame]
@@ -200,7 +204,7 @@ def checked_kernels(compute_dtype: str, *, on_gpu: bool, log: Callable[[str], No
         for option, method in (("cudnn", "lstm"), ("sparse_ctc_on_gpu", "ctc_loss")):
             if option == "cudnn" and compute_dtype != "float32":
                 continue
-            trial = TensorFlowKernels(**{option: True})
+            trial = TensorFlowKernels(cudnn=option == "cudnn", sparse_ctc_on_gpu=option == "sparse_ctc_on_gpu")
             try:
                 difference = kernel_difference(trial, PlainKernels(), method)
             except (tf.errors.OpError, ValueError) as error:
@@ -210,10 +214,12 @@ def checked_kernels(compute_dtype: str, *, on_gpu: bool, log: Callable[[str], No
                 chosen[option] = True
             else:
                 log(f"cuDNN's {method} differs from the reference by {difference:.2g}; the slower kernel is used")
-    return TensorFlowKernels(compute_dtype=compute_dtype, **chosen)
+    return TensorFlowKernels(
+        compute_dtype=compute_dtype, cudnn=chosen["cudnn"], sparse_ctc_on_gpu=chosen["sparse_ctc_on_gpu"]
+    )
 
 
-def kernel_difference(kernels, reference, method: str) -> float:
+def kernel_difference(kernels: Kernels, reference: Kernels, method: str) -> float:
     """Greatest difference, in outputs and gradients relative to their largest value, on a small random batch."""
     generator = np.random.Generator(np.random.Philox(key=7))
     frames, clips, depth, units = 50, 4, 24, 16
@@ -228,9 +234,9 @@ def kernel_difference(kernels, reference, method: str) -> float:
         arguments = [logits]
         constants = [np.array([50, 40, 31, 24], np.int32), labels, np.array([12, 7, 5, 1], np.int32)]
 
-    def run(owner):
+    def run(owner: Kernels) -> list[np.ndarray]:
         @tf.function
-        def compute(*tensors):
+        def compute(*tensors: Any) -> list[Any]:
             with tf.GradientTape() as tape:
                 tape.watch(tensors)
                 result = getattr(owner, method)(*tensors, *[tf.constant(c) for c in constants])

@@ -10,8 +10,8 @@ import tensorflow as tf
 from deepspeech_training.data.loader import Batch
 from deepspeech_training.errors import OutOfMemory
 from deepspeech_training.features.normalisation import Normalisation
-from deepspeech_training.models.base import group_of
-from deepspeech_training.tasks.base import Task
+from deepspeech_training.models.base import AcousticModel, group_of
+from deepspeech_training.tasks.base import Task, Tensors
 from deepspeech_training.training.backends.base import Update, UpdateRules
 from deepspeech_training.training.backends.tensorflow.kernels import checked_kernels
 
@@ -71,7 +71,7 @@ class TensorFlowBackend:
         average = self.average.named_weights() if self._rules.ema else trained
         arrays = dict(average)
         if self._normalisation is not None:
-            arrays = self.task.network.fold(average, self._normalisation)
+            arrays = self._hearing.fold(average, self._normalisation)
         arrays |= {f"trained/{name}": value for name, value in trained.items() if value is not arrays[name]}
         if self._rules.ema:
             arrays |= {f"ema/{name}": value for name, value in average.items() if value is not arrays[name]}
@@ -84,7 +84,7 @@ class TensorFlowBackend:
     def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
         usable = {name: arrays[name] for name in self._variables}
         if self._normalisation is not None:
-            usable = self.task.network.unfold(usable, self._normalisation)
+            usable = self._hearing.unfold(usable, self._normalisation)
         self.model.set_named_weights({name: arrays.get(f"trained/{name}", value) for name, value in usable.items()})
         if self._rules.ema:
             self.average.set_named_weights({name: arrays.get(f"ema/{name}", value) for name, value in usable.items()})
@@ -99,11 +99,17 @@ class TensorFlowBackend:
 
     @property
     def num_parameters(self) -> int:
-        return self.model.count_params()
+        return self.task.network.num_parameters
 
     @property
     def trains_other_weights(self) -> bool:
         return bool(self._rules.ema) or self._normalisation is not None
+
+    @property
+    def _hearing(self) -> AcousticModel:
+        """The network, where its features are normalised."""
+        assert isinstance(self.task.network, AcousticModel)
+        return self.task.network
 
     # --- the compiled steps ------------------------------------------------------------------------------------
 
@@ -114,19 +120,19 @@ class TensorFlowBackend:
             for name, array in self.task.spec.of_batch(training=training).items()
         }
 
-    def _shard(self, tensors):
+    def _shard(self, tensors: Any) -> Any:
         """This replica's equal part of tensors whose first axis is the batch."""
         if self.num_devices == 1:
             return tensors
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
 
-        def part(tensor):
+        def part(tensor: Any) -> Any:
             size = tf.shape(tensor)[0] // self.num_devices
             return tensor[replica * size : (replica + 1) * size]
 
         return tf.nest.map_structure(part, tensors)
 
-    def _gathered(self, per_replica):
+    def _gathered(self, per_replica: Any) -> Any:
         """The parts of all replicas; where axis 1 differs between them, zeros are added."""
         if self.num_devices == 1:
             return per_replica
@@ -137,8 +143,8 @@ class TensorFlowBackend:
             parts = [tf.pad(part, [[0, 0], [0, longest - tf.shape(part)[1]], *rest]) for part in parts]
         return tf.concat(parts, axis=0)
 
-    def _train_step(self, arrays, sample_weights, clip_keys, update):
-        def replica_step():
+    def _train_step(self, arrays: Tensors, sample_weights: Any, clip_keys: Any, update: Update) -> tuple[Any, Any]:
+        def replica_step() -> tuple[Any, Any]:
             shard, weights, keys = self._shard((arrays, sample_weights, clip_keys))
             with tf.GradientTape() as tape:
                 outputs = self._objective.outputs(self.model, shard, clip_keys=keys)
@@ -164,12 +170,14 @@ class TensorFlowBackend:
         losses, norm = self._strategy.run(replica_step)
         return self._gathered(losses), self._gathered(norm)[0]
 
-    def _apply(self, strategy, pairs, good, update: Update):
+    def _apply(self, strategy: Any, pairs: dict[str, tuple[Any, Any, Any]], good: Any, update: Update) -> None:
         """Adam in TF1's form: both bias corrections in the rate, epsilon beside the root of the uncorrected moment."""
         rules = self._rules
 
-        def change(variable, first, second, gradient, good, rate, average=None):
-            def apply():
+        def change(
+            variable: Any, first: Any, second: Any, gradient: Any, good: Any, rate: Any, average: Any = None
+        ) -> None:
+            def apply() -> bool:
                 if rules.weight_decay and len(variable.shape) == 2:
                     variable.assign(variable * (1.0 - rate * rules.weight_decay))
                 tf.raw_ops.ResourceApplyAdam(
@@ -199,8 +207,8 @@ class TensorFlowBackend:
     def _rate_factor(self, name: str) -> float:
         return self._rules.rate_factors.get(group_of(name), 1.0)
 
-    def _evaluate_step(self, arrays):
-        def replica_step():
+    def _evaluate_step(self, arrays: Tensors) -> tuple[Any, dict[str, Any]]:
+        def replica_step() -> tuple[Any, dict[str, Any]]:
             shard = self._shard(arrays)
             outputs = self._objective.outputs(self.average, shard)
             return self._objective.losses(self.kernels, outputs, shard), dict(self._objective.answers(outputs))
