@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""CPU time and memory of bin/build_scorer on a text of any length, beside an installed KenLM.
+"""CPU time and memory of `scorer build` on a text of any length, beside an installed KenLM.
 
     python benchmarks/build_scorer.py --text lm-corpus.en.txt --words 5000000 --kenlm_bins kenlm/build/bin
 

@@ -554,7 +554,7 @@ and kept in memory up to 256 MB.
 To see and hear it before training (and what it costs):
 
 ```sh
-python bin/augment.py train.csv --augment 'gain[db=-7.5~17.5]' --augment 'noise[snr=30~20]' \\
+deepspeech augment train.csv --augment 'gain[db=-7.5~17.5]' --augment 'noise[snr=30~20]' \\
     --clock 0.5 --number 8 --output augmented
 ```
 

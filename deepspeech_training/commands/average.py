@@ -14,9 +14,11 @@ def parser(prog: str) -> argparse.ArgumentParser:
         description="Average the weights of checkpoints. The result is tested and exported as any other: "
         "deepspeech test --checkpoint_dir OUTPUT --test_files test.csv",
     )
-    parser.add_argument("checkpoints", nargs="+", help="folders of runs, or .json files of single checkpoints")
+    parser.add_argument(
+        "checkpoints", nargs="+", metavar="PATH", help="folders of runs, or .json files of single checkpoints"
+    )
     parser.add_argument("--last", type=int, default=5, help="how many of the last ones of each folder (default: 5)")
-    parser.add_argument("--output", required=True, help="folder for the averaged checkpoint")
+    parser.add_argument("--output", required=True, metavar="DIR", help="folder for the averaged checkpoint")
     return parser
 
 

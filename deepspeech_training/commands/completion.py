@@ -7,6 +7,8 @@ from deepspeech_training.commands.main import PROGRAM, module_of
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 
+PATHS = ("CSV", "FILE", "PATH", "SOURCE", "TABLE", "TSV_DIR")  # what help calls a path begins so
+
 
 def parser(prog: str) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
@@ -29,9 +31,10 @@ def run(flags: argparse.Namespace, console: Console) -> None:
     whole = whole_parser()
     for one in all_parsers(whole):
         for action in one._actions:
-            takes_text = action.nargs != 0 and action.choices is None and action.type is None
-            if takes_text and not isinstance(action, argparse._HelpAction | argparse._VersionAction):
-                vars(action)["complete"] = shtab.DIRECTORY if action.metavar == "DIR" else shtab.FILE
+            if action.metavar == "DIR":
+                vars(action)["complete"] = shtab.DIRECTORY
+            elif str(action.metavar).startswith(PATHS):
+                vars(action)["complete"] = shtab.FILE
     print(shtab.complete(whole, flags.shell))
 
 

@@ -55,5 +55,7 @@ class FlagParser:
                 for form in (name, f"no{name}"):
                     parser.add_argument(f"--{form}", action="store_true", help=flag.help.replace("%", "%%"))
             else:
-                parser.add_argument(f"--{name}", choices=flag.choices or None, help=flag.help.replace("%", "%%"))
+                kind = "DIR" if flag.path == "folder" else "FILE" if flag.path else "VALUE"
+                choices = flag.choices or None
+                parser.add_argument(f"--{name}", choices=choices, metavar=kind, help=flag.help.replace("%", "%%"))
         return parser

@@ -337,8 +337,8 @@ class CheckpointFlags:
     )
     output_dir: str = flag(
         "",
-        "folder for all that a run writes: checkpoints/ and logs/ in it, unless --checkpoint_dir says; bin/export "
-        "writes to exports/ in it, unless --export_dir says",
+        "folder for all that a run writes: checkpoints/ and logs/ in it, unless --checkpoint_dir says; `deepspeech "
+        "export` writes to exports/ in it, unless --export_dir says",
         quiet=True,
         path="folder",
     )

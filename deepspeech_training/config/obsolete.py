@@ -14,10 +14,14 @@ OBSOLETE: dict[str, Flag] = {
     "load_cudnn": Flag(False, "is not needed: one kind of checkpoint loads on CPU and GPU"),
     "train_cudnn": Flag(False, "is not needed: the fast kernel is taken where it can be; checkpoints are the same"),
     "lm_alpha_max": Flag(
-        5, "is not needed: it is an option of bin/lm_optimizer.py, which searches the best --lm_alpha"
+        5, "is not needed: it is an option of `deepspeech scorer tune`, which searches the best --lm_alpha"
     ),
-    "lm_beta_max": Flag(5, "is not needed: it is an option of bin/lm_optimizer.py, which searches the best --lm_beta"),
-    "n_trials": Flag(2400, "is not needed: it is an option of bin/lm_optimizer.py, which searches the best weights"),
+    "lm_beta_max": Flag(
+        5, "is not needed: it is an option of `deepspeech scorer tune`, which searches the best --lm_beta"
+    ),
+    "n_trials": Flag(
+        2400, "is not needed: it is an option of `deepspeech scorer tune`, which searches the best weights"
+    ),
     "use_allow_growth": Flag(False, "is not needed: GPU memory is taken as it is needed"),
 }
 SILENT_AT_DEFAULT = frozenset({"dropout_rate4", "dropout_rate5"})  # there, the default is also what happens

@@ -317,7 +317,7 @@ def _gaps(evidence: Evidence) -> list[Finding]:
                 "note",
                 f"the file does not say how its training went{few}",
                 "the verdict rests on the weights and on one answer alone",
-                "measure its WER on test clips: bin/evaluate_export for an export",
+                "measure its WER on test clips: `deepspeech evaluate` for an export",
             )
         ]
     if evidence.epoch and not evidence.has_dev:

@@ -1,4 +1,4 @@
-"""The clips that `lm_optimizer.py` decodes over and over: the probabilities of a model, computed once and kept."""
+"""The clips that a search of weights decodes over and over: the probabilities of a model, computed once and kept."""
 
 import hashlib
 import json
@@ -56,7 +56,7 @@ def network_of_checkpoint(folder: str, console: Console) -> Model:
     if path is None:
         raise UserError(
             f"--checkpoint_dir {folder}: there is no checkpoint (best-*.json, train-*.json) in this folder\n"
-            "Export one of DeepSpeech 0.9.3 first (bin/export), and name the .tflite with --model."
+            "Export one of DeepSpeech 0.9.3 first (deepspeech export), and name the .tflite with --model."
         )
     model = read_checkpoint(path).speech_model()
     console.info(f"Uses {path}")

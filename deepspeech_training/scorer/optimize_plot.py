@@ -1,4 +1,4 @@
-"""What a search of `lm_optimizer.py` has found, as a table and as a page with plots."""
+"""What a search of weights has found, as a table and as a page with plots."""
 
 import html
 import io

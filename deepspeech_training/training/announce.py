@@ -218,11 +218,11 @@ def outcome(run: "Run", task: Task, state: "RunState", events_log: Path) -> None
         next_command = found.advice
     elif config.export.export_dir:
         model = Path(config.export.export_dir) / f"{config.export.export_file_name}.tflite"
-        next_command = f"bin/transcribe --model {shlex.quote(str(model))} CLIP.wav"
+        next_command = f"deepspeech transcribe --model {shlex.quote(str(model))} CLIP.wav"
     else:
         exported = DEFAULT_EXPORT_DIR / folder.folder.name
         paths = shlex.join(["--checkpoint_dir", str(folder.folder), "--export_dir", str(exported)])
-        next_command = f"bin/export {paths}"
+        next_command = f"deepspeech export {paths}"
     said = Outcome(
         epoch=state.epoch,
         best_epoch=state.schedule.best_epoch,
