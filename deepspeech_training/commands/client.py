@@ -55,7 +55,8 @@ def parser(prog: str) -> argparse.ArgumentParser:
 def run(flags: argparse.Namespace, console: Console) -> None:
     beam = beam_options(flags)
     _check(flags)
-    model = load_model(flags.model, beam, candidates=(flags.candidate_transcripts or 1) if flags.json else 1)
+    candidates = (flags.candidate_transcripts or 1) if flags.json else 1
+    model = load_model(flags.model, beam, candidates=candidates, console=console)
     audio = read_int16(flags.audio, sample_rate=model.sampleRate(), console=console)
     started = time.process_time()
     for line in _transcribe(model, audio, flags):

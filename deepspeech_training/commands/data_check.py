@@ -5,20 +5,19 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from deepspeech_training.alphabet import Alphabet, alphabet_of_flags
-from deepspeech_training.config import Config, parse_flags
+from deepspeech_training.config import ParsedFlags, parse_flags
 from deepspeech_training.config.command_line import FlagParser
 from deepspeech_training.console import Console
 from deepspeech_training.data.sample import write_rejections
 from deepspeech_training.data.samples import check_sets
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError
-from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.training.run import model_to_check
 
 USAGE = """usage: {prog} --train_files A.csv [any flags of `deepspeech train`] [--rejected_file FILE.csv]
 
 Checks every row of --train_files, --dev_files, --test_files and --metrics_files as the trainer does before its first
-step (docs/data.md), with --alphabet_config_path, --bytes_output_mode, --audio_sample_rate, --feature_win_len and
---feature_win_step.
+step (docs/data.md), for the model that it would train: with the alphabet, sample rate and windows of its flags, or of
+the checkpoint that it would start from (--checkpoint_dir, --load_checkpoint_dir).
 Exit code 0: all rows can be used; 1: some cannot. With --on_bad_row drop it counts them; --rejected_file lists all.
 """
 
@@ -27,7 +26,7 @@ Exit code 0: all rows can be used; 1: some cannot. With --on_bad_row drop it cou
 class CheckFlags:
     """What the command line says."""
 
-    config: Config
+    parsed: ParsedFlags
     rejected_file: str
 
 
@@ -45,7 +44,7 @@ class CheckParser:
         if found.help:
             print(USAGE.format(prog=self._prog), end="")
             sys.exit(EXIT_OK)
-        return CheckFlags(parse_flags(rest).config, found.rejected_file)
+        return CheckFlags(parse_flags(rest), found.rejected_file)
 
     def as_argparse(self) -> argparse.ArgumentParser:
         """For programs that complete options; see `FlagParser`."""
@@ -60,20 +59,21 @@ def parser(prog: str) -> CheckParser:
 
 def run(flags: CheckFlags, console: Console) -> int:
     """Exit code 1 if a row cannot be used."""
-    data, decoder = flags.config.data, flags.config.decoder
-    path, bytes_output_mode = decoder.alphabet_config_path, decoder.bytes_output_mode
+    data = flags.parsed.config.data
     named = {"train": data.train_files, "dev": data.dev_files, "test": data.test_files, "metrics": data.metrics_files}
     csvs = {name: paths for name, paths in named.items() if paths}
     if not csvs:
         raise FlagError("name at least one of --train_files, --dev_files, --test_files and --metrics_files")
+    model = model_to_check(flags.parsed.config, flags.parsed.given, console)
     checked = check_sets(
         csvs,
-        alphabet=alphabet_of_flags(path, bytes_output_mode=bytes_output_mode) or Alphabet.english(),
-        geometry=FeatureGeometry(data.audio_sample_rate, data.feature_win_len, data.feature_win_step),
+        alphabet=model.alphabet,
+        geometry=model.features,
+        stride=model.network.stride,
         on_bad_row="drop" if flags.rejected_file else data.on_bad_row,
         cache_dir=None,
         console=console,
-        alphabet_name="--bytes_output_mode" if bytes_output_mode else path or "English, of the package",
+        alphabet_name=model.alphabet_name,
     )
     if flags.rejected_file:
         write_rejections(flags.rejected_file, checked.rejected)

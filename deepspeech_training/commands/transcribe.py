@@ -63,7 +63,7 @@ def run(flags: argparse.Namespace, console: Console) -> int:
     if flags.format in ("srt", "vtt") and len(jobs) > 1 and not flags.output_dir:
         raise FlagError(f"--format {flags.format}: subtitles of {len(jobs):,} files need an --output_dir")
     # Its faults are reported once, before the processes start, and the beam search is compiled once.
-    load_model(flags.model, settings.beam)
+    load_model(flags.model, settings.beam, console=console)
     left = [job for job in jobs if flags.force or job.output is None or not job.output.exists()]
     if len(left) < len(jobs):
         console.info(f"{len(jobs) - len(left):,} of {len(jobs):,} files have their result (--force: do them again)")

@@ -51,6 +51,17 @@ class Dictionary(NamedTuple):
                     break
                 arc = first_arc + arcs // 2
 
+    def has(self, word: Sequence[int]) -> bool:
+        """Whether it has the word of these labels."""
+        state = self.start
+        for label in word:
+            first, count = (int(value) for value in self.states[state, 1:3])
+            arc = first + int(np.searchsorted(self.arcs[first : first + count, 0], label))
+            if arc == first + count or self.arcs[arc, 0] != label:
+                return False
+            state = int(self.arcs[arc, 3])
+        return bool(word) and int(self.states[state, 0]) != NOT_FINAL
+
 
 @dataclass(frozen=True)
 class Scorer:
@@ -125,6 +136,22 @@ class Scorer:
         if len(unknown) * 2 > len(spelt):
             sample = ", ".join(repr(word.decode("utf-8", "replace")) for word in unknown[:3])
             self._refuse(f"spelt with it, its words are none of its language model ({sample})", texts)
+
+    def has_word(self, word: str, labels: Sequence[str] | None) -> bool:
+        """Whether a word is in the dictionary, and so can be written at all.
+
+        Args:
+            labels: the characters of the model's alphabet by label; None for a model that writes bytes, whose words are
+                characters.
+        """
+        if labels is None:
+            return self.dictionary.has(list(word.encode()))
+        label_of = {text: label for label, text in enumerate(labels, start=1)}
+        return (
+            " " not in word
+            and all(c in label_of for c in word)
+            and self.dictionary.has([label_of[character] for character in f"{word} "])
+        )
 
     def _refuse(self, why: str, texts: Sequence[bytes]) -> None:
         raise ScorerError(

@@ -26,7 +26,7 @@ def evaluate(model_path: str, csv_path: str, *, processes: int, console: Console
         UserError: the model or the CSV cannot be used, or none of its clips can.
     """
     # Its faults are reported once, before the processes start, and the beam search is compiled once.
-    load_model(model_path, beam)
+    load_model(model_path, beam, console=console)
     rows = read_rows(csv_path)
     if not rows:
         raise UserError(f"{csv_path}: no rows to test on")

@@ -10,15 +10,25 @@ from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.network import without_delegate_notice
 
 
-def load_model(path: str, beam: BeamOptions, *, num_threads: int = 1, candidates: int = 1) -> Model:
+def load_model(
+    path: str, beam: BeamOptions, *, num_threads: int = 1, candidates: int = 1, console: Console | None = None
+) -> Model:
     """An exported model that decodes as `beam` says.
 
+    Args:
+        console: is told of hot words that cannot be heard; None: says nothing.
     Raises:
         ModelError, ScorerError: the model or the scorer cannot be used.
     """
     with without_delegate_notice():
         model = Model(path, num_threads=num_threads)
     beam.set_up(model, candidates=candidates)
+    unknown = model.unknownHotWords()
+    if unknown and console is not None:
+        console.warn(
+            f"--hot_words {', '.join(unknown)}: not in the dictionary of {beam.scorer}, so never written\n"
+            "Its words are spelt as the texts that it was built of, mostly in small letters."
+        )
     return model
 
 

@@ -223,6 +223,12 @@ class Model:
                 raise ValueError(f"{word!r} is a hot word already: erase it before")
             self._hot_words[word], self._beam = check_weight(f"boost of {word!r}", boost), None
 
+    def unknownHotWords(self) -> list[str]:
+        """The hot words that the scorer's dictionary lacks, so that they are never heard; no call of the clients."""
+        with self._settings_lock:
+            scorer = self._scorer
+            return [word for word in self._hot_words if scorer and not scorer.has_word(word, self._labels)]
+
     def eraseHotWord(self, word: str) -> None:
         with self._settings_lock:
             self._need_scorer("eraseHotWord")

@@ -261,6 +261,66 @@ def _exporter(config: Config, console: Console) -> "ExportFolder":
     return exporter
 
 
+@dataclass(frozen=True)
+class DescribedModel:
+    """The model of a call, without its weights.
+
+    Args:
+        config: with the flags that the checkpoint decides.
+        alphabet_name: where it comes from, in words.
+    """
+
+    config: Config
+    alphabet: Labels
+    alphabet_name: str
+    network: AcousticModel
+    features: FeatureGeometry
+
+
+def describe_model(
+    config: Config, given: Collection[str], source: Source, *, continues: bool, console: Console
+) -> DescribedModel:
+    """The model that a checkpoint and the flags describe.
+
+    Raises:
+        FlagError: they contradict each other.
+    """
+    config = config.replace(**adopted_flags(source, as_dict(config), given, continues=continues, console=console))
+    announce.taken_for_granted(source, as_dict(config), console)
+    alphabet, name = alphabet_of_run(config.decoder, config.transfer, source, console)
+    features = _features(config)
+    if source.description is None:
+        network = model_class(config.geometry.network).from_flags(as_dict(config), num_classes=alphabet.num_classes)
+        features = replace(features, n_mfcc=network.n_features)
+    else:
+        network = replace(source.description.network, num_classes=alphabet.num_classes)
+        features = source.description.features or features
+    return DescribedModel(config, alphabet, name, network, features)
+
+
+def model_to_check(config: Config, given: Collection[str], console: Console) -> DescribedModel:
+    """The model for which a call would check the data; one with new weights where there is no checkpoint."""
+    save_folder = CheckpointFolder(config.checkpoint.save_dir, console)
+    folder = _load_folder(config, console)
+    if config.data.train_files:
+        source = source_of_training(config.checkpoint, given, save_folder, folder)
+    else:
+        folder = folder_to_evaluate(config.checkpoint, save_folder, folder)
+        source = Source("init")
+        if folder.has("best") or folder.has("train"):
+            source = source_of_evaluation(config.checkpoint, given, folder)
+    return describe_model(config, given, source, continues=source.kind == "resume", console=console)
+
+
+def _features(config: Config) -> FeatureGeometry:
+    return FeatureGeometry(config.data.audio_sample_rate, config.data.feature_win_len, config.data.feature_win_step)
+
+
+def _load_folder(config: Config, console: Console) -> Folder:
+    folder = CheckpointFolder(config.checkpoint.load_dir, console)
+    return folder_to_load(folder, _features(config), config.training.relu_clip)
+
+
 def prepare(call: Call) -> Run:
     """Find the checkpoint, and check all that the call works with.
 
@@ -268,10 +328,7 @@ def prepare(call: Call) -> Run:
         UserError: anything that would keep it from its end, as far as that can be known beforehand.
     """
     config, work, console = call.config, call.work, call.console
-    features = FeatureGeometry(config.data.audio_sample_rate, config.data.feature_win_len, config.data.feature_win_step)
-    load_folder = folder_to_load(
-        CheckpointFolder(config.checkpoint.load_dir, console), features, config.training.relu_clip
-    )
+    load_folder = _load_folder(config, console)
     if work.train:
         _check_that_it_will_be_kept(config.checkpoint)
         call.folder.lock()
@@ -282,23 +339,10 @@ def prepare(call: Call) -> Run:
         used = folder_to_evaluate(config.checkpoint, call.folder, load_folder)
         source = source_of_evaluation(config.checkpoint, call.given, used)
         log = call.begin_log(_logs_of_evaluation(config.checkpoint, call.given, used.folder))
-    adopted = adopted_flags(
-        source,
-        as_dict(config),
-        call.given,
-        continues=work.train and source.kind == "resume",
-        console=console,
-    )
-    config = config.replace(**adopted)
-    announce.taken_for_granted(source, as_dict(config), console)
+    continues = work.train and source.kind == "resume"
+    model = describe_model(config, call.given, source, continues=continues, console=console)
+    config, alphabet, network, features = model.config, model.alphabet, model.network, model.features
     log.update(flags=as_dict(config), checkpoint_dir=str(used.folder))
-    alphabet, alphabet_name = alphabet_of_run(config.decoder, config.transfer, source, console)
-    if source.description is None:
-        network = model_class(config.geometry.network).from_flags(as_dict(config), num_classes=alphabet.num_classes)
-        features = replace(features, n_mfcc=network.n_features)
-    else:
-        network = replace(source.description.network, num_classes=alphabet.num_classes)
-        features = source.description.features or features
     check_layers(config, network.groups)
     transfer = transfer_of_run(config.transfer, source, alphabet, console) if work.train else None
     left_out: list[Rejection] = []
@@ -314,7 +358,7 @@ def prepare(call: Call) -> Run:
         config.limits,
         trains=work.train,
         alphabet=alphabet,
-        alphabet_name=alphabet_name,
+        alphabet_name=model.alphabet_name,
         features=features,
         stride=network.stride,
         folder=call.folder.folder if work.train else None,

@@ -111,3 +111,19 @@ def test_a_folder_of_recordings_in_any_script_is_checked(tmp_path, capsys):
     argv = ["--check_voice_data", "--voice_data_dir", str(voices)]
     assert command("train", argv) == 1 and "'日'" in capsys.readouterr().out
     assert command("train", [*argv, "--bytes_output_mode"]) == 0
+
+
+def test_the_check_of_data_takes_the_alphabet_of_the_checkpoint(run, tmp_path, corpus, capsys):
+    train = corpus(["né 日", "HELLO"])
+    turkish = save(tmp_path / "turkish", Alphabet("ın "))
+    assert command("data check", ["--train_files", train, "--checkpoint_dir", run]) == 0
+    assert "2 rows can be used, 0 cannot" in capsys.readouterr().out
+    for folder in ("--checkpoint_dir", "--load_checkpoint_dir"):
+        assert command("data check", ["--train_files", train, folder, turkish]) == 1
+        assert "alphabet    in the checkpoint (3 characters)" in capsys.readouterr().err
+    assert command("data check", ["--test_files", train, "--checkpoint_dir", turkish]) == 1
+    alphabet = tmp_path / "alphabet.txt"
+    alphabet.write_text("a\n", encoding="utf-8")
+    flags = ["--train_files", train, "--alphabet_config_path", str(alphabet)]
+    assert command("data check", [*flags, "--checkpoint_dir", run]) == 2
+    assert "the checkpoint was trained with 255" in capsys.readouterr().err

@@ -50,6 +50,13 @@ def test_the_words_of_the_dictionary_are_those_of_the_text(words_scorer, test_da
     assert len(spelt) == 25 and spelt <= known
 
 
+def test_a_word_is_looked_up(words_scorer, bytes_scorer):
+    scorer = Scorer.read(words_scorer)
+    assert all(scorer.has_word(word, ENGLISH) for word in ("she", "greasy"))
+    assert not any(scorer.has_word(word, ENGLISH) for word in ("sh", "shee", "She", "she had", "", "é", "xylophone"))
+    assert not Scorer.read(bytes_scorer).has_word("she had", None)
+
+
 @pytest.mark.parametrize(
     ("labels", "says"),
     [

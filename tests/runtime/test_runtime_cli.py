@@ -42,6 +42,13 @@ def test_a_scorer_is_used_with_its_options(deepspeech, compiled_beam, test_data)
     assert (exit_code, err) == (0, "") and len(json.loads(out)["transcripts"]) == 4
 
 
+def test_hot_words_that_the_dictionary_lacks_are_told(deepspeech, compiled_beam, test_data):
+    scorer = ("--scorer", test_data / "ldc93s1" / "pruned_lm.scorer", "--beam_width", 50)
+    exit_code, out, err = deepspeech(*scorer, "--hot_words", "dark:1,Dark:1,your dark:1,café:1")
+    assert (exit_code, out) == (0, TRANSCRIPT + "\n")
+    assert err.startswith("W --hot_words Dark, your dark, café: not in the dictionary of ")
+
+
 def test_weights_that_are_given_count_instead_of_the_scorers_whatever_they_are(
     deepspeech, compiled_beam, test_data, tmp_path
 ):
