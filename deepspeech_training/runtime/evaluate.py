@@ -36,7 +36,7 @@ def evaluate(model_path: str, csv_path: str, *, processes: int, console: Console
             progress.update()
             if fault is None:
                 others = {name: heard[name] for name in ("greedy", "without_scorer")}
-                results.append(Result(row.wav_filename, row.transcript, heard["text"], 0.0, **others))
+                results.append(Result(row.wav_filename, row.transcript, heard["text"] or "", 0.0, **others))
             else:
                 faults.append(f"{csv_path}, row {row.row}: {fault}")
     listed = faults[:LISTED_FAULTS] + [f"and {len(faults) - LISTED_FAULTS:,} more"] * (len(faults) > LISTED_FAULTS)

@@ -6,6 +6,7 @@ through the whole file with this reader first. numpy aside it needs nothing; `fl
 
 import struct
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
@@ -26,8 +27,8 @@ class Reader:
     def __init__(self, data: bytes):
         self.data = data
 
-    def number(self, code: str, place: int) -> int | float:
-        """Read one little-endian number; `code` as in `struct`."""
+    def number(self, code: str, place: int) -> Any:
+        """Read one little-endian number, an int or a float as `code` of `struct` has it."""
         size = struct.calcsize(code)
         if not 0 <= place <= len(self.data) - size:
             raise Damaged(f"offset {place:,} lies outside the file of {len(self.data):,} bytes")
@@ -67,8 +68,8 @@ class Table:
     def has(self, slot: int) -> bool:
         return self._offset(slot) != 0
 
-    def number(self, slot: int, code: str, default: int | float = 0) -> int | float:
-        """A scalar field; `code` as in `struct`."""
+    def number(self, slot: int, code: str, default: float = 0) -> Any:
+        """A scalar field, an int or a float as `code` of `struct` has it."""
         offset = self._offset(slot)
         if not offset:
             return default

@@ -205,8 +205,9 @@ class Model:
     def scorerAlphaBeta(self) -> tuple[float, float]:
         """Alpha and beta that are in use; no call of the clients."""
         with self._settings_lock:
-            self._need_scorer("scorerAlphaBeta")
             scorer = self._scorer
+            if scorer is None:
+                raise ScorerNotEnabled("scorerAlphaBeta")
             return (
                 scorer.alpha if self._alpha is None else self._alpha,
                 scorer.beta if self._beta is None else self._beta,
@@ -423,7 +424,7 @@ class Stream:
 
     def _characters(self, candidate: Candidate) -> Iterator[tuple[list[int], int]]:
         """Labels of each character and the frame where it begins."""
-        labels, begins = candidate.labels, range(len(candidate.labels))
+        labels, begins = candidate.labels, list(range(len(candidate.labels)))
         if self._file.bytes_mode:  # label + 1 is the byte; those of 10xxxxxx go on with a character
             begins = [place for place in begins if place == 0 or (labels[place] + 1) & 0xC0 != 0x80]
         for begin, end in pairwise([*begins, len(labels)]):

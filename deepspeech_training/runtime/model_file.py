@@ -237,14 +237,15 @@ def _check_features(graph: Graph, mfccs: int, samples: int, geometry: FeatureGeo
     def upstream(index: int, name: str) -> Operator:
         for _ in range(8):
             operator = graph.producer.get(index)
-            if operator is None or operator.name == name:
+            if operator is None:
                 break
+            if operator.name == name:
+                return operator
             require(operator.name == "RESHAPE", f"{operator.name} among the features")
             index = operator.inputs[0]
-        require(operator is not None, f"its features do not come from {name}")
-        return operator
+        raise Damaged(f"its features do not come from {name}")
 
-    wanted = {
+    wanted: dict[str, dict[str, float]] = {
         "AudioSpectrogram": {
             "window_size": geometry.window_samples,
             "stride": geometry.step_samples,

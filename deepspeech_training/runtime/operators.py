@@ -6,6 +6,7 @@ LiteRT would believe the file. What DeepSpeech's, Coqui STT's and our exports us
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -36,9 +37,9 @@ class Tensor:
 class Use:
     """What an operator is applied to; an input that is left out is None, which only a bias can be."""
 
-    inputs: Sequence[Tensor]
+    inputs: Sequence[Any]  # a Tensor each, or None
     outputs: Sequence[Tensor]
-    options: Mapping[str, int | float]
+    options: Mapping[str, Any]  # a number each
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,8 @@ def _reshape(use: Use) -> bool:
 
 
 def _dense(use: Use) -> bool:
-    values, weights, bias = (*use.inputs, None)[:3]
+    values, weights = use.inputs[:2]
+    bias = use.inputs[2] if len(use.inputs) > 2 else None
     if len(weights.shape) != 2 or weights.type not in (FLOAT32, INT8) or not _floats(values, *use.outputs):
         return False
     num_out, num_in = weights.shape

@@ -1,6 +1,7 @@
 """The words of a transcript, with their times; and the JSON of DeepSpeech's client."""
 
 import json
+from typing import Any
 
 from deepspeech_training.runtime.model import CandidateTranscript, Metadata
 
@@ -13,12 +14,13 @@ def to_json(metadata: Metadata) -> str:
     return json.dumps({"transcripts": transcripts}, indent=2, ensure_ascii=False)
 
 
-def words(transcript: CandidateTranscript) -> list[dict[str, str | float]]:
+def words(transcript: CandidateTranscript) -> list[dict[str, Any]]:
     """Words with `start_time` and `duration` in seconds: from their first character to the space after them.
 
     The last word ends where its last character begins, as in DeepSpeech's client.
     """
-    found, word, start_s = [], "", 0.0
+    found: list[dict[str, Any]] = []
+    word, start_s = "", 0.0
     for index, token in enumerate(transcript.tokens):
         if token.text != " ":
             start_s = start_s if word else token.start_time
