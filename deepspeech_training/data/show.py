@@ -11,13 +11,14 @@ import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.console import Console
 from deepspeech_training.data.clips import Clip
 from deepspeech_training.errors import FlagError, UserError
 
-SORTS: dict[str, Callable[[Clip], object]] = {
+SORTS: dict[str, Callable[[Clip], Any]] = {
     "seconds": lambda clip: clip.seconds,
     "pace": lambda clip: clip.pace,
     "characters": lambda clip: len(clip.transcript),

@@ -9,7 +9,7 @@ import signal
 import threading
 from collections.abc import Iterator
 
-EXIT_CODES = {
+EXIT_CODES: dict[int, int] = {
     signal.SIGTERM: 143,
     signal.SIGINT: 130,
     signal.SIGHUP: 129,
