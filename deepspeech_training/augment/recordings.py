@@ -10,6 +10,7 @@ import numpy as np
 
 from deepspeech_training.audio.files import AudioError, read_audio, read_audio_info
 from deepspeech_training.audio.formats import EXAMPLES, is_audio_name
+from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 
 FAULTS_TOLD = 10
@@ -82,7 +83,7 @@ def _files_of(path: str) -> list[str]:
     if place.suffix.lower() == ".csv":
         files = _files_of_csv(place)
     elif place.is_dir():
-        files = sorted(str(file) for file in place.rglob("*") if is_audio_name(file) and file.is_file())
+        files = sorted(str(place / name) for name in names_below(place, is_audio_name))
     elif place.is_file():
         files = [str(place)]
     else:

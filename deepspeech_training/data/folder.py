@@ -98,10 +98,7 @@ def has_audio(folder: Path) -> bool:
 def _files(folder: Path, faults: list[str]) -> Iterator[Path]:
     if not folder.is_dir():
         raise UserError(f"--voice_data_dir {folder}: no such folder")
-    try:
-        yield from (folder / name for name in names_below(folder, hidden=False, faults=faults))
-    except OSError as error:
-        raise UserError(f"--voice_data_dir {folder}: cannot be read: {error.strerror}") from error
+    yield from (folder / name for name in names_below(folder, hidden=False, faults=faults))
 
 
 def scan(folder: Path, console: Console) -> VoiceFolder:

@@ -5,6 +5,8 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from deepspeech_training.errors import UserError
+
 
 def names_below(
     root: str | Path,
@@ -25,7 +27,7 @@ def names_below(
         hidden: files and folders whose names begin with a dot count too.
         faults: gets a line for each folder below the root that cannot be read.
     Raises:
-        OSError: the root cannot be read, or, without `faults`, another folder.
+        UserError: the root cannot be read, or, without `faults`, another folder.
     """
     real = Path(root).resolve()
     seen = {_identity(folder) for folder in (real, *real.parents)}
@@ -46,9 +48,10 @@ def names_below(
                     elif depth in (None, 0) and wanted(full):
                         found.append((full, "file"))
         except OSError as error:
+            fault = f"{root}/{folder}".rstrip("/") + f": the folder cannot be read: {error.strerror}"
             if not folder or faults is None:
-                raise
-            faults.append(f"{root}/{folder.rstrip('/')}: the folder cannot be read: {error.strerror}")
+                raise UserError(fault) from error
+            faults.append(fault)
         for full, kind in sorted(found):
             if kind == "file":
                 yield full

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from deepspeech_training.audio.formats import EXAMPLES, is_audio_name
 from deepspeech_training.console import Console
+from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 from deepspeech_training.runtime.beam import BeamOptions
 from deepspeech_training.runtime.loading import load_model, read_int16
@@ -68,8 +69,7 @@ def find_jobs(paths: Sequence[str], *, list_path: str | None, output_dir: str | 
     for text in paths:
         path = Path(text)
         if path.is_dir():
-            found = sorted(p for p in path.rglob("*") if is_audio_name(p) and p.is_file())
-            named = [(p, p.relative_to(path)) for p in found]
+            named = [(path / name, Path(name)) for name in sorted(names_below(path, is_audio_name))]
         elif path.exists():
             named = [(path, Path(path.name))]
         else:

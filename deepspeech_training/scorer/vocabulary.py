@@ -78,7 +78,7 @@ def _lines(path: str, console: Console) -> Iterator[tuple[int, str]]:
             console.progress(f"reading {Path(path).name}", total=Path(path).stat().st_size, unit="bytes") as progress,
         ):
             read = 0
-            opened: Callable[..., Any] = gzip.open if path.endswith(".gz") else open
+            opened: Callable[..., Any] = gzip.open if path.lower().endswith(".gz") else open
             stream: Any = opened(file, "rb") if opened is gzip.open else file
             for number, line in numbered_lines(stream):
                 if number % LINES_PER_UPDATE == 0:

@@ -9,6 +9,7 @@ from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.config import Config
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import scan
+from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import Exported
 from deepspeech_training.reporting.session_log import SessionLog
@@ -55,6 +56,10 @@ def _alphabet(config: Config, console: Console) -> Labels:
     return Alphabet.english()
 
 
+def _is_text(name: str) -> bool:
+    return name.lower().endswith((".txt", ".txt.gz", ".csv"))
+
+
 def text_files(paths: Sequence[str]) -> tuple[list[str], list[str]]:
     """The text files and the CSVs that --text_data means; of a folder all *.txt, *.txt.gz and *.csv below it.
 
@@ -66,9 +71,9 @@ def text_files(paths: Sequence[str]) -> tuple[list[str], list[str]]:
         path = Path(name)
         if not path.exists():
             raise UserError(f"--text_data {name}: no such file or folder")
-        inside = sorted(p for p in path.rglob("*") if p.name.endswith((".txt", ".txt.gz", ".csv")))
-        for file in inside if path.is_dir() else [path]:
-            (csvs if file.suffix == ".csv" else texts).append(str(file))
+        inside = sorted(path / name for name in names_below(path, _is_text)) if path.is_dir() else [path]
+        for file in inside:
+            (csvs if file.suffix.lower() == ".csv" else texts).append(str(file))
         if path.is_dir() and not inside:
             raise UserError(f"--text_data {name}: there is no .txt, .txt.gz or .csv in this folder")
     return texts, csvs

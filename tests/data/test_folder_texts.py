@@ -8,7 +8,7 @@ import pytest
 import soundfile
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.commands.train import main
+from deepspeech_training.commands.main import run as command
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import VoiceFolder, missing, rejections, report, scan, split, write_csvs
 
@@ -56,7 +56,7 @@ def test_linked_folders_and_files_are_followed_once(tmp_path):
 def test_what_looks_like_audio_and_cannot_be_read_is_named(tmp_path, capsys):
     record(tmp_path / "a.wav", "one")
     (tmp_path / "b.wma").write_bytes(b"\x30\x26\xb2\x75" + bytes(99))
-    assert main(["--check_voice_data", "--voice_data_dir", str(tmp_path)]) == 0
+    assert command("train", ["--check_voice_data", "--voice_data_dir", str(tmp_path)]) == 0
     assert "b.wma: " in capsys.readouterr().out
     assert [(r.wav_filename, r.reason_code) for r in rejections(look(tmp_path))] == [
         (f"{tmp_path}/b.wma", "unreadable")
@@ -83,7 +83,7 @@ def test_utf_16_is_read_and_another_encoding_named(tmp_path, capsys):
         ("c.txt", "bad_row"),
         ("d.txt", "bad_row"),
     ]
-    assert main(["--check_voice_data", "--voice_data_dir", str(tmp_path)]) == 1
+    assert command("train", ["--check_voice_data", "--voice_data_dir", str(tmp_path)]) == 1
     assert "'café noir'" in capsys.readouterr().out
 
 

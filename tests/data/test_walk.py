@@ -5,6 +5,7 @@ import os
 import pytest
 
 from deepspeech_training.data.walk import names_below
+from deepspeech_training.errors import UserError
 
 
 @pytest.fixture
@@ -65,5 +66,5 @@ def test_a_folder_that_cannot_be_read_is_told(tree, monkeypatch):
     faults: list[str] = []
     assert "b/1.wav" in list(names_below(tree, faults=faults))
     assert faults == [f"{tree}/a: the folder cannot be read: Permission denied"]
-    with pytest.raises(PermissionError):
+    with pytest.raises(UserError, match="/a: the folder cannot be read: Permission denied"):
         list(names_below(tree))
