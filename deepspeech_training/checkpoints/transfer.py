@@ -99,7 +99,7 @@ class Transfer:
         return {name: value for name, value in asdict(self).items() if name != "layers"}
 
     def weights(
-        self, source: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], alphabet: Alphabet
+        self, source: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], alphabet: Alphabet | ByteAlphabet
     ) -> dict[str, np.ndarray]:
         """The weights that the run starts with.
 

@@ -161,7 +161,8 @@ class ExportFolder:
         if not samples:
             audio = read_audio(str(SMOKE_CLIP), sample_rate=rate)
             return [parity.Clip("the clip of the package", audio, SMOKE_SENTENCE)]
-        clips, audio_s = [], 0.0
+        clips: list[parity.Clip] = []
+        audio_s = 0.0
         for sample in samples:
             try:
                 clip = parity.Clip(sample.id, read_audio(sample.path, sample_rate=rate), sample.transcript)

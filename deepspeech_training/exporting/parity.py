@@ -15,7 +15,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.decoding import DECODERS
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
@@ -112,7 +112,8 @@ def part_of(model: bytes, outputs: Sequence[str]) -> bytes:
     graph = whole.subgraphs[0]
     names = {index: tensor.name.decode() for index, tensor in enumerate(graph.tensors)}
     wanted = [index for index in graph.outputs if names[index] in outputs]
-    needed, operators = set(map(int, wanted)), []
+    needed = set(map(int, wanted))
+    operators: list[Any] = []
     for operator in reversed(graph.operators):
         if needed & set(map(int, operator.outputs)):
             needed |= set(map(int, operator.inputs)) | set(map(int, operator.outputs))
@@ -199,7 +200,7 @@ def compare(
     clips: Sequence[Clip],
     *,
     weights: Mapping[str, np.ndarray],
-    alphabet: Alphabet,
+    alphabet: Alphabet | ByteAlphabet,
     features: FeatureGeometry,
     network: AcousticModel,
     exported: str,
@@ -253,13 +254,13 @@ def compare(
                     parity.faults.append(
                         f"{clip.name}: its transcript is {texts[-1]!r}, the checkpoint's {text(reference)!r}"
                     )
-        found = report(texts)
-        parity.wer, parity.cer, parity.real_time_factor = found.wer, found.cer, seconds / max(audio_s, 1e-9)
+        said = report(texts)
+        parity.wer, parity.cer, parity.real_time_factor = said.wer, said.cer, seconds / max(audio_s, 1e-9)
         parity.faults += _beyond_bounds(name, parity)
-        increase = found.wer - reference_report.wer
+        increase = said.wer - reference_report.wer
         if name == exported == "int8" and wer_is_judged and increase > max_wer_increase:
             parity.faults.append(
-                f"WER {found.wer:.4f} against {reference_report.wer:.4f} of the checkpoint on {len(clips)} clips: "
+                f"WER {said.wer:.4f} against {reference_report.wer:.4f} of the checkpoint on {len(clips)} clips: "
                 f"{increase:.4f} more, and --export_max_wer_increase is {max_wer_increase:g}"
             )
         figures[name] = parity

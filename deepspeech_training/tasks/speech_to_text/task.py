@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.audio.cache import AudioCache
 from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.augment.augmenter import Augmenter
@@ -49,7 +49,7 @@ class SpeechToText:
 
     def __init__(
         self,
-        alphabet: Alphabet,
+        alphabet: Alphabet | ByteAlphabet,
         features: FeatureGeometry,
         network: AcousticModel,
         *,
