@@ -1,4 +1,4 @@
-"""Probabilities -> labels. DECODERS is the table of ways; a beam with a scorer joins as one file and one line."""
+"""Probabilities -> labels: greedily (DECODERS is the table of ways without memory), and as a beam with a scorer."""
 
 from deepspeech_training.decoding.greedy import greedy_labels
 

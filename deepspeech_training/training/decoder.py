@@ -9,7 +9,7 @@ from deepspeech_training.config.groups import DecoderFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.sample import CheckedData
 from deepspeech_training.decoding.beam import BeamDecoder
-from deepspeech_training.decoding.clips import ClipDecoder
+from deepspeech_training.decoding.clip_decoder import ClipDecoder
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
 from deepspeech_training.scorer.build import Estimation, Package, build_scorer

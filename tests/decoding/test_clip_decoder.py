@@ -2,7 +2,7 @@ import numpy as np
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.decoding.beam import BeamDecoder
-from deepspeech_training.decoding.clips import ClipDecoder
+from deepspeech_training.decoding.clip_decoder import ClipDecoder
 
 ALPHABET = Alphabet("ab ")
 

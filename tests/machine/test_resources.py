@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from deepspeech_training.console import Console
-from deepspeech_training.decoding import beam, clips
+from deepspeech_training.decoding import beam, clip_decoder
 from deepspeech_training.importers import corpus
 from deepspeech_training.machine import resources
 
@@ -83,11 +83,11 @@ def test_decoding_and_imports_take_as_many_workers_as_the_container_has_cores(ro
         raise LookupError
 
     monkeypatch.setattr(beam, "ThreadPoolExecutor", workers)
-    monkeypatch.setattr(clips, "ThreadPoolExecutor", workers)
+    monkeypatch.setattr(clip_decoder, "ThreadPoolExecutor", workers)
     monkeypatch.setattr(corpus, "Converters", workers)
     for begin in (
         lambda: beam.BeamDecoder.decode_batch(None, []),
-        lambda: clips.ClipDecoder(None, str),
+        lambda: clip_decoder.ClipDecoder(None, str),
         lambda: corpus.format_corpus(None, [], corpus.Options(tmp_path), Console()),
     ):
         with pytest.raises(LookupError):
