@@ -22,6 +22,7 @@ from deepspeech_training.checkpoints.tf1 import Tf1Folder, find_tf1_checkpoint
 from deepspeech_training.config import FLAGS
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
+from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.diagnosis import Diagnosis, diagnose
 from deepspeech_training.reporting.evidence import Answers, Evidence
 from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure
@@ -156,7 +157,8 @@ def _inspection(
     """Of a checkpoint of either kind, its network run on speech and silence."""
     model, weights = checkpoint.model, checkpoint.weights
     answers, heard = None, ""
-    if not evidence.not_finite and model.features is not None:
+    is_acoustic = isinstance(model.network, AcousticModel)
+    if model.features is not None and is_acoustic and not evidence.not_finite:
         answers, heard = answers_of_weights(weights, model.features, model.network, model.alphabet, clip)
     facts = {
         "training": training,
@@ -167,7 +169,7 @@ def _inspection(
         "parameters": model.network.num_parameters,
         "clip": heard,
     }
-    if model.features is not None:
+    if is_acoustic:
         facts["export_bytes"] = {
             "float32": model.network.export_bytes(quantized=False),
             "int8": model.network.export_bytes(quantized=True),

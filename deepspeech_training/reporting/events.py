@@ -196,6 +196,7 @@ class Started(Event):
     Args:
         versions: of the libraries that compute, by their names.
         size: what makes the network larger, such as "n_hidden", and how large it is.
+        export_bytes: about the size of an export, "float32" and "int8"; empty where the network has none.
     """
 
     kind = "start"

@@ -89,10 +89,14 @@ def _started(event: Started) -> Iterator[str]:
     if event.frozen is not None:
         trained = f"of which {event.frozen.parameters:,} are frozen ({', '.join(event.frozen.layers)})"
     sizes = ", ".join(f"{name} {value}" for name, value in event.size.items())
+    export = ""
+    if event.export_bytes:
+        export = (
+            f", export {size(event.export_bytes['float32'])} in 32 bits, {size(event.export_bytes['int8'])} in 8 bits"
+        )
     yield (
         f"Network   {event.parameters:,} weights, {trained}, {sizes}; checkpoint "
-        f"{size(event.checkpoint_bytes)}, export {size(event.export_bytes['float32'])} in 32 bits, "
-        f"{size(event.export_bytes['int8'])} in 8 bits: the same for any amount of data"
+        f"{size(event.checkpoint_bytes)}{export}: the same for any amount of data"
     )
     yield f"Training  {event.plan}"
     yield f"Saved in  {event.checkpoint_dir}"

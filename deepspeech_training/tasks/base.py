@@ -11,7 +11,6 @@ from typing import Any, ClassVar, Protocol, Self
 import numpy as np
 
 from deepspeech_training.data.loader import BatchSpec, Example
-from deepspeech_training.data.sample import Sample
 from deepspeech_training.models.base import Kernels, Layers, Network
 from deepspeech_training.reporting.figures import Figure
 
@@ -110,7 +109,7 @@ class Examination(Protocol):
 
 
 class Task(Protocol):
-    """A kind of model that can be trained, evaluated and reported on.
+    """A kind of model that can be trained, evaluated and reported on. Its samples are of a class of its own.
 
     Args:
         name: in `TASKS`.
@@ -123,16 +122,31 @@ class Task(Protocol):
         metrics: makes a Metrics; takes its numbers as keyword arguments.
     """
 
-    name: str
-    figures: Sequence[Figure]
-    best_by: str
-    network: Network
-    spec: BatchSpec
-    unit: CostUnit
-    augments: bool
-    metrics: Callable[..., Metrics]
+    @property
+    def name(self) -> str: ...
 
-    def load(self, sample: Sample) -> Example:
+    @property
+    def figures(self) -> Sequence[Figure]: ...
+
+    @property
+    def best_by(self) -> str: ...
+
+    @property
+    def network(self) -> Network: ...
+
+    @property
+    def spec(self) -> BatchSpec: ...
+
+    @property
+    def unit(self) -> CostUnit: ...
+
+    @property
+    def augments(self) -> bool: ...
+
+    @property
+    def metrics(self) -> Callable[..., Metrics]: ...
+
+    def load(self, sample: Any) -> Example:
         """Read one sample, in a worker thread.
 
         Raises:
@@ -142,7 +156,7 @@ class Task(Protocol):
     def read_anew(self) -> None:
         """Take nothing from a cache before it has been read from its file once more."""
 
-    def augment(self, sample: Sample, example: Example, *, epoch: int, clock: float) -> Example:
+    def augment(self, sample: Any, example: Example, *, epoch: int, clock: float) -> Example:
         """The example as a step of this epoch gets it; its arrays are not written into.
 
         Args:

@@ -17,7 +17,7 @@ from deepspeech_training.config.presets import PRESETS, suited
 from deepspeech_training.console import Console
 from deepspeech_training.data.plan import Plan
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
-from deepspeech_training.models.base import AcousticModel, group_of
+from deepspeech_training.models.base import AcousticModel, Network, group_of
 from deepspeech_training.reporting.diagnosis import diagnose
 from deepspeech_training.reporting.events import Ended, Events, FrozenLayers, Initialised, Outcome, Resumed, Started
 from deepspeech_training.reporting.evidence import Evidence
@@ -144,10 +144,7 @@ def start(run: "Run", task: Task, machine: Machine, plan: Plan, transfer: Transf
         size={network.size_flag: getattr(network, network.size_flag)},
         frozen=_frozen(config.transfer.freeze_layers, network),
         checkpoint_bytes=3 * 4 * network.num_parameters,
-        export_bytes={
-            "float32": network.export_bytes(quantized=False),
-            "int8": network.export_bytes(quantized=True),
-        },
+        export_bytes=_export_bytes(network),
         plan=_training_plan(
             config, batches_per_epoch, has_dev=bool(run.data.sets.get("dev")), has_source=transfer is not None
         ),
@@ -274,6 +271,12 @@ def _is_another_source(flags: CheckpointFlags, transfer: Transfer | None) -> boo
     if not named.is_dir():
         named = find_tf1_checkpoint(named) or named
     return named.resolve() not in (source.resolve(), source.resolve().parent)
+
+
+def _export_bytes(network: Network) -> dict[str, int]:
+    if not isinstance(network, AcousticModel):
+        return {}
+    return {"float32": network.export_bytes(quantized=False), "int8": network.export_bytes(quantized=True)}
 
 
 def _frozen(names: Sequence[str], network: AcousticModel) -> FrozenLayers | None:

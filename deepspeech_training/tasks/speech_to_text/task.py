@@ -86,23 +86,24 @@ class SpeechToText:
                 audio = read_audio(sample.path, sample_rate=self.feature_geometry.sample_rate)
         except (AudioError, OSError) as error:
             raise SampleFault(f"cannot be read any more: {error}") from error
-        labels = np.asarray(sample.labels, np.int32)
-        frames = self.network.output_lengths(self.feature_geometry.num_frames(len(audio)))
-        if frames < labels_with_repeats(labels):  # a header may promise more than there is (MP3)
-            raise SampleFault(f"has {frames} frames of audio; its transcript needs {labels_with_repeats(labels)}")
-        return {"audio": audio, "labels": labels}
+        frames = self.network.output_lengths(self.frames(len(audio)))
+        needed = labels_with_repeats(sample.labels)
+        if frames < needed:  # a header may promise more than there is (MP3)
+            raise SampleFault(f"has {frames} frames of audio; its transcript needs {needed}")
+        return {"audio": audio, "labels": np.asarray(sample.labels, np.int32)}
 
     def read_anew(self) -> None:
         if self._cache is not None:
             self._cache.renew()
 
     def augment(self, sample: SpeechSample, example: Example, *, epoch: int, clock: float) -> Example:
-        needed = labels_with_repeats(example["labels"]) * self.network.stride
+        assert self._augmenter is not None
+        needed = labels_with_repeats(sample.labels) * self.network.stride
         audio, draws = self._augmenter(sample.id, example["audio"], needed_frames=needed, epoch=epoch, clock=clock)
         return {**example, "audio": audio, **draws._asdict()}
 
     def frames(self, cost: int) -> int:
-        return self.feature_geometry.num_frames(cost)
+        return int(self.feature_geometry.num_frames(cost))
 
     def longest(self, cost: int) -> int:
         return cost if self._augmenter is None else self._augmenter.longest(cost)
