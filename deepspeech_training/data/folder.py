@@ -190,17 +190,21 @@ def _copies(clips: Sequence[VoiceClip]) -> dict[Path, Path]:
     by_name: dict[tuple[str, str], list[VoiceClip]] = {}
     for clip in clips:
         by_name.setdefault((clip.path.stem, text_of[clip.path]), []).append(clip)
-    for first, *others in by_name.values():
-        alike = [one.path for one in others if abs(one.duration_s - first.duration_s) <= SAME_LENGTH_S]
-        groups.append([first.path, *(path for path in alike if path.suffix.lower() != first.path.suffix.lower())])
-    copies: dict[Path, Path] = {}
+    for one, *others in by_name.values():
+        alike = [other.path for other in others if abs(other.duration_s - one.duration_s) <= SAME_LENGTH_S]
+        groups.append([one.path, *(path for path in alike if path.suffix.lower() != one.path.suffix.lower())])
+    first_of = {clip.path: clip.path for clip in clips}
+
+    def first(path: Path) -> Path:
+        while first_of[path] != path:
+            path = first_of[path]
+        return path
+
     for group in groups:
-        first_of: dict[str, Path] = {}
-        for path in group:
-            first = first_of.setdefault(text_of[path], copies.get(path, path))
-            if path != first:
-                copies[path] = first
-    return copies
+        of_text: dict[str, Path] = {}
+        for path in map(first, group):
+            first_of[path] = first(of_text.setdefault(text_of[path], path))
+    return {clip.path: first(clip.path) for clip in clips if first(clip.path) != clip.path}
 
 
 def _letters(text: str) -> str:
@@ -244,9 +248,9 @@ def report(found: VoiceFolder, alphabet: Alphabet | ByteAlphabet) -> Iterator[st
         known = ", ".join(f"{count:,} of {rate:,} Hz" for rate, count in rates.most_common(4))
         hours = sum(clip.duration_s for clip in of_kind) / 3600
         yield f"  {suffix[1:]:<5}{len(of_kind):>8,} files {hours:10.3f} h  {known or 'none can be read'}"
-    broken = [clip for clip in found.clips if clip.info is None]
-    yield from _listed(f"Broken    {len(broken):,}", [f"{clip.path}: {clip.error.reason}" for clip in broken])
-    sources = Counter(clip.said.kind for clip in found.clips if clip.transcript)
+    broken = [f"{clip.path}: {clip.error.reason}" for clip in found.clips if clip.error]
+    yield from _listed(f"Broken    {len(broken):,}", broken)
+    sources = Counter(clip.said.kind for clip in found.clips if clip.said and clip.transcript)
     named = ", ".join(f"{count:,} from {name}" for name, count in sources.most_common())
     yield f"Texts     {sum(sources.values()):,} transcripts" + (f": {named}" if named else "")
     unread = [f"{clip.said.place}: {clip.said.fault}" for clip in found.clips if clip.said and clip.said.fault]

@@ -105,7 +105,8 @@ def read_transcripts(files: Sequence[Path], audio: Sequence[Path]) -> Transcript
         UserError: a CSV with DeepSpeech's columns cannot be read.
     """
     result, recordings = Transcripts(), _Recordings(audio)
-    tables, metadata = [], []
+    tables: list[Path] = []
+    metadata: list[Path] = []
     for path in files:
         name, end = path.name.lower(), path.suffix.lower()
         if path in recordings._all or name.startswith("rejected."):

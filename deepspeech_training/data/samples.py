@@ -271,7 +271,7 @@ def check_sets(
     return CheckedData(sets, rejected, warnings, from_cache)
 
 
-def labels_with_repeats(labels: Sequence[int]) -> int:
+def labels_with_repeats(labels: Sequence[object]) -> int:
     """The frames that CTC needs at least: one for each label, and a blank between two that are the same.
 
     >>> labels_with_repeats([8, 5, 12, 12, 15])
@@ -543,7 +543,8 @@ def _warn_of_copies(
     for name in ("train", "dev", "test"):
         for sample in (sample for part in sets.get(name, ()) for sample in part.samples):
             rows.setdefault((sample.path, name), sample)
-    recordings = [Recording(path, headers[path].size, headers[path].info, name) for path, name in rows]
+    known = ((path, name, headers[path]) for path, name in rows)
+    recordings = [Recording(path, one.size, one.info, name) for path, name, one in known if one.info]
     found: dict[tuple[str, str], list[tuple[str, str]]] = {}
     for group in find_copies(recordings, across_sets=True):
         said: dict[str, list[tuple[str, SpeechSample]]] = {}

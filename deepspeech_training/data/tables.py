@@ -145,7 +145,7 @@ def _is_header(fields: list[str], columns: Columns) -> bool:
 
 def _find_columns(fields: Mapping[str, Any], columns: Columns) -> Columns:
     """The names of the columns of a row with these fields."""
-    there = {name.strip().lower(): name for name in reversed(fields)}
+    there = {name.strip().lower(): name for name in reversed(list(fields))}
 
     def find(named: str, usual: Iterable[str]) -> str:
         if named and named not in fields:
@@ -272,7 +272,7 @@ def read_tsv(text: TextFile, required: Sequence[str], delimiter: str = "\t") -> 
                 yield number, None, f"it has {len(fields)} fields, and the header {len(header)}"
             else:
                 if '"' in line:
-                    fields = map(_unquoted, fields)
+                    fields = [_unquoted(field) for field in fields]
                 yield number, dict(zip(header, fields, strict=True)), ""
 
 
@@ -309,9 +309,11 @@ def read_csv(text: TextFile, required: Sequence[str], delimiter: str = ",") -> I
     header = _header(text, lines, delimiter, required)
     waiting: deque[tuple[int, str | None]] = deque()
     while True:
-        if not waiting and (following := next(lines, None)) is None:
-            return
-        number, line = waiting.popleft() if waiting else following
+        if not waiting:
+            if (first := next(lines, None)) is None:
+                return
+            waiting.append(first)
+        number, line = waiting.popleft()
         if line == "":
             continue
         if line is None:
@@ -321,9 +323,9 @@ def read_csv(text: TextFile, required: Sequence[str], delimiter: str = ",") -> I
         while record.count('"') % 2 and taken < MAX_LINES_OF_A_ROW:
             if taken == len(waiting) and (following := next(lines, None)) is not None:
                 waiting.append(following)
-            if taken == len(waiting) or waiting[taken][1] is None:
+            if taken == len(waiting) or (more := waiting[taken][1]) is None:
                 break
-            record += "\n" + waiting[taken][1]
+            record += "\n" + more
             taken += 1
         try:
             (fields,) = csv.reader(io.StringIO(record, newline=""), delimiter=delimiter, strict=True)
@@ -395,8 +397,8 @@ def _json_list(text: TextFile) -> Iterator[Record]:
     content = "\n".join(whole)
     decoder, place, row = json.JSONDecoder(), content.index("[") + 1, 1
     counted = 0
-    while (found := _BETWEEN.match(content, place)).end() < len(content) and content[found.end()] != "]":
-        start = found.end()
+    while (found := _NEXT_VALUE.search(content, place)) and found[0] != "]":
+        start = found.start()
         row, counted = row + content.count("\n", counted, start), start
         try:
             values, place = decoder.raw_decode(content, start)
@@ -408,7 +410,7 @@ def _json_list(text: TextFile) -> Iterator[Record]:
             yield row, None, "it is no JSON object"
 
 
-_BETWEEN = re.compile(r"[\s,]*")
+_NEXT_VALUE = re.compile(r"[^\s,]")
 
 
 def _json_value(value: Any) -> Any:

@@ -63,7 +63,7 @@ _INVISIBLE_RANGES = (
     "\u00ad\u00ad \u034f\u034f \u061c\u061c \u180b\u180f \u200b\u200b \u200e\u200f \u202a\u202e \u2060\u206f "
     "\ufe00\ufe0f \ufeff\ufeff \ufff9\ufffb \U0001bca0\U0001bca3 \U000e0000\U000e0fff"
 )
-_INVISIBLE = re.compile(f"[{''.join(f'{first}-{last}' for first, last in _INVISIBLE_RANGES.split())}]")
+_INVISIBLE = re.compile(f"[{''.join('-'.join(pair) for pair in _INVISIBLE_RANGES.split())}]")
 # Arabic and the scripts of India, in which a joiner after a letter changes how the word is written.
 _IDLE_JOINER = re.compile("(?<![\u0600-\u0dff\u1000-\u109f])[\u200c\u200d]")
 _NUMBER = re.compile(r"\d+")

@@ -180,5 +180,6 @@ def _start_worker() -> None:
 
 def _end_with_the_parent() -> None:
     """A parent that was killed cannot end its workers, and they would wait for work for ever."""
-    multiprocessing.parent_process().join()
+    if parent := multiprocessing.parent_process():
+        parent.join()
     os._exit(1)

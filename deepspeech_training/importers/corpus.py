@@ -302,13 +302,13 @@ def _ledger_row(row: CorpusRow, source, ledger: Ledger, options: Options) -> tup
 
 
 def _segment(row: CorpusRow) -> tuple[float, float]:
-    return (WHOLE, WHOLE) if row.start_s is None else (row.start_s, row.end_s)
+    return (WHOLE, WHOLE) if row.start_s is None or row.end_s is None else (row.start_s, row.end_s)
 
 
 def _stem(row: CorpusRow, name: str) -> str:
     """The name of a clip without its end: that of the recording, with the segment in ms if it is one."""
     stem = os.path.splitext(name)[0]
-    if row.start_s is not None:
+    if row.start_s is not None and row.end_s is not None:
         stem += f"-{round(row.start_s * 1000):08d}-{round(row.end_s * 1000):08d}"
     return stem
 

@@ -182,7 +182,7 @@ class Ledger:
             count += 1
             unique = f"{stem}~{count}"
         cursor = self.db.execute("INSERT INTO clip (audio, start_s, end_s, stem) VALUES (?, ?, ?, ?)", (*key, unique))
-        return cursor.lastrowid
+        return cursor.lastrowid or 0
 
     def give_up(self, clips: Iterable[int]) -> None:
         """The recordings of these clips are not there under their names; who wants a clip's name takes it over."""

@@ -250,7 +250,7 @@ def _speakers(speakers: Sequence[Mapping], total: Mapping) -> str:
 
 
 def _clips(kinds: Mapping[str, Sequence[Mapping]]) -> str:
-    content = []
+    content: list[str] = []
     for title, clips in kinds.items():
         rows = [
             (

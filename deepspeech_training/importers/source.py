@@ -20,7 +20,7 @@ import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import Any, BinaryIO, cast
 
 from deepspeech_training.console import Console
 from deepspeech_training.data.walk import names_below
@@ -106,11 +106,10 @@ def open_source(
         UserError: as for `check_paths`, or an archive is damaged or not to be trusted.
     """
     check_paths(paths)
-    paths = [Path(path) for path in paths]
-    ledger.keep_entries_of({str(path) for path in paths})
+    ledger.keep_entries_of({str(path) for path in map(Path, paths)})
     sources = [
         FolderSource(path) if path.is_dir() else ArchiveSource(path, work_dir, ledger, is_text, console)
-        for path in paths
+        for path in map(Path, paths)
     ]
     return sources[0] if len(sources) == 1 else SeveralSources(sources)
 
@@ -274,7 +273,7 @@ class ArchiveSource:
             tarfile.open(fileobj=unpacked, mode="r|", bufsize=_TAR_BUFFER, tarinfo=_SafeTarInfo) as tar,
         ):
             while (info := tar.next()) is not None:
-                tar.members = []  # or it keeps every header
+                tar.members = []  # type: ignore[attr-defined]  # or it keeps every header
                 if info.isdir():
                     continue
                 name, fault = _judge_name(info.name)
@@ -352,7 +351,7 @@ class ArchiveSource:
 _DAMAGE = (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError, NotImplementedError)
 
 
-def _unpacked(file: io.BufferedReader, progress) -> BinaryIO:
+def _unpacked(file: io.BufferedReader, progress) -> Any:
     """The tar inside a .tar.gz, .tar.bz2 or .tar.xz, told by its first bytes, or the file itself.
 
     Not through tarfile's own decompression: that unpacks as much as it reads at a time, be it a thousandfold, and moves
@@ -364,7 +363,7 @@ def _unpacked(file: io.BufferedReader, progress) -> BinaryIO:
     if start.startswith(b"BZh"):
         return bz2.BZ2File(counted)
     if start.startswith(b"\xfd7zXZ\0"):
-        return lzma.LZMAFile(counted)
+        return lzma.LZMAFile(cast(BinaryIO, counted))
     return counted
 
 

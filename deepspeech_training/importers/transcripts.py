@@ -89,9 +89,10 @@ class TranscriptRules:
                 return Refusal("label_refused", f"the default rules take no {kind}", " ".join(found)[:100])
             label = self._cleaner.without_signs(text)
         else:
-            label = _checked(self.validator, text)
-        if isinstance(label, Refusal):
-            return label
+            checked = _checked(self.validator, text)
+            if isinstance(checked, Refusal):
+                return checked
+            label = checked
         if self.lowercase or (self.lowercase is None and self.validator is None):
             label = self._cleaner.in_case(label)
         label = " ".join(unicodedata.normalize("NFC", label).split())

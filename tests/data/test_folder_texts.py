@@ -199,3 +199,11 @@ def test_the_same_text_in_other_voices_is_no_copy(tmp_path):
     for number in range(30):
         record(tmp_path / f"{number}.wav", "hi")
     assert look(tmp_path).copies == {}
+
+
+def test_copies_of_copies_are_one_recording(tmp_path):
+    record(tmp_path / "a" / "x.wav", "hi", seed=1)
+    record(tmp_path / "b" / "y.flac", "hi", seed=1)
+    record(tmp_path / "c" / "y.mp3", "hi", seed=1)
+    copies = look(tmp_path).copies
+    assert set(copies.values()) == {tmp_path / "a" / "x.wav"} and len(copies) == 2
