@@ -2,10 +2,10 @@
 
 import math
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepspeech_training.checkpoints.describe import Checkpoint, TrainedModel
 from deepspeech_training.checkpoints.tf1 import find_tf1_checkpoint
@@ -77,25 +77,6 @@ def kind_of_data(config: Config, *, voice: bool, text: bool) -> str:
             f"a language model and scorer, as {'there is --text_data and no recordings' if flags.text_data else folder}"
         )
     return f"Kind      {flags.voice_mode}: {what}"
-
-
-def taken_for_granted(source: Source, flags: Mapping[str, Any], console: Console) -> None:
-    """A checkpoint of DeepSpeech's trainer may not say its sample rate and windows: what the flags say counts."""
-    unsaid = () if source.description is None else source.description.unsaid
-    if not unsaid:
-        return
-    values = {name: flags[name] for name in unsaid}
-    console.info(
-        f"{source.path} does not say {', '.join(f'--{name}' for name in unsaid)}; taken to be "
-        f"{', '.join(map(str, values.values()))}"
-    )
-    others = {name: FLAGS[name].default for name, value in values.items() if value != FLAGS[name].default}
-    if others:
-        console.warn(
-            "DeepSpeech's own value, with which most of its checkpoints were trained, is "
-            + ", ".join(f"--{name} {value}" for name, value in others.items())
-            + ": weights know nothing of other features than they were trained with"
-        )
 
 
 def preset(run: "Run") -> None:

@@ -6,7 +6,7 @@ Flags, checkpoints, alphabet and every row of every CSV are checked here, in thi
 
 import os
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +14,6 @@ from deepspeech_training.audio.cache import AudioCache
 from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.augment.catalogue import parse_augmentations
 from deepspeech_training.checkpoints.folder import CheckpointFolder
-from deepspeech_training.checkpoints.tf1 import folder_to_load
 from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import Config, ParsedFlags, as_dict
 from deepspeech_training.config.groups import AugmentFlags, CheckpointFlags
@@ -28,19 +27,18 @@ from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.machine.device_choice import Choice, choose
 from deepspeech_training.machine.resources import HOW_TO_MOUNT, read_resources, will_be_lost
-from deepspeech_training.models import model_class
 from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.events import DataChecked, Events, SetSummary
 from deepspeech_training.reporting.session_log import SessionLog
 from deepspeech_training.training import announce
 from deepspeech_training.training.datasets import checked_data, csvs_of_voice_folder
 from deepspeech_training.training.decoder import read_scorer, scorer_of_training
-from deepspeech_training.training.labels import Labels, alphabet_of_run
+from deepspeech_training.training.described_model import describe_model, named_folder
+from deepspeech_training.training.labels import Labels
 from deepspeech_training.training.memory import check_memory_to_begin
 from deepspeech_training.training.source import (
     Folder,
     Source,
-    adopted_flags,
     folder_to_evaluate,
     source_of_evaluation,
     source_of_training,
@@ -261,66 +259,6 @@ def _exporter(config: Config, console: Console) -> "ExportFolder":
     return exporter
 
 
-@dataclass(frozen=True)
-class DescribedModel:
-    """The model of a call, without its weights.
-
-    Args:
-        config: with the flags that the checkpoint decides.
-        alphabet_name: where it comes from, in words.
-    """
-
-    config: Config
-    alphabet: Labels
-    alphabet_name: str
-    network: AcousticModel
-    features: FeatureGeometry
-
-
-def describe_model(
-    config: Config, given: Collection[str], source: Source, *, continues: bool, console: Console
-) -> DescribedModel:
-    """The model that a checkpoint and the flags describe.
-
-    Raises:
-        FlagError: they contradict each other.
-    """
-    config = config.replace(**adopted_flags(source, as_dict(config), given, continues=continues, console=console))
-    announce.taken_for_granted(source, as_dict(config), console)
-    alphabet, name = alphabet_of_run(config.decoder, config.transfer, source, console)
-    features = _features(config)
-    if source.description is None:
-        network = model_class(config.geometry.network).from_flags(as_dict(config), num_classes=alphabet.num_classes)
-        features = replace(features, n_mfcc=network.n_features)
-    else:
-        network = replace(source.description.network, num_classes=alphabet.num_classes)
-        features = source.description.features or features
-    return DescribedModel(config, alphabet, name, network, features)
-
-
-def model_to_check(config: Config, given: Collection[str], console: Console) -> DescribedModel:
-    """The model for which a call would check the data; one with new weights where there is no checkpoint."""
-    save_folder = CheckpointFolder(config.checkpoint.save_dir, console)
-    folder = _load_folder(config, console)
-    if config.data.train_files:
-        source = source_of_training(config.checkpoint, given, save_folder, folder)
-    else:
-        folder = folder_to_evaluate(config.checkpoint, save_folder, folder)
-        source = Source("init")
-        if folder.has("best") or folder.has("train"):
-            source = source_of_evaluation(config.checkpoint, given, folder)
-    return describe_model(config, given, source, continues=source.kind == "resume", console=console)
-
-
-def _features(config: Config) -> FeatureGeometry:
-    return FeatureGeometry(config.data.audio_sample_rate, config.data.feature_win_len, config.data.feature_win_step)
-
-
-def _load_folder(config: Config, console: Console) -> Folder:
-    folder = CheckpointFolder(config.checkpoint.load_dir, console)
-    return folder_to_load(folder, _features(config), config.training.relu_clip)
-
-
 def prepare(call: Call) -> Run:
     """Find the checkpoint, and check all that the call works with.
 
@@ -328,7 +266,7 @@ def prepare(call: Call) -> Run:
         UserError: anything that would keep it from its end, as far as that can be known beforehand.
     """
     config, work, console = call.config, call.work, call.console
-    load_folder = _load_folder(config, console)
+    load_folder = named_folder(config, console)
     if work.train:
         _check_that_it_will_be_kept(config.checkpoint)
         call.folder.lock()
