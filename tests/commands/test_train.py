@@ -147,7 +147,7 @@ def test_a_log_that_is_no_terminal_has_plain_lines(trained):
     folder, result = trained
     assert "\r" not in result.err and "\x1b" not in result.err
     log = result.log.splitlines()
-    assert log[0].startswith("I Kind      auto: the acoustic model") and "Mode      mixed: " in log[1]
+    assert log[0].startswith("I Kind      auto: the acoustic model") and "Mode      cpu: " in log[1]
     assert log[2].startswith(f"I deepspeech_training {VERSION}, tensorflow ")
     for text in (
         "I Device    CPU:0",
@@ -159,7 +159,7 @@ def test_a_log_that_is_no_terminal_has_plain_lines(trained):
         "I Training is finished: all 3 epochs are done",
     ):
         assert len([line for line in log if line.startswith(text)]) == 1, text
-    assert not any(line.startswith(("W ", "E ")) for line in log if "Mode      mixed: " not in line)
+    assert not any(line.startswith(("W ", "E ")) for line in log if "Mode      cpu: " not in line)
 
 
 def test_each_dev_file_has_figures_of_its_own(trained):

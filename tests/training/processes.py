@@ -72,7 +72,9 @@ PROGRAM = (sys.executable, str(ROOT / "DeepSpeech.py"))
 
 
 def start(*flags, program: Sequence[str] = PROGRAM, **popen) -> subprocess.Popen:
-    """Start the program; its stdin is empty, its output goes to pipes."""
+    """Start the program; its stdin is empty, its output goes to pipes. It trains on the CPU, unless `flags` say more."""
+    if program is PROGRAM:
+        program = (*PROGRAM, "--mode", "cpu")
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
     return subprocess.Popen([*program, *map(str, flags)], cwd=ROOT, **streams)
 
