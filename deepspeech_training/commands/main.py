@@ -1,6 +1,6 @@
 """The program `deepspeech`: finds the command, runs it, and makes messages and exit codes of errors and signals.
 
-Exit codes: 0 done, 1 data or run, 2 flags, 130 Ctrl-C, 143 SIGTERM.
+Exit codes: 0 done, 1 data or run, 2 flags, 129 a lost terminal, 130 Ctrl-C, 143 SIGTERM.
 """
 
 import difflib

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_training.config import ParsedFlags
-from deepspeech_training.console import Console
+from deepspeech_training.console import Console, print_result
 from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import Events
 from deepspeech_training.reporting.metrics import SetReport
@@ -80,7 +80,7 @@ def carry_out(
             console.warn(notice)
         call = call_of(parsed, only=only, console=console, events=events)
         try:
-            return _done(call, show or _print)
+            return _done(call, show or (lambda text: print_result(text, console)))
         finally:
             call.folder.unlock()
 
@@ -138,7 +138,3 @@ def _computed(run: Run, finished: FinishedRun, show: Callable[[str], None]) -> F
 
 def _path_of(log: SessionLog) -> Path | None:
     return None if log.fault else log.path
-
-
-def _print(text: str) -> None:
-    print(text, flush=True)  # a report is there when it is made, also where stdout is a file

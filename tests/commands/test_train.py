@@ -457,3 +457,14 @@ def test_in_an_image_training_refuses_a_folder_that_goes_with_the_container(tmp_
     other = ended(start(*flags, "--ephemeral", "--load_train", "best", **in_image))  # goes on to the next fault
     assert other.code == 1 and "there is no best checkpoint" in other.err
     shutil.rmtree(folder)
+
+
+def test_a_full_disk_under_stdout_costs_the_report_and_not_the_export(corpus, tmp_path):
+    csv_path = corpus / "train.csv"
+    with open("/dev/full", "w") as full:
+        flags = ["--train_files", csv_path, "--test_files", csv_path, "--epochs", 1, "--n_hidden", 8, "--beam_width", 0]
+        folders = ["--checkpoint_dir", tmp_path / "run", "--export_dir", tmp_path / "export"]
+        process = start(*flags, *folders, stdout=full)
+        _, err = process.communicate(timeout=TIMEOUT_S)
+    assert process.returncode == 0, err
+    assert b"stdout cannot be written" in err and (tmp_path / "export" / "output_graph.tflite").is_file()

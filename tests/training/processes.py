@@ -72,7 +72,7 @@ PROGRAM = (sys.executable, str(ROOT / "DeepSpeech.py"))
 
 
 def start(*flags, program: Sequence[str] = PROGRAM, **popen) -> subprocess.Popen:
-    """Start the program; its stdin is empty, its output goes to pipes. It trains on the CPU, unless `flags` say more."""
+    """Start the program, on the CPU unless `flags` say more; its stdin is empty, its output goes to pipes."""
     if program is PROGRAM:
         program = (*PROGRAM, "--mode", "cpu")
     streams = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | popen
