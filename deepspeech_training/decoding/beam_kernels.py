@@ -490,7 +490,7 @@ def _rank_classes(search, probs):
     for label in range(num_classes):
         prob = np.float64(probs[label])
         if not prob > 0:  # NaN too
-            prob = 0.0
+            prob = np.float64(0)
         classes[label].prob = prob
         classes[label].log_prob = np.float32(math.log(prob + TINY))
         classes[label].ranked = label
@@ -558,7 +558,7 @@ def _keep_on(search, trie, place, min_cutoff, by_probability, buffer):
             if parent_score > LOWEST and np.float32(log_prob + parent_score) >= min_cutoff:
                 from_parent = _extended(search, trie, parent_place, label, prefix.node, buffer)
             parent_label = nodes[parent].label
-            parent_first = state[HAS_SCORER] != 0 and (
+            parent_first = state[HAS_SCORER] != 0 and (  # type: ignore[assignment]  # to numba both are booleans
                 parent_score > score or (parent_score == score and np.uint32(parent_label) < np.uint32(label))
             )
         label_score = log_sum(again, from_parent)
