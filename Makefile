@@ -1,6 +1,6 @@
 # make smoke    make .venv, install the package, learn one clip by heart on the CPU
 # make test     the default tests
-# make check    ruff, generated docs, shellcheck, hadolint, slow tests
+# make check    ruff, mypy, generated docs, shellcheck, hadolint, slow tests
 # make test-gpu the tests that need an NVIDIA GPU, and nothing else
 # make format   what ruff can mend by itself
 # make clean    remove .venv and caches; persistent-data/ stays
@@ -43,6 +43,7 @@ test-gpu: $(VENV)/installed-test | venv-matches
 check: $(VENV)/installed-test | venv-matches
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/python bin/make_docs.py --check
 	$(BIN)/shellcheck --external-sources --source-path SCRIPTDIR $(SHELL_SCRIPTS)
 	$(BIN)/hadolint docker/Dockerfile
