@@ -142,6 +142,8 @@ class AudioCache:
     def _key(self, path: str) -> tuple[bytes | None, tuple[int, ...] | None]:
         """The key of a file's content, and the status that it had; read once for as long as its status stays."""
         status = _status(path)
+        if status is None:
+            return None, None  # read_audio says what is wrong
         known = self._digests.get(path)
         if known is not None and known[0] == status:
             return known[1], status
@@ -172,7 +174,7 @@ class AudioCache:
                 self._entries.pop(key, None)  # a damaged disk, or a crash of the machine: decode it anew
             return None
         audio = np.frombuffer(data, KINDS[kind])
-        return audio * np.float32(2**-15) if kind == 0 else audio.copy()
+        return audio.astype(np.float32) * np.float32(2**-15) if kind == 0 else audio.copy()
 
     def _look(self) -> None:
         """Take in what the indices have that they had not before; what is wrong in them is passed over."""
@@ -213,7 +215,7 @@ class AudioCache:
                 else:
                     self._append(key, data, len(audio), kind)
             except OSError as error:
-                self._stop_storing(error.strerror)
+                self._stop_storing(error.strerror or str(error))
 
     def _append(self, key: bytes, data: bytes, samples: int, kind: int) -> None:
         if self._own is None or os.fstat(self._own.samples).st_size >= PACK_BYTES:
@@ -260,10 +262,10 @@ def _open_pack(path: Path, *, lock: int = fcntl.LOCK_SH) -> _Pack | None:
         for name in (path, _index_of(path)):
             opened.append(os.open(name, os.O_RDONLY))
         fcntl.flock(opened[0], lock)
-        return _Pack(path, *opened)
+        return _Pack(path, opened[0], opened[1])
     except OSError as error:
         if len(opened) == 2 and lock == fcntl.LOCK_SH and error.errno in (errno.ENOLCK, errno.ENOTSUP):
-            return _Pack(path, *opened)  # a file system without locks
+            return _Pack(path, opened[0], opened[1])  # a file system without locks
         for descriptor in opened:
             os.close(descriptor)
         return None

@@ -57,7 +57,7 @@ def _encode(samples: np.ndarray, job: ClipJob) -> io.BytesIO:
             writer.setnchannels(1)
             writer.setsampwidth(2)
             writer.setframerate(job.sample_rate)
-            writer.writeframes(samples.astype("<i2", copy=False))
+            writer.writeframes(samples.astype("<i2", copy=False).data)
     else:
         soundfile.write(encoded, samples, job.sample_rate, format="FLAC", subtype="PCM_16")
     return encoded
@@ -111,6 +111,7 @@ def _check_length(info: AudioInfo) -> None:
 
 def _segment(job: ClipJob, info: AudioInfo) -> tuple[int, int]:
     """First frame of a segment of a long recording, and the one after its last."""
+    assert job.end_s is not None, "a whole recording is no segment"
     start, end = (round(second * info.sample_rate) for second in (job.start_s, job.end_s))
     if not 0 <= start < end:
         raise AudioError(f"its segment from {job.start_s:.2f} to {job.end_s:.2f} s is none", code="bad_row")

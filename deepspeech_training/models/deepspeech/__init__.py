@@ -52,13 +52,11 @@ class DeepSpeech(NetworkGeometry, AcousticModel):
         *,
         weights: Weights | None = None,
         normalisation: Normalisation | None = None,
-        dropout_rates: Mapping[str, float] | None = None,
+        **training_options: Any,
     ) -> Layers:
         from deepspeech_training.models.deepspeech.network import DeepSpeechLayers  # Keras: 3 s
 
-        return DeepSpeechLayers(
-            self, kernels=kernels, weights=weights, normalisation=normalisation, dropout_rates=dropout_rates or {}
-        )
+        return DeepSpeechLayers(self, kernels=kernels, weights=weights, normalisation=normalisation, **training_options)
 
     def step_bytes(self, *, clips: int, frames: int) -> int:
         """Fitted to peaks of resident memory that benchmarks/train_throughput.py printed, in either precision.
@@ -86,7 +84,7 @@ class DeepSpeech(NetworkGeometry, AcousticModel):
             if observe is not None and layer == "lstm":
                 observe(layer, None, float((np.minimum(values, 1 - values) < STUCK_GATE).mean()))
             elif observe is not None:
-                observe(layer, (values > 0).any(axis=0), float((values >= self.relu_clip).mean()))
+                observe(layer, np.any(values > 0, axis=0), float((values >= self.relu_clip).mean()))
 
         return forward(weights, stack_context(features, n_context=self.n_context), self, observe=see)[0]
 
