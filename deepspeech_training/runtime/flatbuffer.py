@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+_FORMS = {code: struct.Struct("<" + code) for code in "bBhHiIqQefd"}
+
 
 class Damaged(ValueError):
     """An offset, a length or a type that cannot be."""
@@ -29,10 +31,10 @@ class Reader:
 
     def number(self, code: str, place: int) -> Any:
         """Read one little-endian number, an int or a float as `code` of `struct` has it."""
-        size = struct.calcsize(code)
-        if not 0 <= place <= len(self.data) - size:
+        form = _FORMS[code]
+        if not 0 <= place <= len(self.data) - form.size:
             raise Damaged(f"offset {place:,} lies outside the file of {len(self.data):,} bytes")
-        return struct.unpack_from("<" + code, self.data, place)[0]
+        return form.unpack_from(self.data, place)[0]
 
     def root(self) -> "Table":
         return Table(self, self.number("I", 0))
@@ -73,7 +75,7 @@ class Table:
         offset = self._offset(slot)
         if not offset:
             return default
-        if offset + struct.calcsize(code) > self._table_bytes:
+        if offset + _FORMS[code].size > self._table_bytes:
             raise Damaged(f"field {slot} of the table at offset {self._place:,} lies outside it")
         return self._reader.number(code, self._place + offset)
 
