@@ -142,6 +142,8 @@ class AcousticModel(Network):
 
     An exported model takes `n_steps` frames a call, each with its neighbours, and gives `n_steps / stride` frames of
     probabilities. Where the frames of a clip do not fill the last call, those are kept that `output_lengths` counts.
+    Our runtime learns all of this from the file; DeepSpeech's and Coqui STT's clients take a stride of 1 for granted,
+    and two states `state_c` and `state_h` of one shape, [1, n].
     """
 
     n_features: int  # depth of a frame of features
