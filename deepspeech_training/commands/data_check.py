@@ -11,7 +11,7 @@ from deepspeech_training.console import Console
 from deepspeech_training.data.sample import write_rejections
 from deepspeech_training.data.samples import check_sets
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError
-from deepspeech_training.training.described_model import model_to_check
+from deepspeech_training.tasks.speech_to_text.described_model import model_to_check
 
 USAGE = """usage: {prog} --train_files A.csv [any flags of `deepspeech train`] [--rejected_file FILE.csv]
 

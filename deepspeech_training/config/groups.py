@@ -161,6 +161,9 @@ class BatchFlags:
 
 @dataclass(frozen=True)
 class TrainingFlags:
+    task: str = flag(
+        "speech_to_text", "what is trained: speech_to_text is the only task yet", fixed_by_weights=("task", "name")
+    )
     preset: str = flag(
         "none",
         "values that suit an amount of training data, for all these flags that are not given: "

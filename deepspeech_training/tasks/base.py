@@ -5,12 +5,21 @@ computes in the step, its `Objective`, is written with Keras, which is imported 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol, Self
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from deepspeech_training.data.loader import BatchSpec, Example
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
+from deepspeech_training.audio.cache import AudioCache
+from deepspeech_training.checkpoints.describe import Checkpoint, SpeechModel
+from deepspeech_training.checkpoints.source import Source
+from deepspeech_training.checkpoints.transfer import Transfer
+from deepspeech_training.config import Config
+from deepspeech_training.console import Console
+from deepspeech_training.data.loader import Batch, BatchSpec, Example
+from deepspeech_training.data.sample import CheckedData
 from deepspeech_training.models.base import Kernels, Layers, Network
 from deepspeech_training.reporting.figures import Figure
 
@@ -108,6 +117,68 @@ class Examination(Protocol):
         """The report of a set of that name."""
 
 
+@dataclass(frozen=True)
+class Order:
+    """What a task is put together from.
+
+    Args:
+        config: the flags, with those that the checkpoint decides.
+        source: where the weights come from.
+        trains: whether it is to be trained, or only tested and used.
+        folder: of the checkpoints that are saved, or without training used.
+        console: for what a person should know.
+    """
+
+    config: Config
+    source: Source
+    trains: bool
+    folder: Path
+    console: Console
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A task put together, and all that it works on, checked.
+
+    Args:
+        config: that of the order, with the CSVs that were found or made.
+        data: the samples of each set.
+        transfer: what the weights take from another run, now or when the run began.
+        labels: those of the outputs, by which --reuse_characters tells them apart; None where there are none.
+        recordings: fingerprints of what is mixed into the samples, by path.
+        cache: of decoded audio.
+    """
+
+    task: "Task"
+    config: Config
+    data: CheckedData
+    transfer: Transfer | None
+    labels: Alphabet | ByteAlphabet | None = None
+    recordings: Mapping[str, str] = field(default_factory=dict)
+    cache: AudioCache | None = None
+
+
+@runtime_checkable
+class Transcribes(Protocol):
+    """A task that --one_shot_infer can be used with."""
+
+    def transcribe(self, path: str, answers_of: Callable[[Batch], Answers]) -> str:
+        """The text of an audio file.
+
+        Raises:
+            UserError: it cannot be read, or is too short.
+        """
+
+
+@runtime_checkable
+class Exports(Protocol):
+    """A task whose models can be exported."""
+
+    scorer_path: str  # what is packed with the model; "" for none
+
+    def speech_model(self, checkpoint: Checkpoint) -> SpeechModel: ...
+
+
 class Task(Protocol):
     """A kind of model that can be trained, evaluated and reported on. Its samples are of a class of its own.
 
@@ -176,6 +247,9 @@ class Task(Protocol):
 
     def decode(self, answers: Answers) -> Sequence[Any]:
         """One answer per sample."""
+
+    def examination(self) -> Examination:
+        """A test, as the flags ask for it."""
 
     def describe(self) -> dict[str, Any]:
         """What a checkpoint must say so that its weights can be used, JSON values."""

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_training.checkpoints.describe import Checkpoint, TrainedModel
+from deepspeech_training.checkpoints.source import Source
 from deepspeech_training.checkpoints.tf1 import find_tf1_checkpoint
 from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import FLAGS, Config, as_dict
@@ -22,10 +23,8 @@ from deepspeech_training.reporting.diagnosis import diagnose
 from deepspeech_training.reporting.events import Ended, Events, FrozenLayers, Initialised, Outcome, Resumed, Started
 from deepspeech_training.reporting.evidence import Evidence
 from deepspeech_training.reporting.history import Epoch
-from deepspeech_training.tasks.base import Task
 from deepspeech_training.training.backends.base import Machine
 from deepspeech_training.training.interrupt import Interrupted, interrupts
-from deepspeech_training.training.source import Source
 from deepspeech_training.version import VERSION
 
 if TYPE_CHECKING:
@@ -100,9 +99,9 @@ def preset(run: "Run") -> None:
         console.warn(f"--preset {name}: {suited(hours)} is made for {hours:.3g} hours of training data")
 
 
-def start(run: "Run", task: Task, machine: Machine, plan: Plan, transfer: Transfer | None) -> None:
+def start(run: "Run", machine: Machine, plan: Plan, transfer: Transfer | None) -> None:
     """With what a training starts: versions, devices, data, network, plan."""
-    config, network = run.config, run.network
+    config, network = run.config, run.task.network
     batches = (
         f"up to {config.batches.batch_seconds:g} padded seconds each"
         if config.batches.batch_seconds
@@ -131,7 +130,7 @@ def start(run: "Run", task: Task, machine: Machine, plan: Plan, transfer: Transf
         ),
         checkpoint_dir=str(run.folder.folder),
         flags=as_dict(config),
-        judged_by=task.figures,
+        judged_by=run.task.figures,
     )
     run.events.emit(started)
 
@@ -161,7 +160,7 @@ def source_of_weights(
             f"counts when a run begins, and this one began with {what_it_began_with(transfer)}"
         )
     recordings = checkpoint.model.augment_sources
-    for path, fingerprint in run.recordings.items():
+    for path, fingerprint in run.prepared.recordings.items():
         if recordings.get(path, fingerprint) != fingerprint:
             run.console.info(f"The recordings of --augment in {path} are others than before")
     for what, then, here in (
@@ -177,7 +176,7 @@ def what_it_began_with(transfer: Transfer | None) -> str:
     return "new weights" if transfer is None else transfer.description
 
 
-def outcome(run: "Run", task: Task, state: "RunState", events_log: Path) -> None:
+def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
     """At the end of a training: what is best, where everything is, what to make of it, and what to do next."""
     config, folder = run.config, run.folder
     found = diagnose(
@@ -188,7 +187,7 @@ def outcome(run: "Run", task: Task, state: "RunState", events_log: Path) -> None
             updates=state.updates,
             history=[Epoch.of_history(figures) for figures in state.history],
             early_stop=config.early_stop.early_stop,
-            judged_by=task.figures,
+            judged_by=run.task.figures,
         )
     )
     files = {kind: next(iter(folder.state_files(kind)), None) for kind in ("best", "train")}
@@ -211,7 +210,7 @@ def outcome(run: "Run", task: Task, state: "RunState", events_log: Path) -> None
         events_log=str(events_log),
         diagnosis=found.lines(),
         next=next_command,
-        judged_by=task.figures,
+        judged_by=run.task.figures,
     )
     run.events.emit(said)
 

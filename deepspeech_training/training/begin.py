@@ -4,12 +4,13 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.checkpoints.describe import Checkpoint
+from deepspeech_training.checkpoints.source import Source
 from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import as_dict, to_flag_lines
 from deepspeech_training.data.loader import Loader
@@ -23,7 +24,6 @@ from deepspeech_training.reporting.events import Sink
 from deepspeech_training.reporting.figures import LOSS
 from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.tensorboard import TensorBoard
-from deepspeech_training.tasks.base import Task
 from deepspeech_training.training import announce
 from deepspeech_training.training.backends import BACKENDS, DEFAULT_BACKEND
 from deepspeech_training.training.backends.base import Backend, Machine, UpdateRules
@@ -32,18 +32,14 @@ from deepspeech_training.training.memory import memory_for_audio, try_heaviest_b
 from deepspeech_training.training.run import Run
 from deepspeech_training.training.saver import Saver
 from deepspeech_training.training.schedule import Schedule, ScheduleState
-from deepspeech_training.training.source import Source
 from deepspeech_training.training.state import RunState
 from deepspeech_training.version import VERSION
-
-if TYPE_CHECKING:
-    from deepspeech_training.tasks.speech_to_text import SpeechToText
 
 MAX_CLIPS_TO_MEASURE = 5000  # of --train_files, for --normalise_features
 
 
-def set_up(run: Run) -> "tuple[Machine, SpeechToText]":
-    """Import TensorFlow on the devices that were chosen, and make the task.
+def set_up(run: Run) -> Machine:
+    """Import TensorFlow on the devices that were chosen.
 
     Raises:
         UserError: it cannot use the GPU that --mode gpu demands.
@@ -64,41 +60,28 @@ def set_up(run: Run) -> "tuple[Machine, SpeechToText]":
         run.console.warn(f"{what}\nNO GPU IS USED, this runs on the CPU.")
     if machine.on_gpu and not choice.uses_gpu:
         raise UserError("This process has computed on a GPU before, and cannot leave it: use a new one for --mode cpu.")
-    from deepspeech_training.tasks.speech_to_text import SpeechToText
-
-    task = SpeechToText(
-        run.alphabet,
-        run.features,
-        run.network,
-        augmenter=run.augmenter,
-        cache=run.cache,
-        leading_blanks=run.config.training.leading_blanks,
-    )
-    return machine, task
+    return machine
 
 
-def loader_of(run: Run, task: "SpeechToText", **details: Any) -> Loader:
+def loader_of(run: Run, **details: Any) -> Loader:
     """A loader with as many threads as the flags say; `details` are the other arguments of `Loader`."""
-    return Loader(
-        task.load, task.spec, threads=run.config.performance.loader_threads or min(usable_cores(), 8), **details
-    )
+    threads = run.config.performance.loader_threads or min(usable_cores(), 8)
+    return Loader(run.task.load, run.task.spec, threads=threads, **details)
 
 
-def backend_for_evaluation(
-    run: Run, task: "SpeechToText", machine: Machine, source: Source, trained: Backend | None
-) -> Backend:
+def backend_for_evaluation(run: Run, machine: Machine, source: Source, trained: Backend | None) -> Backend:
     """A backend with the weights of a checkpoint: that of the training, where it can take them, else a new one."""
     checkpoint = source.folder.load(source.checkpoint_kind)
     weights, progress = checkpoint.weights, checkpoint.model.progress
     epochs = "" if progress.epoch is None else f", after {progress.epoch:,} epochs"
     run.console.info(f"Uses {checkpoint.path} (step {progress.step:,}{epochs})")
     if trained is None or trained.trains_other_weights:
-        return _backend(run, task, machine, _Start(weights))
+        return _backend(run, machine, _Start(weights))
     trained.set_weights(weights)
     return trained
 
 
-def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, RunState, Transfer | None]:
+def train(run: Run, machine: Machine) -> tuple[Backend, RunState, Transfer | None]:
     """Train to the end, from where the run's source says.
 
     Returns:
@@ -112,7 +95,7 @@ def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, Ru
     resumed = checkpoint if run.source.kind == "resume" else None
     state = RunState(learning_rate=run.config.optimizer.learning_rate)
     if resumed is not None:
-        state = RunState.from_json(resumed.model.run, task.metrics)
+        state = RunState.from_json(resumed.model.run, run.task.metrics)
     log = JsonLines(run.folder.folder / "events.jsonl")
     # Without a checkpoint to resume, what the log has is of a run that was killed before its first.
     log.cut_back(0 if resumed is None else resumed.model.log_length)
@@ -121,22 +104,20 @@ def train(run: Run, task: "SpeechToText", machine: Machine) -> tuple[Backend, Ru
         sinks.append(TensorBoard(Path(run.config.reporting.summary_dir), resumed_step=state.step))
     sessions = run.log.continue_run([] if resumed is None else resumed.model.sessions)
     write_atomically(run.folder.folder / "flags.txt", [("\n".join(to_flag_lines(run.config)) + "\n").encode()])
-    start = _start(run, task, machine, checkpoint)
-    backend = _backend(run, task, machine, start)
+    start = _start(run, machine, checkpoint)
+    backend = _backend(run, machine, start)
     if machine.on_gpu:
         sinks.append(GpuMonitor(run.events))
     with run.events.also_to(*sinks):
-        announce.start(run, task, machine, plan, start.transfer)
+        announce.start(run, machine, plan, start.transfer)
         announce.source_of_weights(run, machine, start.transfer, checkpoint, state)
         _settle_plan(run, state, plan)
         if resumed is not None:
             backend.set_state(resumed.arrays)
             _settle_schedule(run, state, resumed)
         _settle_rate(run, state)
-        _train(
-            run, task, machine, backend, plan, state, log, _description(run, task, machine, start.transfer, sessions)
-        )
-    announce.outcome(run, task, state, log.path)
+        _train(run, machine, backend, plan, state, log, _description(run, machine, start.transfer, sessions))
+    announce.outcome(run, state, log.path)
     if state.quarantine:
         run.console.warn(
             f"{len(state.quarantine):,} clips were left out in training: {run.folder.folder / 'rejected.csv'}"
@@ -169,7 +150,7 @@ def _plan(run: Run, *, num_devices: int) -> Plan:
             shuffle=config.limits.shuffle,
             reverse=config.limits.reverse_train,
             seed=config.training.random_seed,
-            unit=run.features.sample_rate,
+            unit=run.task.unit.size,
         ),
     )
 
@@ -189,29 +170,29 @@ def _checkpoint_to_begin_with(run: Run) -> Checkpoint | None:
     return checkpoint
 
 
-def _start(run: Run, task: "SpeechToText", machine: Machine, checkpoint: Checkpoint | None) -> _Start:
+def _start(run: Run, machine: Machine, checkpoint: Checkpoint | None) -> _Start:
     """The weights of the source, new ones, or some of each."""
-    transfer, resumes = run.transfer, run.source.kind == "resume"
-    weights = checkpoint.arrays if resumes else task.network.initial_weights(seed=run.config.training.random_seed)
+    transfer, resumes = run.prepared.transfer, run.source.kind == "resume"
+    weights = checkpoint.arrays if resumes else run.task.network.initial_weights(seed=run.config.training.random_seed)
     if run.source.kind == "weights":
         transfer = replace(transfer, source=os.path.abspath(checkpoint.path), step=checkpoint.model.progress.step)
-        weights = transfer.weights(checkpoint.arrays, weights, run.alphabet)
+        weights = transfer.weights(checkpoint.arrays, weights, run.prepared.labels)
     normalisation = None
     if run.config.geometry.normalise_features:
-        normalisation = Normalisation.from_arrays(checkpoint.arrays) if resumes else _measured(run, task, machine)
-        if resumes or (transfer is not None and run.network.groups[0] in transfer.old_layers):
-            weights = run.network.unfold(weights, normalisation)
+        normalisation = Normalisation.from_arrays(checkpoint.arrays) if resumes else _measured(run, machine)
+        if resumes or (transfer is not None and run.task.network.groups[0] in transfer.old_layers):
+            weights = run.task.network.unfold(weights, normalisation)
     return _Start(weights, transfer, normalisation)
 
 
-def _measured(run: Run, task: "SpeechToText", machine: Machine) -> Normalisation:
+def _measured(run: Run, machine: Machine) -> Normalisation:
     """The normalisation of the features of the training clips, or of some of them."""
     config = run.config
     samples = limit_fairly(run.samples("train"), MAX_CLIPS_TO_MEASURE, config.training.random_seed)
     size = config.batches.train_batch_size
     planned = [samples[i : i + size] for i in range(0, len(samples), size)]
     with (
-        loader_of(run, task) as loader,
+        loader_of(run) as loader,
         run.console.progress("Measuring the features", total=len(planned), unit="batches") as progress,
     ):
 
@@ -221,19 +202,19 @@ def _measured(run: Run, task: "SpeechToText", machine: Machine) -> Normalisation
                 progress.update()
 
         library = BACKENDS[DEFAULT_BACKEND]
-        computed = library.over_batches(task.objective().features, counted(), device=machine.devices[0])
+        computed = library.over_batches(run.task.objective().features, counted(), device=machine.devices[0])
         return Normalisation.of(
             features[np.arange(features.shape[1]) < num_frames[:, None]] for _, (features, num_frames) in computed
         )
 
 
-def _backend(run: Run, task: "SpeechToText", machine: Machine, start: _Start) -> Backend:
+def _backend(run: Run, machine: Machine, start: _Start) -> Backend:
     config = run.config
     old_layers = () if start.transfer is None else start.transfer.old_layers
     factors = dict.fromkeys(old_layers, config.transfer.source_learning_rate_factor)
     factors |= dict.fromkeys(config.transfer.freeze_layers, 0.0)
     return BACKENDS[DEFAULT_BACKEND].backend(
-        task,
+        run.task,
         start.weights,
         devices=machine.devices,
         compute_dtype=machine.compute_dtype,
@@ -246,26 +227,24 @@ def _backend(run: Run, task: "SpeechToText", machine: Machine, start: _Start) ->
             ema=config.optimizer.ema,
             rate_factors=factors,
         ),
-        training_options=run.network.training_options(as_dict(config)),
+        training_options=run.task.network.training_options(as_dict(config)),
         normalisation=start.normalisation,
         log=run.console.warn,
     )
 
 
-def _description(
-    run: Run, task: "SpeechToText", machine: Machine, transfer: Transfer | None, sessions: list[str]
-) -> dict[str, Any]:
+def _description(run: Run, machine: Machine, transfer: Transfer | None, sessions: list[str]) -> dict[str, Any]:
     """What each checkpoint says besides the state of the run."""
     return {
         "version": VERSION,
-        **task.describe(),
+        **run.task.describe(),
         "transfer": None if transfer is None else transfer.as_json(),
         "threads": {"intra_op": machine.intra_op, "inter_op": machine.inter_op},
         "precision": machine.compute_dtype,
         "devices": len(machine.devices),
         "sessions": sessions,
-        "augment_sources": dict(run.recordings),
-        "judged_by": [figure.as_json() for figure in task.figures],
+        "augment_sources": dict(run.prepared.recordings),
+        "judged_by": [figure.as_json() for figure in run.task.figures],
         "flags": as_dict(run.config),
         "data": [found.as_json() for found in run.data_summary()],
     }
@@ -322,7 +301,6 @@ def _settle_rate(run: Run, state: RunState) -> None:
 
 def _train(
     run: Run,
-    task: "SpeechToText",
     machine: Machine,
     backend: Backend,
     plan: Plan,
@@ -330,7 +308,7 @@ def _train(
     log: JsonLines,
     description: dict[str, Any],
 ) -> None:
-    config, schedule = run.config, schedule_of(run, task)
+    config, schedule = run.config, schedule_of(run)
     dev_batch_size = config.batches.dev_batch_size * len(machine.devices)
     data = TrainingData(
         plan,
@@ -351,10 +329,10 @@ def _train(
         rejected=run.data.rejected,
         how_to_resume=f"the same command{how} goes on there",
     )
-    with loader_of(run, task, static_shapes=machine.on_gpu, keep_bytes=memory_for_audio()) as loader:
+    with loader_of(run, static_shapes=machine.on_gpu, keep_bytes=memory_for_audio()) as loader:
         trainer = Trainer(
             backend=backend,
-            task=task,
+            task=run.task,
             data=data,
             loader=loader,
             schedule=schedule,
@@ -366,7 +344,7 @@ def _train(
         if not is_over and not config.batches.skip_batch_test:
             try_heaviest_batches(
                 backend,
-                task,
+                run.task,
                 machine,
                 loader,
                 [plan.samples[i] for i in plan.heaviest_batch()],
@@ -377,10 +355,10 @@ def _train(
         trainer.run()
 
 
-def schedule_of(run: Run, task: Task) -> Schedule:
+def schedule_of(run: Run) -> Schedule:
     """The schedule that the flags ask for."""
     config = run.config
-    best_by = next(figure for figure in (LOSS, *task.figures) if figure.name == config.checkpoint.best_by)
+    best_by = next(figure for figure in (LOSS, *run.task.figures) if figure.name == config.checkpoint.best_by)
     return Schedule(
         config.training.epochs,
         best_by,

@@ -3,12 +3,12 @@
 import os
 from pathlib import Path
 
+from deepspeech_training.checkpoints.source import Source
 from deepspeech_training.config import Config
 from deepspeech_training.data.sample import limit_fairly
 from deepspeech_training.reporting.events import Exported
 from deepspeech_training.training import announce
 from deepspeech_training.training.run import Run
-from deepspeech_training.training.source import Source
 
 MAX_CLIPS_TO_COMPARE = 20  # of --test_files
 
@@ -24,9 +24,9 @@ def export(run: Run, source: Source) -> Path:
     if not run.work.train:  # a training has said so at its end
         announce.unfinished_model(source, checkpoint.model, run.console)
     written = run.call.exporter.write(
-        checkpoint.speech_model(run.alphabet),
+        run.task.speech_model(checkpoint),
         limit_fairly(run.samples("test"), MAX_CLIPS_TO_COMPARE, run.config.training.random_seed),
-        scorer_path=run.scorer_path,
+        scorer_path=run.task.scorer_path,
     )
     run.events.emit(Exported(str(written), str(checkpoint.path)))
     return Path(written)

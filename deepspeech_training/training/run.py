@@ -1,49 +1,41 @@
 """A parsed command line -> `Call` (what is asked for) -> `Run` (all that is known before TensorFlow is imported).
 
-Flags, checkpoints, alphabet and every row of every CSV are checked here, in this order. A `Run` is made once, by
+Flags, checkpoints and, by the task, all that it works on are checked here, in this order. A `Run` is made once, by
 `prepare`, and never changes: what a training changes is its RunState.
 """
 
+import difflib
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepspeech_training.audio.cache import AudioCache
-from deepspeech_training.augment.augmenter import Augmenter
-from deepspeech_training.augment.catalogue import parse_augmentations
 from deepspeech_training.checkpoints.folder import CheckpointFolder
-from deepspeech_training.checkpoints.transfer import Transfer
-from deepspeech_training.config import Config, ParsedFlags, as_dict
-from deepspeech_training.config.groups import AugmentFlags, CheckpointFlags
-from deepspeech_training.config.rules import check_layers
-from deepspeech_training.console import Console
-from deepspeech_training.data.folder import has_audio
-from deepspeech_training.data.sample import CheckedData, Rejection
-from deepspeech_training.data.samples import SpeechSample
-from deepspeech_training.decoding.scorer import Scorer
-from deepspeech_training.errors import FlagError, UserError
-from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.machine.device_choice import Choice, choose
-from deepspeech_training.machine.resources import HOW_TO_MOUNT, read_resources, will_be_lost
-from deepspeech_training.models.base import AcousticModel
-from deepspeech_training.reporting.events import DataChecked, Events, SetSummary
-from deepspeech_training.reporting.session_log import SessionLog
-from deepspeech_training.training import announce
-from deepspeech_training.training.datasets import checked_data, csvs_of_voice_folder
-from deepspeech_training.training.decoder import read_scorer, scorer_of_training
-from deepspeech_training.training.described_model import describe_model, named_folder
-from deepspeech_training.training.labels import Labels
-from deepspeech_training.training.memory import check_memory_to_begin
-from deepspeech_training.training.source import (
+from deepspeech_training.checkpoints.source import (
     Folder,
     Source,
+    adopted_flags,
     folder_to_evaluate,
+    load_folder_of,
     source_of_evaluation,
     source_of_training,
 )
-from deepspeech_training.training.transfer import transfer_of_run
+from deepspeech_training.config import Config, ParsedFlags, as_dict
+from deepspeech_training.config.groups import CheckpointFlags
+from deepspeech_training.console import Console
+from deepspeech_training.data.folder import has_audio
+from deepspeech_training.data.sample import CheckedData, Sample
+from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.machine.device_choice import Choice, choose
+from deepspeech_training.machine.resources import HOW_TO_MOUNT, read_resources, will_be_lost
+from deepspeech_training.reporting.events import DataChecked, Events, SetSummary
+from deepspeech_training.reporting.session_log import SessionLog
+from deepspeech_training.tasks import TASKS
+from deepspeech_training.tasks import prepare as prepare_task
+from deepspeech_training.tasks.base import Exports, Order, Prepared, Task, Transcribes
+from deepspeech_training.training import announce
+from deepspeech_training.training.memory import check_memory_to_begin
 
 if TYPE_CHECKING:
     from deepspeech_training.exporting.folder import ExportFolder
@@ -127,32 +119,28 @@ class Run:
 
     Args:
         call: what was asked for.
-        config: its flags, with those that the checkpoint decides and the CSVs of --voice_data_dir.
         log: of this session.
         source: where the weights come from.
-        transfer: what the run takes from another one, now or when it began.
-        alphabet, features, network: what the model writes, what it hears, and what it is.
-        data: the samples of each set.
-        scorer, scorer_path: of the decoder; None and "" for none.
-        augmenter: of the training clips.
-        recordings: fingerprints of what --augment mixes in, by path.
-        cache: of decoded audio.
+        prepared: the task, and what it works on.
     """
 
     call: Call
-    config: Config
     log: SessionLog
     source: Source
-    transfer: Transfer | None
-    alphabet: Labels
-    features: FeatureGeometry
-    network: AcousticModel
-    data: CheckedData
-    scorer: Scorer | None
-    scorer_path: str
-    augmenter: Augmenter | None
-    recordings: Mapping[str, str]
-    cache: AudioCache | None
+    prepared: Prepared
+
+    @property
+    def config(self) -> Config:
+        """The flags of the call, with those that the checkpoint decides and the CSVs that the task has found."""
+        return self.prepared.config
+
+    @property
+    def task(self) -> Task:
+        return self.prepared.task
+
+    @property
+    def data(self) -> CheckedData:
+        return self.prepared.data
 
     @property
     def work(self) -> Work:
@@ -170,13 +158,13 @@ class Run:
     def events(self) -> Events:
         return self.call.events
 
-    def samples(self, kind: str) -> list[SpeechSample]:
+    def samples(self, kind: str) -> list[Sample]:
         """Those of all CSVs of a set together."""
         return [sample for found in self.data.sets.get(kind, ()) for sample in found.samples]
 
     def data_summary(self) -> list[SetSummary]:
         """The figures of each CSV, for events and checkpoints."""
-        return [SetSummary.of(kind, found, self.features.sample_rate) for kind, found in self.data.all_sets()]
+        return [SetSummary.of(kind, found, self.task.unit.size) for kind, found in self.data.all_sets()]
 
 
 def work_of(config: Config, *, only: str = "") -> Work:
@@ -236,7 +224,10 @@ def call_of(parsed: ParsedFlags, *, only: str, console: Console, events: Events)
         FlagError: they ask for nothing, or for what does not go together.
         UserError: an export could not be written, or the device that is demanded is not there.
     """
-    config = parsed.config
+    config, name = parsed.config, parsed.config.training.task
+    if name not in TASKS:
+        near = [f"; did you mean {task}?" for task in difflib.get_close_matches(name, TASKS, n=1)]
+        raise FlagError(f"--task {name}: must be one of {', '.join(TASKS)}{''.join(near)}")
     work = work_of(config, only=only)
     exporter = _exporter(config, console) if work.export else None
     choice = None
@@ -266,7 +257,7 @@ def prepare(call: Call) -> Run:
         UserError: anything that would keep it from its end, as far as that can be known beforehand.
     """
     config, work, console = call.config, call.work, call.console
-    load_folder = named_folder(config, console)
+    load_folder = load_folder_of(config.checkpoint, config.data, config.training.relu_clip, console)
     if work.train:
         _check_that_it_will_be_kept(config.checkpoint)
         call.folder.lock()
@@ -278,62 +269,29 @@ def prepare(call: Call) -> Run:
         source = source_of_evaluation(config.checkpoint, call.given, used)
         log = call.begin_log(_logs_of_evaluation(config.checkpoint, call.given, used.folder))
     continues = work.train and source.kind == "resume"
-    model = describe_model(config, call.given, source, continues=continues, console=console)
-    config, alphabet, network, features = model.config, model.alphabet, model.network, model.features
+    config = config.replace(**adopted_flags(source, as_dict(config), call.given, continues=continues, console=console))
     log.update(flags=as_dict(config), checkpoint_dir=str(used.folder))
-    check_layers(config, network.groups)
-    transfer = transfer_of_run(config.transfer, source, alphabet, console) if work.train else None
-    left_out: list[Rejection] = []
-    if work.train and config.voice.voice_data_dir:
-        csvs, left_out = csvs_of_voice_folder(
-            config.voice.voice_data_dir, config.data, alphabet, folder=call.folder.folder, console=console
-        )
-        config = config.replace(**csvs)
-    scorer_path = config.decoder.scorer_file
-    scorer = read_scorer(scorer_path, alphabet)
-    data = checked_data(
-        config.data,
-        config.limits,
-        trains=work.train,
-        alphabet=alphabet,
-        alphabet_name=model.alphabet_name,
-        features=features,
-        stride=network.stride,
-        folder=call.folder.folder if work.train else None,
-        seed=config.training.random_seed,
-        console=console,
-        left_out=left_out,
-    )
-    if config.decoder.train_scorer:
-        scorer_path = str(scorer_of_training(alphabet, data, used.folder, trains=work.train, console=console))
-        scorer = read_scorer(scorer_path, alphabet)
-    call.events.emit(DataChecked([SetSummary.of(kind, s, features.sample_rate) for kind, s in data.all_sets()]))
-    augmenter = _augmenter(config, features, console) if work.train else None
-    run = Run(
-        call=call,
-        config=config,
-        log=log,
-        source=source,
-        transfer=transfer,
-        alphabet=alphabet,
-        features=features,
-        network=network,
-        data=data,
-        scorer=scorer,
-        scorer_path=scorer_path,
-        augmenter=augmenter,
-        recordings={} if augmenter is None else augmenter.source_fingerprints(),
-        cache=_cache(config.augmentation, features, console),
-    )
+    run = Run(call, log, source, prepare_task(Order(config, source, work.train, used.folder, console)))
+    call.events.emit(DataChecked(run.data_summary()))
+    _check_abilities(work, run.task)
     if work.computes and not config.batches.skip_batch_test:
-        longest = max((sample.num_samples for sample in run.samples("train")), default=0)
+        longest = max((sample.cost for sample in run.samples("train")), default=0)
         check_memory_to_begin(
-            run.network,
-            frames=features.num_frames(longest),
+            run.task.network,
+            frames=run.task.frames(longest),
             trains=work.train,
             on_gpu=call.choice.uses_gpu,
         )
     return run
+
+
+def _check_abilities(work: Work, task: Task) -> None:
+    for wanted, flag, ability in (
+        (work.export, "--export_dir", Exports),
+        (work.infer, "--one_shot_infer", Transcribes),
+    ):
+        if wanted and not isinstance(task, ability):
+            raise FlagError(f"{flag}: not with --task {task.name}; leave it out")
 
 
 def _check_that_it_will_be_kept(flags: CheckpointFlags) -> None:
@@ -350,36 +308,3 @@ def _logs_of_evaluation(flags: CheckpointFlags, given: Collection[str], folder: 
     if flags.output_dir or flags.save_checkpoint_dir or {"checkpoint_dir", "load_checkpoint_dir"} <= set(given):
         return flags.logs_dir
     return folder / "logs"
-
-
-def _augmenter(config: Config, features: FeatureGeometry, console: Console) -> Augmenter | None:
-    """What --augment asks for; its noise and the like is looked for before TensorFlow is imported."""
-    augmentations = parse_augmentations(config.augmentation.augment)
-    if not augmentations:
-        return None
-    augmenter = Augmenter(augmentations, features, seed=config.training.random_seed)
-    console.info(f"Augments {' '.join(map(str, augmentations))}")
-    for augmentation in augmentations:
-        if augmentation.name != "resample":
-            continue
-        rate, never = augmentation.values["rate"], augmentation.values["rate"].low >= features.sample_rate
-        if never or rate.high > features.sample_rate:
-            what = "no effect" if never else "no effect at times"
-            console.warn(
-                f"--augment {augmentation}: {what}, since only a rate below --audio_sample_rate "
-                f"{features.sample_rate} loses anything"
-            )
-    return augmenter
-
-
-def _cache(flags: AugmentFlags, features: FeatureGeometry, console: Console) -> AudioCache | None:
-    if not flags.feature_cache:
-        return None
-    cache = AudioCache(
-        Path(flags.feature_cache),
-        sample_rate=features.sample_rate,
-        max_bytes=round(flags.feature_cache_gb * 1e9),
-        warn=console.warn,
-    )
-    console.info(f"Cache {cache.describe()}")
-    return cache

@@ -9,16 +9,16 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from deepspeech_training.checkpoints.source import source_of_evaluation
 from deepspeech_training.config import ParsedFlags
 from deepspeech_training.console import Console, print_result
 from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import Events
-from deepspeech_training.reporting.metrics import SetReport
 from deepspeech_training.reporting.session_log import SessionLog
+from deepspeech_training.tasks.base import Report
 from deepspeech_training.training import announce, text_scorer
 from deepspeech_training.training.export import export, with_export_dir
 from deepspeech_training.training.run import Call, Run, call_of, prepare
-from deepspeech_training.training.source import source_of_evaluation
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class FinishedRun:
     best_checkpoint: Path | None = None
     last_checkpoint: Path | None = None
     stopped: str | None = None
-    reports: Sequence[SetReport] = field(default=(), repr=False)
+    reports: Sequence[Report] = field(default=(), repr=False)
     exported: Path | None = None
     scorer: Path | None = None
     transcript: str | None = None
@@ -93,7 +93,7 @@ def _done(call: Call, show: Callable[[str], None]) -> FinishedRun:
     used = run.folder if run.work.train else run.source.folder
     finished = FinishedRun(checkpoint_dir=used.folder, log=_path_of(run.log))
     if run.work.text:
-        finished = replace(finished, scorer=text_scorer.build(call, run.alphabet))
+        finished = replace(finished, scorer=text_scorer.build(call, run.prepared.labels))
     if not run.work.computes:
         return replace(finished, exported=export(run, run.source))
     return _computed(run, finished, show)
@@ -102,14 +102,13 @@ def _done(call: Call, show: Callable[[str], None]) -> FinishedRun:
 def _computed(run: Run, finished: FinishedRun, show: Callable[[str], None]) -> FinishedRun:
     """What needs TensorFlow, and the export of what has been trained."""
     from deepspeech_training.training import begin
-    from deepspeech_training.training.one_shot import infer
     from deepspeech_training.training.testing import test
 
-    machine, task = begin.set_up(run)
+    machine = begin.set_up(run)
     backend, source = None, run.source
     if run.work.train:
         announce.preset(run)
-        backend, state, transfer = begin.train(run, task, machine)
+        backend, state, transfer = begin.train(run, machine)
         source = source_of_evaluation(run.config.checkpoint, run.call.given, run.folder)
         finished = replace(
             finished,
@@ -123,16 +122,19 @@ def _computed(run: Run, finished: FinishedRun, show: Callable[[str], None]) -> F
         )
     tests = "test" in run.data.sets
     if tests or run.work.infer:
-        backend = begin.backend_for_evaluation(run, task, machine, source, backend)
+        backend = begin.backend_for_evaluation(run, machine, source, backend)
     if tests:
-        finished = replace(finished, reports=test(run, backend, task, machine, show))
+        finished = replace(finished, reports=test(run, backend, machine, show))
     if run.work.export:
         finished = replace(finished, exported=export(run, source))
     if run.work.infer:
-        finished = replace(finished, transcript=infer(run, backend, task))
-        show(finished.transcript)
-    if run.cache is not None:
-        run.console.info(f"Cache {run.cache.describe()}")
+        path = run.config.inference.one_shot_infer
+        transcript = run.task.transcribe(path, lambda batch: backend.evaluate_step(batch)[1])
+        show(transcript)
+        finished = replace(finished, transcript=transcript)
+    cache = run.prepared.cache
+    if cache is not None:
+        run.console.info(f"Cache {cache.describe()}")
     return finished
 
 

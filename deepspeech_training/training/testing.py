@@ -4,33 +4,22 @@ import json
 import math
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.reporting.events import SetTested
-from deepspeech_training.reporting.metrics import SetReport
-from deepspeech_training.tasks.speech_to_text.metrics import SpeechExamination
+from deepspeech_training.tasks.base import Report
 from deepspeech_training.training.backends.base import Backend, Machine
-from deepspeech_training.training.decoder import clip_decoder
 from deepspeech_training.training.run import Run
 
-if TYPE_CHECKING:
-    from deepspeech_training.tasks.speech_to_text import SpeechToText
 
-
-def test(
-    run: Run, backend: Backend, task: "SpeechToText", machine: Machine, show: Callable[[str], None]
-) -> list[SetReport]:
+def test(run: Run, backend: Backend, machine: Machine, show: Callable[[str], None]) -> list[Report]:
     """Test on each CSV; `show` gets the text of each report as soon as there is one."""
     from deepspeech_training.training.begin import loader_of
     from deepspeech_training.training.evaluate import examine
 
     config, reports = run.config, []
     size = config.batches.test_batch_size * len(machine.devices)
-    knows = None if run.scorer is None else run.scorer.language_model.__contains__
-    decoder = clip_decoder(config.decoder, run.alphabet, run.scorer, console=run.console, compares=True)
-    examination = SpeechExamination(task.decode, decoder, knows)
-    with loader_of(run, task, static_shapes=machine.on_gpu) as loader, examination:
+    with loader_of(run, static_shapes=machine.on_gpu) as loader, run.task.examination() as examination:
         for found in run.data.sets["test"]:
             batches = -(-len(found.samples) // size)
             with run.console.progress(f"Testing on {found.name}", total=batches, unit="batches") as progress:
@@ -47,7 +36,7 @@ def test(
             report = examination.report(found.csv_path, results)
             show(report.to_text(config.reporting.report_count))
             loss = report.loss if math.isfinite(report.loss) else None
-            run.events.emit(SetTested(found.csv_path, len(results), loss, report.figures(), judged_by=task.figures))
+            run.events.emit(SetTested(found.csv_path, len(results), loss, report.figures(), judged_by=run.task.figures))
             reports.append(report)
     if config.reporting.test_output_file:
         written = [entry for report in reports for entry in report.as_json()]

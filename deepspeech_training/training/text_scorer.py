@@ -6,6 +6,7 @@ from pathlib import Path
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.checkpoints.folder import CheckpointFolder
+from deepspeech_training.checkpoints.source import source_of_evaluation
 from deepspeech_training.config import Config
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import scan
@@ -13,9 +14,8 @@ from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import Exported
 from deepspeech_training.reporting.session_log import SessionLog
-from deepspeech_training.training.labels import Labels, given_alphabet, trained_alphabet
+from deepspeech_training.tasks.speech_to_text.labels import Labels, given_alphabet, trained_alphabet
 from deepspeech_training.training.run import Call
-from deepspeech_training.training.source import source_of_evaluation
 
 
 def build(call: Call, alphabet: Labels) -> Path:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.commands.train import main
+from deepspeech_training.commands.main import run as command
 from deepspeech_training.data.loader import make_batch
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -24,7 +24,7 @@ def test_the_longest_clip_counts_in_frames_of_the_features(corpus, tmp_path, mon
     monkeypatch.setattr(run, "check_memory_to_begin", refuse)
     path = corpus(["one", "a"], seconds=2.0)
     flags = ["--train_files", path, "--checkpoint_dir", tmp_path / "run", "--feature_win_step", win_step_ms]
-    assert main([*map(str, flags), "--mode", "cpu"]) == 1 and "enough" in capsys.readouterr().err
+    assert command("train", [*map(str, flags), "--mode", "cpu"]) == 1 and "enough" in capsys.readouterr().err
     assert counted == [{"frames": frames, "trains": True, "on_gpu": False}]
 
 

@@ -1,5 +1,7 @@
 """The part of speech to text that needs no Keras: rows -> examples, and answers -> transcripts."""
 
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -10,14 +12,17 @@ from deepspeech_training.audio.cache import AudioCache
 from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.augment.catalogue import Augmentation
-from deepspeech_training.data.loader import ArraySpec, BatchSpec, Example, SampleFault
+from deepspeech_training.checkpoints.describe import Checkpoint, SpeechModel
+from deepspeech_training.data.loader import ArraySpec, Batch, BatchSpec, Example, SampleFault, make_batch
 from deepspeech_training.data.samples import SpeechSample, labels_with_repeats
 from deepspeech_training.decoding import DECODERS
+from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.figures import SPEECH_TO_TEXT
 from deepspeech_training.tasks.base import Answers, CostUnit
-from deepspeech_training.tasks.speech_to_text.metrics import ErrorRates
+from deepspeech_training.tasks.speech_to_text.decoder import Beam
+from deepspeech_training.tasks.speech_to_text.metrics import ErrorRates, SpeechExamination
 
 if TYPE_CHECKING:
     from deepspeech_training.tasks.speech_to_text.objective import SpeechObjective
@@ -40,6 +45,7 @@ class SpeechToText:
         augmenter: of the training clips.
         cache: of decoded audio.
         leading_blanks: frames of features at the start of a clip in which the training loss allows no letter.
+        beam: for tests and transcripts; None for greedy decoding.
     """
 
     name = "speech_to_text"
@@ -57,6 +63,7 @@ class SpeechToText:
         augmenter: Augmenter | None = None,
         cache: AudioCache | None = None,
         leading_blanks: int = 0,
+        beam: Beam | None = None,
     ):
         self.alphabet = alphabet
         self.feature_geometry = features
@@ -65,6 +72,8 @@ class SpeechToText:
         self._cache = cache
         self._leading_blanks = leading_blanks
         self._decode = DECODERS[decoder]
+        self._beam = beam
+        self.scorer_path = "" if beam is None else beam.scorer_path
 
         self.unit = CostUnit(features.sample_rate, "audio-s/s")
         self.augments = augmenter is not None
@@ -128,6 +137,29 @@ class SpeechToText:
             self.alphabet.decode(self._decode(clip[:frames], blank=self.alphabet.blank))
             for clip, frames in zip(answers["log_probs"], answers["lengths"], strict=True)
         ]
+
+    def examination(self) -> SpeechExamination:
+        if self._beam is None:
+            return SpeechExamination(self.decode, None, None)
+        return SpeechExamination(self.decode, self._beam.clips(compares=True), self._beam.knows)
+
+    def transcribe(self, path: str, answers_of: Callable[[Batch], Answers]) -> str:
+        try:
+            audio = read_audio(path, sample_rate=self.feature_geometry.sample_rate)
+        except AudioError as error:
+            raise UserError(f"--one_shot_infer {path}: {error}") from error
+        if self.feature_geometry.num_frames(len(audio)) < 1:
+            raise UserError(
+                f"--one_shot_infer {path}: shorter than one window of {self.feature_geometry.win_len_ms} ms"
+            )
+        answers = answers_of(make_batch(self.spec, [None], [{"audio": audio, "labels": np.zeros(1, np.int32)}]))
+        with (self._beam and self._beam.clips()) or nullcontext() as decoder:
+            if decoder is None:
+                return self.decode(answers)[0]
+            return decoder.submit(answers["log_probs"][0, : answers["lengths"][0]]).result().text
+
+    def speech_model(self, checkpoint: Checkpoint) -> SpeechModel:
+        return checkpoint.speech_model(self.alphabet)
 
     def describe(self) -> dict[str, Any]:
         return {

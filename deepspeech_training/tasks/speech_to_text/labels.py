@@ -1,10 +1,10 @@
 """The alphabet of a run: the flag's, else the checkpoint's, else English."""
 
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet, alphabet_of_flags
+from deepspeech_training.checkpoints.source import Source
 from deepspeech_training.config.groups import DecoderFlags, TransferFlags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
-from deepspeech_training.training.source import Source
 
 Labels = Alphabet | ByteAlphabet
 

@@ -1,18 +1,21 @@
-"""Where the weights of a run come from, and the flags that their checkpoint decides."""
+"""Where the weights of a run come from: which checkpoint, which flags it decides, what of it is taken."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.checkpoints.describe import TrainedModel
 from deepspeech_training.checkpoints.folder import CheckpointFolder
-from deepspeech_training.checkpoints.tf1 import Tf1Folder
+from deepspeech_training.checkpoints.tf1 import Tf1Folder, folder_to_load
+from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import FLAGS
 from deepspeech_training.config.flag import value_text
-from deepspeech_training.config.groups import CheckpointFlags
+from deepspeech_training.config.groups import CheckpointFlags, DataFlags, TransferFlags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.features.geometry import FeatureGeometry
 
 Folder = CheckpointFolder | Tf1Folder
 
@@ -35,6 +38,12 @@ class Source:
     checkpoint_kind: str = ""
     path: Path | None = None
     flag: str = "--checkpoint_dir"
+
+
+def load_folder_of(checkpoint: CheckpointFlags, data: DataFlags, relu_clip: float, console: Console) -> Folder:
+    """The folder of --load_checkpoint_dir; what a checkpoint of DeepSpeech 0.9.3 does not say is as in the flags."""
+    features = FeatureGeometry(data.audio_sample_rate, data.feature_win_len, data.feature_win_step)
+    return folder_to_load(CheckpointFolder(checkpoint.load_dir, console), features, relu_clip)
 
 
 def source_of_training(
@@ -119,7 +128,11 @@ def adopted_flags(
     if source.description is None:
         return {}
     network, features = source.description.network, source.description.features
-    described = {"network": network.describe(), "features": {} if features is None else asdict(features)}
+    described = {
+        "task": {"name": source.description.task},
+        "network": network.describe(),
+        "features": {} if features is None else asdict(features),
+    }
     fixed = {}
     for name, flag in FLAGS.items():
         if flag.fixed_by_weights:
@@ -142,7 +155,73 @@ def adopted_flags(
             "\n".join(refused) + f"\nThe checkpoint is in {source.folder.folder}. Leave the flag out, or name "
             f"another folder with {source.flag}, or start anew with --load_train init."
         )
+    _say_what_is_taken_for_granted(source, {**flags, **differing}, console)
     return differing
+
+
+def transfer_of_run(
+    flags: TransferFlags, source: Source, alphabets: Callable[[], tuple[Alphabet, Alphabet]]
+) -> Transfer | None:
+    """What the run takes from another one, now or when it began; None for a run that began with new weights.
+
+    Args:
+        alphabets: gives those of the source and of the run; asked with --reuse_characters.
+    Raises:
+        FlagError: the flags ask for what this source cannot give, or what cannot be changed on resume.
+    """
+    wanted = "--drop_source_layers" if flags.drop_source_layers else "--reuse_characters"
+    wants = bool(flags.drop_source_layers or flags.reuse_characters)
+    if source.kind == "init" and (wants or flags.freeze_layers):
+        raise FlagError(
+            f"{wanted if wants else '--freeze_layers'}: the run would start with new weights, not with those of "
+            "another run\nName the folder of that run with --load_checkpoint_dir, and a new one with "
+            "--save_checkpoint_dir."
+        )
+    transfer = None
+    if source.kind == "resume":
+        transfer = source.description.transfer
+        layers = 0 if flags.reuse_characters else flags.drop_source_layers
+        done = (0, False) if transfer is None else (transfer.drop_source_layers, transfer.reuse_characters)
+        if wants and done != (layers, flags.reuse_characters):
+            began = "new weights" if transfer is None else transfer.description
+            raise FlagError(
+                f"{wanted}: acts when a run begins; that in {source.folder.folder} goes on, and began with {began}"
+                "\nName its folder as the source with --load_checkpoint_dir and a new one with "
+                "--save_checkpoint_dir, or leave the flag out."
+            )
+    elif source.kind == "weights":
+        origin = str(source.path), source.description.progress.step, source.description.network.groups
+        transfer = Transfer(*origin, drop_source_layers=flags.drop_source_layers)
+        if flags.reuse_characters:
+            transfer = Transfer.of_characters(*origin, *alphabets())
+        new = [layer for layer in flags.freeze_layers if layer not in transfer.old_layers]
+        if new:
+            raise FlagError(f"--freeze_layers {','.join(new)}: has new weights, which have to be trained")
+    if transfer is None and flags.source_learning_rate_factor != 1:
+        raise FlagError(
+            "--source_learning_rate_factor: the run has no source, its weights began as new ones\n"
+            "Set --learning_rate instead."
+        )
+    return transfer
+
+
+def _say_what_is_taken_for_granted(source: Source, flags: Mapping[str, Any], console: Console) -> None:
+    """A checkpoint of DeepSpeech's trainer may not say its sample rate and windows: what the flags say counts."""
+    unsaid = source.description.unsaid
+    if not unsaid:
+        return
+    values = {name: flags[name] for name in unsaid}
+    console.info(
+        f"{source.path} does not say {', '.join(f'--{name}' for name in unsaid)}; taken to be "
+        f"{', '.join(map(str, values.values()))}"
+    )
+    others = {name: FLAGS[name].default for name, value in values.items() if value != FLAGS[name].default}
+    if others:
+        console.warn(
+            "DeepSpeech's own value, with which most of its checkpoints were trained, is "
+            + ", ".join(f"--{name} {value}" for name, value in others.items())
+            + ": weights know nothing of other features than they were trained with"
+        )
 
 
 def _read(

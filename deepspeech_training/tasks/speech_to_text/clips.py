@@ -11,7 +11,7 @@ from deepspeech_training.data.sample import CheckedData, Rejection, limit_fairly
 from deepspeech_training.data.samples import check_sets
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.training.labels import Labels
+from deepspeech_training.tasks.speech_to_text.labels import Labels
 
 
 def csvs_of_voice_folder(

@@ -1,6 +1,8 @@
 """The beam and the scorer that the flags ask for, in tests and one-shot inference."""
 
 import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +15,7 @@ from deepspeech_training.decoding.clip_decoder import ClipDecoder
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
 from deepspeech_training.scorer.build import Estimation, Package, build_scorer
-from deepspeech_training.training.labels import Labels
+from deepspeech_training.tasks.speech_to_text.labels import Labels
 
 
 def read_scorer(path: str, alphabet: Labels) -> Scorer | None:
@@ -29,27 +31,44 @@ def read_scorer(path: str, alphabet: Labels) -> Scorer | None:
     return scorer
 
 
-def clip_decoder(
-    flags: DecoderFlags, alphabet: Labels, scorer: Scorer | None, *, console: Console, compares: bool = False
-) -> ClipDecoder | None:
-    """The beam that the flags ask for, and with `compares` the same without the scorer; None: greedy."""
-    if not flags.beam_width:
-        return None
+@dataclass(frozen=True)
+class Beam:
+    """The beam and the scorer that the flags ask for.
 
-    def beam(**of_scorer: Any) -> BeamDecoder:
+    Args:
+        scorer, scorer_path: None and "" for none.
+        say: gets a line where the first beam is slow to start.
+    """
+
+    flags: DecoderFlags
+    alphabet: Labels
+    scorer: Scorer | None
+    scorer_path: str
+    say: Callable[[str], None]
+
+    def clips(self, *, compares: bool = False) -> ClipDecoder | None:
+        """A decoder of clips, with `compares` one that tells too what it hears without the scorer; None: greedy."""
+        if not self.flags.beam_width:
+            return None
+        if self.scorer is None:
+            return ClipDecoder(self._decoder(), self.alphabet.decode)
+        scored = self._decoder(scorer=self.scorer, alpha=self.flags.lm_alpha, beta=self.flags.lm_beta)
+        return ClipDecoder(scored, self.alphabet.decode, without_scorer=self._decoder() if compares else None)
+
+    @property
+    def knows(self) -> Callable[[str], bool] | None:
+        """Says whether the scorer has a word; None without a scorer."""
+        return None if self.scorer is None else self.scorer.language_model.__contains__
+
+    def _decoder(self, **of_scorer: Any) -> BeamDecoder:
         return BeamDecoder(
-            _labels_of(alphabet),
-            width=flags.beam_width,
-            cutoff_prob=flags.cutoff_prob,
-            cutoff_top_n=flags.cutoff_top_n,
-            say=console.info,
+            _labels_of(self.alphabet),
+            width=self.flags.beam_width,
+            cutoff_prob=self.flags.cutoff_prob,
+            cutoff_top_n=self.flags.cutoff_top_n,
+            say=self.say,
             **of_scorer,
         )
-
-    if scorer is None:
-        return ClipDecoder(beam(), alphabet.decode)
-    scored = beam(scorer=scorer, alpha=flags.lm_alpha, beta=flags.lm_beta)
-    return ClipDecoder(scored, alphabet.decode, without_scorer=beam() if compares else None)
 
 
 def scorer_of_training(alphabet: Labels, checked: CheckedData, folder: Path, *, trains: bool, console: Console) -> Path:

@@ -1,0 +1,101 @@
+"""Speech to text as the flags ask for it: alphabet, network, clips, scorer, augmentation; all of it checked."""
+
+from pathlib import Path
+
+from deepspeech_training.audio.cache import AudioCache
+from deepspeech_training.augment.augmenter import Augmenter
+from deepspeech_training.augment.catalogue import parse_augmentations
+from deepspeech_training.checkpoints.source import transfer_of_run
+from deepspeech_training.config import Config
+from deepspeech_training.config.groups import AugmentFlags
+from deepspeech_training.config.rules import check_layers
+from deepspeech_training.console import Console
+from deepspeech_training.data.sample import Rejection
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.tasks.base import Order, Prepared
+from deepspeech_training.tasks.speech_to_text.clips import checked_data, csvs_of_voice_folder
+from deepspeech_training.tasks.speech_to_text.decoder import Beam, read_scorer, scorer_of_training
+from deepspeech_training.tasks.speech_to_text.described_model import describe_model
+from deepspeech_training.tasks.speech_to_text.labels import trained_alphabet
+from deepspeech_training.tasks.speech_to_text.task import SpeechToText
+
+
+def prepare(order: Order) -> Prepared:
+    """See `tasks.prepare`."""
+    config, source, console = order.config, order.source, order.console
+    model = describe_model(config, source, console)
+    alphabet, network, features = model.alphabet, model.network, model.features
+    check_layers(config, network.groups)
+    transfer = None
+    if order.trains:
+        transfer = transfer_of_run(config.transfer, source, lambda: (trained_alphabet(source, None, console), alphabet))
+    left_out: list[Rejection] = []
+    if order.trains and config.voice.voice_data_dir:
+        csvs, left_out = csvs_of_voice_folder(
+            config.voice.voice_data_dir, config.data, alphabet, folder=order.folder, console=console
+        )
+        config = config.replace(**csvs)
+    scorer_path = config.decoder.scorer_file
+    scorer = read_scorer(scorer_path, alphabet)
+    data = checked_data(
+        config.data,
+        config.limits,
+        trains=order.trains,
+        alphabet=alphabet,
+        alphabet_name=model.alphabet_name,
+        features=features,
+        stride=network.stride,
+        folder=order.folder if order.trains else None,
+        seed=config.training.random_seed,
+        console=console,
+        left_out=left_out,
+    )
+    if config.decoder.train_scorer:
+        scorer_path = str(scorer_of_training(alphabet, data, order.folder, trains=order.trains, console=console))
+        scorer = read_scorer(scorer_path, alphabet)
+    augmenter = _augmenter(config, features, console) if order.trains else None
+    cache = _cache(config.augmentation, features, console)
+    task = SpeechToText(
+        alphabet,
+        features,
+        network,
+        augmenter=augmenter,
+        cache=cache,
+        leading_blanks=config.training.leading_blanks,
+        beam=Beam(config.decoder, alphabet, scorer, scorer_path, say=console.info),
+    )
+    recordings = {} if augmenter is None else augmenter.source_fingerprints()
+    return Prepared(task, config, data, transfer, alphabet, recordings, cache)
+
+
+def _augmenter(config: Config, features: FeatureGeometry, console: Console) -> Augmenter | None:
+    """What --augment asks for; its noise and the like is looked for before TensorFlow is imported."""
+    augmentations = parse_augmentations(config.augmentation.augment)
+    if not augmentations:
+        return None
+    augmenter = Augmenter(augmentations, features, seed=config.training.random_seed)
+    console.info(f"Augments {' '.join(map(str, augmentations))}")
+    for augmentation in augmentations:
+        if augmentation.name != "resample":
+            continue
+        rate, never = augmentation.values["rate"], augmentation.values["rate"].low >= features.sample_rate
+        if never or rate.high > features.sample_rate:
+            what = "no effect" if never else "no effect at times"
+            console.warn(
+                f"--augment {augmentation}: {what}, since only a rate below --audio_sample_rate "
+                f"{features.sample_rate} loses anything"
+            )
+    return augmenter
+
+
+def _cache(flags: AugmentFlags, features: FeatureGeometry, console: Console) -> AudioCache | None:
+    if not flags.feature_cache:
+        return None
+    cache = AudioCache(
+        Path(flags.feature_cache),
+        sample_rate=features.sample_rate,
+        max_bytes=round(flags.feature_cache_gb * 1e9),
+        warn=console.warn,
+    )
+    console.info(f"Cache {cache.describe()}")
+    return cache
