@@ -56,6 +56,6 @@ class FlagParser:
                     parser.add_argument(f"--{form}", action="store_true", help=flag.help.replace("%", "%%"))
             else:
                 kind = "DIR" if flag.path == "folder" else "FILE" if flag.path else "VALUE"
-                choices = flag.choices or None
+                choices = flag.choices or flag.examples or None
                 parser.add_argument(f"--{name}", choices=choices, metavar=kind, help=flag.help.replace("%", "%%"))
         return parser

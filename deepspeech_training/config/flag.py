@@ -16,7 +16,8 @@ Value = bool | int | float | str | tuple[str, ...] | None
 class Flag:
     """What there is to know of one flag; the type of `default` is the type of its values, unless `kind` says it.
 
-    `zero` says what 0 means and `default_is` what an empty or negative default stands for. The bounds `at_least` and
+    `zero` says what 0 means and `default_is` what an empty or negative default stands for. `choices` are all that is
+    possible, `examples` some, which are offered for completion. The bounds `at_least` and
     `at_most` are inclusive, `above` and `below` exclusive; `special` is one more number that is allowed. A flag with a
     `placeholder` takes any text in angle brackets for nothing, as DeepSpeech's flags.txt has it. A `repeatable` flag
     gathers the values of all places where it stands, and its values may have commas. `alone` is what a flag means
@@ -36,6 +37,7 @@ class Flag:
     zero: str = ""
     default_is: str = ""
     choices: Collection[str] = ()
+    examples: Collection[str] = ()
     at_least: float | None = None
     at_most: float | None = None
     above: float | None = None

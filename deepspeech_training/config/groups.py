@@ -362,10 +362,12 @@ class CheckpointFlags:
     checkpoint_secs: int = flag(600, "save within an epoch too, this often", unit="seconds", at_least=1)
     max_to_keep: int = flag(5, "last checkpoints to keep; the best is kept besides", unit="checkpoints", at_least=1)
     best_by: str = flag(
-        "cer",
-        "which figure of the validation decides which checkpoint is the best: the character error rate, the word error "
-        "rate, or the loss, as in DeepSpeech; early stopping and plateaus always go by the loss",
-        choices=("cer", "wer", "loss"),
+        "",
+        "which figure of the validation decides which checkpoint is the best: loss, as in DeepSpeech, or one of the "
+        "task: cer (the character error rate) or wer of speech to text; early stopping and plateaus always go by the "
+        "loss",
+        default_is="the task's own: cer",
+        examples=("cer", "wer", "loss"),
     )
     load_train: str = flag(
         "auto",

@@ -21,7 +21,6 @@ from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.machine.gpu_monitor import GpuMonitor
 from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.reporting.events import Sink
-from deepspeech_training.reporting.figures import LOSS
 from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.tensorboard import TensorBoard
 from deepspeech_training.training import announce
@@ -31,7 +30,7 @@ from deepspeech_training.training.loop import Trainer, TrainingData
 from deepspeech_training.training.memory import memory_for_audio, try_heaviest_batches
 from deepspeech_training.training.run import Run
 from deepspeech_training.training.saver import Saver
-from deepspeech_training.training.schedule import Schedule, ScheduleState
+from deepspeech_training.training.schedule import Schedule, ScheduleState, figure_to_judge_by
 from deepspeech_training.training.state import RunState
 from deepspeech_training.version import VERSION
 
@@ -358,10 +357,9 @@ def _train(
 def schedule_of(run: Run) -> Schedule:
     """The schedule that the flags ask for."""
     config = run.config
-    best_by = next(figure for figure in (LOSS, *run.task.figures) if figure.name == config.checkpoint.best_by)
     return Schedule(
         config.training.epochs,
-        best_by,
+        figure_to_judge_by(config.checkpoint.best_by, run.task),
         config.early_stop,
         config.plateau,
         config.optimizer,

@@ -7,7 +7,7 @@ Flags, checkpoints and, by the task, all that it works on are checked here, in t
 import difflib
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,7 @@ from deepspeech_training.tasks import prepare as prepare_task
 from deepspeech_training.tasks.base import Exports, Order, Prepared, Task, Transcribes
 from deepspeech_training.training import announce
 from deepspeech_training.training.memory import check_memory_to_begin
+from deepspeech_training.training.schedule import figure_to_judge_by
 
 if TYPE_CHECKING:
     from deepspeech_training.exporting.folder import ExportFolder
@@ -271,7 +272,10 @@ def prepare(call: Call) -> Run:
     continues = work.train and source.kind == "resume"
     config = config.replace(**adopted_flags(source, as_dict(config), call.given, continues=continues, console=console))
     log.update(flags=as_dict(config), checkpoint_dir=str(used.folder))
-    run = Run(call, log, source, prepare_task(Order(config, source, work.train, used.folder, console)))
+    prepared = prepare_task(Order(config, source, work.train, used.folder, console))
+    best_by = figure_to_judge_by(config.checkpoint.best_by, prepared.task).name
+    run = Run(call, log, source, replace(prepared, config=prepared.config.replace(best_by=best_by)))
+    log.update(flags=as_dict(run.config))
     call.events.emit(DataChecked(run.data_summary()))
     _check_abilities(work, run.task)
     if work.computes and not config.batches.skip_batch_test:

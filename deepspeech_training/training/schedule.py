@@ -11,7 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from deepspeech_training.config.groups import EarlyStopFlags, OptimizerFlags, PlateauFlags
+from deepspeech_training.errors import FlagError
 from deepspeech_training.reporting.figures import LOSS, Figure
+from deepspeech_training.tasks.base import Task
 
 
 @dataclass
@@ -38,6 +40,18 @@ class Decision:
     is_best: bool = False
     reduce_rate: bool = False
     stop: bool = False
+
+
+def figure_to_judge_by(best_by: str, task: Task) -> Figure:
+    """The figure of --best_by; for "" the task's own.
+
+    Raises:
+        FlagError: the task has no such figure.
+    """
+    figures = {figure.name: figure for figure in (*task.figures, LOSS)}
+    if best_by and best_by not in figures:
+        raise FlagError(f"--best_by {best_by}: must be one of {', '.join(figures)}, for --task {task.name}")
+    return figures[best_by or task.best_by]
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ OURS = {
     "train_scorer": False,
     "leading_blanks": 0,
     "on_bad_row": "fail",
-    "best_by": "cer",
+    "best_by": "",
     "shuffle": True,
     "batch_seconds": 0.0,
     "max_grad_norm": 0.0,
@@ -170,6 +170,7 @@ OURS = {
     "export_max_wer_increase": 0.05,
     "reuse_characters": False,
     "network": "deepspeech",
+    "task": "speech_to_text",
     "freeze_layers": (),
     "source_learning_rate_factor": 1.0,
     "export_tflite": True,  # the only graph there is
