@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from deepspeech_training.errors import FlagError
 
@@ -64,6 +64,12 @@ class FeatureGeometry:
     @property
     def step_samples(self) -> int:
         return self.sample_rate * self.win_step_ms // 1000
+
+    @overload
+    def num_frames(self, num_samples: int) -> int: ...
+
+    @overload
+    def num_frames(self, num_samples: "np.ndarray") -> "np.ndarray": ...
 
     def num_frames(self, num_samples: "int | np.ndarray") -> "int | np.ndarray":
         """The frames of a clip: every window that lies wholly inside it.
