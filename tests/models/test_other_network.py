@@ -14,8 +14,7 @@ from training.processes import arrays_of, differing_arrays, kill_in, make_corpus
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.audio.files import read_audio
 from deepspeech_training.checkpoints.folder import CheckpointFolder
-from deepspeech_training.commands import inspect_checkpoint
-from deepspeech_training.commands.train import main
+from deepspeech_training.commands.main import run as command
 from deepspeech_training.console import Console
 from deepspeech_training.exporting.parity import ClientFeatures
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -158,13 +157,16 @@ def test_it_trains_tests_exports_and_runs(trained, tmp_path, capsys):
     history = state_of(folder)["run"]["history"]
     assert history[-1]["train_loss"] < 0.6 * history[0]["train_loss"]
 
-    assert inspect_checkpoint.main([str(folder)]) in (0, 1)
+    assert command("inspect", [str(folder)]) in (0, 1)
     assert "quarter" in capsys.readouterr().out
-    assert inspect_checkpoint.main([str(out)]) in (0, 1)
+    assert command("inspect", [str(out)]) in (0, 1)
     assert "stride 4" in capsys.readouterr().out
-    assert main([*map(str, [*flags, "--freeze_layers", "lstm", "--checkpoint_dir", folder, "--epochs", 13])]) == 2
+    assert (
+        command("train", [*map(str, [*flags, "--freeze_layers", "lstm", "--checkpoint_dir", folder, "--epochs", 13])])
+        == 2
+    )
     assert "must be some of front, join, output" in capsys.readouterr().err
-    assert main(["--network", "deepspeech", "--checkpoint_dir", str(folder), "--test_files", csv]) == 2
+    assert command("train", ["--network", "deepspeech", "--checkpoint_dir", str(folder), "--test_files", csv]) == 2
     assert "--network deepspeech: the checkpoint was trained with quarter" in capsys.readouterr().err
 
 
@@ -175,7 +177,7 @@ def test_a_clip_that_is_too_short_for_it_is_named_with_the_length_it_needs(train
     text = Path(path).read_text().replace("tone", long_text)
     Path(path).write_text(text)
     flags = [flag if flag != csv else path for flag in flags]
-    assert main([*map(str, [*flags, "--checkpoint_dir", tmp_path / "run"])]) == 1
+    assert command("train", [*map(str, [*flags, "--checkpoint_dir", tmp_path / "run"])]) == 1
     told = capsys.readouterr().err
     assert "too short for its transcript" in told and "39 labels" in told and "which need 39 frames (3.07 s)" in told
 

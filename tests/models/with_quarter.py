@@ -9,6 +9,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 MODELS["quarter"] = "models.quarter:Quarter"
 
 if __name__ == "__main__":
-    from deepspeech_training.commands.train import main
+    from deepspeech_training.commands.main import train
 
-    sys.exit(main())
+    sys.exit(train())
