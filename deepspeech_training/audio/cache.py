@@ -152,7 +152,8 @@ class AudioCache:
                 digest = hashlib.file_digest(file, lambda: hashlib.blake2b(self._what_decodes, digest_size=32))
         except OSError:
             return None, status  # read_audio says what is wrong
-        self._digests[path] = (status, digest.digest())
+        if status is not None:
+            self._digests[path] = (status, digest.digest())
         return digest.digest(), status
 
     def _find(self, key: bytes | None) -> np.ndarray | None:
@@ -173,8 +174,8 @@ class AudioCache:
             with self._lock:
                 self._entries.pop(key, None)  # a damaged disk, or a crash of the machine: decode it anew
             return None
-        audio = np.frombuffer(data, KINDS[kind])
-        return audio.astype(np.float32) * np.float32(2**-15) if kind == 0 else audio.copy()
+        audio: np.ndarray = np.frombuffer(data, KINDS[kind])
+        return audio * np.float32(2**-15) if kind == 0 else audio.copy()
 
     def _look(self) -> None:
         """Take in what the indices have that they had not before; what is wrong in them is passed over."""
@@ -257,7 +258,7 @@ class AudioCache:
 
 def _open_pack(path: Path, *, lock: int = fcntl.LOCK_SH) -> _Pack | None:
     """A pack for reading, locked so that nobody removes it; None if it cannot be had."""
-    opened = []
+    opened: list[int] = []
     try:
         for name in (path, _index_of(path)):
             opened.append(os.open(name, os.O_RDONLY))

@@ -55,9 +55,11 @@ class Pieces(io.RawIOBase):
                 view[done : done + length] = piece[start : start + length]
             else:
                 self._file.seek(piece[0] + start)
-                length = self._file.readinto(view[done : done + length])
+                data = self._file.read(length)
+                length = len(data)
                 if not length:  # the file has become shorter meanwhile
                     break
+                view[done : done + length] = data
             done += length
             self._at += length
         if not done and self._size - TAG_BYTES <= self._at < self._size:

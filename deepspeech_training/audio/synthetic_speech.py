@@ -215,7 +215,8 @@ def _parts(text: str) -> list[Part]:
     unknown = sorted(set(text) - CHARACTERS)
     if unknown:
         raise ValueError(f"cannot say {' '.join(map(repr, unknown))}; a text has a-z, the space and the apostrophe")
-    parts, position = [], 0
+    parts: list[Part] = []
+    position = 0
     while position < len(text):
         spelled = text[position : position + 2]
         if spelled not in SOUNDS:
@@ -236,7 +237,8 @@ def _word_s(word: str) -> float:
 
 def _words_for(duration_s: float, generator: np.random.Generator) -> str:
     """As many random words as fit into the time; at least one."""
-    words, left_s = [], duration_s
+    words: list[str] = []
+    left_s = duration_s
     while True:
         word = WORDS[int(generator.random() * len(WORDS))]
         left_s -= _word_s(word)

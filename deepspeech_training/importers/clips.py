@@ -111,7 +111,7 @@ def _check_length(info: AudioInfo) -> None:
 
 def _segment(job: ClipJob, info: AudioInfo) -> tuple[int, int]:
     """First frame of a segment of a long recording, and the one after its last."""
-    assert job.end_s is not None, "a whole recording is no segment"
+    assert job.start_s is not None and job.end_s is not None
     start, end = (round(second * info.sample_rate) for second in (job.start_s, job.end_s))
     if not 0 <= start < end:
         raise AudioError(f"its segment from {job.start_s:.2f} to {job.end_s:.2f} s is none", code="bad_row")

@@ -56,13 +56,15 @@ def _voiced(audio: np.ndarray, sample_rate: int, aggressiveness: int) -> np.ndar
         audio = soxr.resample(audio, sample_rate, 16000)
         sample_rate = 16000
     frame = round(FRAME_S * sample_rate)
-    padded = np.zeros(frames * frame, np.int16)
-    padded[: len(audio)] = audio[: len(padded)]
     detector = webrtcvad.Vad(aggressiveness)
-    for i in range(0, min(len(padded), WARM_UP_FRAMES * frame), frame):
-        detector.is_speech(padded[i : i + frame].tobytes(), sample_rate)
-    found = [detector.is_speech(padded[i : i + frame].tobytes(), sample_rate) for i in range(0, len(padded), frame)]
-    return np.array(found, bool)
+
+    def is_speech(index: int) -> bool:
+        piece = audio[index * frame : (index + 1) * frame].tobytes()  # a copy of all would double the memory
+        return detector.is_speech(piece.ljust(2 * frame, b"\0"), sample_rate)
+
+    for index in range(min(frames, WARM_UP_FRAMES)):
+        is_speech(index)
+    return np.fromiter(map(is_speech, range(frames)), bool, frames)
 
 
 def _runs(voiced: np.ndarray) -> list[tuple[int, int]]:

@@ -5,6 +5,7 @@ import multiprocessing
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -104,16 +105,36 @@ def transcribe(paths: Sequence[str], settings: Settings, *, processes: int) -> I
         _load(*arguments)
         yield from map(_transcribe, paths)
         return
+    left = list(paths)
+    while left:
+        with _processes(num_processes, arguments) as pool:
+            for result in _until_one_ends(pool, left):
+                yield result
+                del left[0]
+        # A process has ended. Alone, each of the files that were at work tells whether it was that one's fault.
+        alone = [_transcribe_alone(path, arguments) for path in left[:num_processes]]
+        if alone and not any(alone):
+            raise UserError("Processes that transcribe end: out of memory?\nTry fewer processes with --proc.")
+        for each in alone:
+            yield each or ("", f"{left[0]}: the process that transcribed it has ended: out of memory?")
+            del left[0]
+
+
+def _processes(number: int, arguments: tuple[Settings, int]) -> ProcessPoolExecutor:
     # Spawned, not forked: LiteRT has threads, and a fork would keep only one of them.
-    with ProcessPoolExecutor(
-        num_processes, multiprocessing.get_context("spawn"), initializer=_load, initargs=arguments
-    ) as pool:
-        try:
-            yield from pool.map(_transcribe, paths)
-        except BrokenProcessPool as error:
-            raise UserError(
-                "A process that transcribes has ended: out of memory?\nTry fewer processes with --proc."
-            ) from error
+    return ProcessPoolExecutor(number, multiprocessing.get_context("spawn"), initializer=_load, initargs=arguments)
+
+
+def _until_one_ends(pool: ProcessPoolExecutor, paths: Sequence[str]) -> Iterator[tuple[str, str | None]]:
+    """The results, in their order, until a process ends that should not."""
+    with suppress(BrokenProcessPool):
+        yield from pool.map(_transcribe, list(paths))
+
+
+def _transcribe_alone(path: str, arguments: tuple[Settings, int]) -> tuple[str, str | None] | None:
+    """None if the process ends."""
+    with _processes(1, arguments) as pool:
+        return next(_until_one_ends(pool, [path]), None)
 
 
 @dataclass(frozen=True)
@@ -135,11 +156,17 @@ def _load(settings: Settings, num_threads: int) -> None:
 
 
 def _transcribe(audio_path: str) -> tuple[str, str | None]:
-    model, settings, rate = _worker.model, _worker.settings, _worker.model.sampleRate()
     try:
-        audio = read_int16(audio_path, sample_rate=rate, console=Console())
+        return _text_of(audio_path), None
     except UserError as error:
         return "", str(error).splitlines()[0]
+    except MemoryError:
+        return "", f"{audio_path}: there is too little memory to transcribe it: try fewer processes with --proc"
+
+
+def _text_of(audio_path: str) -> str:
+    model, settings, rate = _worker.model, _worker.settings, _worker.model.sampleRate()
+    audio = read_int16(audio_path, sample_rate=rate, console=Console())
     pieces = [(0, len(audio))]
     if 0 < settings.longest_s * rate < len(audio):
         pieces = split_at_silence(
@@ -150,7 +177,7 @@ def _transcribe(audio_path: str) -> tuple[str, str | None]:
         _segment(candidate, start / rate, end / rate)
         for candidate, (start, end) in zip(candidates, pieces, strict=True)
     ]
-    return _formatted(audio_path, segments, settings.format), None
+    return _formatted(audio_path, segments, settings.format)
 
 
 def _segment(candidate: CandidateTranscript, start_s: float, end_s: float) -> dict:

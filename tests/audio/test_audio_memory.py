@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from deepspeech_training.audio import files
+from deepspeech_training.audio import parts
 from deepspeech_training.audio.files import AudioFile, read_audio
 
 
@@ -28,7 +28,7 @@ def test_blocks_make_what_one_block_makes(tmp_path, monkeypatch, name, how):
     path = str(tmp_path / name)
     soundfile.write(path, np.random.default_rng(0).normal(0, 0.1, (rate * 3, channels)), rate, **how)
     whole = read_audio(path, sample_rate=16000)
-    monkeypatch.setattr(files, "BLOCK_FRAMES", 7777)
+    monkeypatch.setattr(parts, "BLOCK_FRAMES", 7777)
     np.testing.assert_array_equal(read_audio(path, sample_rate=16000), whole)
     with AudioFile(path) as audio:
         np.testing.assert_allclose(
