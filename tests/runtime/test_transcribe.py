@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 import soundfile
 
 from deepspeech_training.commands.main import run as command
+from deepspeech_training.runtime import transcribe as module
 
 TRANSCRIPT = "she had your dark suit in greasy wash water all year"
 
@@ -64,6 +66,44 @@ def test_a_second_run_does_only_what_is_missing(run, recordings, tmp_path):
     assert exit_code == 0 and "1 of 2 files have their result" in err
     assert (out_dir / "a.wav.txt").read_text(encoding="utf-8") == "kept"
     assert (out_dir / "more" / "b.FLAC.txt").is_file()
+
+
+def test_what_looks_like_audio_is_read_or_named(run, recordings, monkeypatch):
+    (recordings / "more" / "c.aiff").write_bytes(b"")
+    soundfile.write(recordings / "more" / "c.aiff", soundfile.read(recordings / "a.wav")[0], 16000)
+    for name in ("d.m4a", "e.mp4", "f.webm", "g.amr", "h.mp3", "i.opus"):
+        (recordings / name).write_bytes(b"<html>" if name == "h.mp3" else b"\0\0\0\x20ftypisom")
+    monkeypatch.setenv("PATH", "")
+    exit_code, lines, err = run(recordings)
+    assert exit_code == 1 and len(lines) == 3 and lines[2] == f"{recordings / 'more' / 'c.aiff'}\t{TRANSCRIPT}"
+    assert "d.m4a: MP4 needs the program ffmpeg, which is not installed" in err
+    assert "h.mp3: not audio but an HTML page" in err and err.count("needs the program") == 5
+
+
+def test_too_little_memory_for_one_file_does_not_end_the_others(run, recordings, monkeypatch):
+    def split(audio, **how):
+        raise MemoryError
+
+    monkeypatch.setattr(module, "split_at_silence", split)
+    exit_code, lines, err = run("--split", "2", recordings)
+    assert exit_code == 1 and len(lines) == 1 and lines[0].startswith(f"{recordings / 'more' / 'b.FLAC'}\tshe had")
+    assert "a.wav: there is too little memory" in err and "1 of 2 files" in err
+
+
+class Crash(str):
+    """The name of a file that ends the process that gets it."""
+
+    def __reduce__(self):
+        return os._exit, (1,)
+
+
+def test_a_process_that_ends_costs_the_file_that_it_was_at(model_path, recordings):
+    good = str(recordings / "a.wav")
+    paths = [good, good, Crash("bad.wav"), good]
+    settings = module.Settings(str(model_path), module.BeamOptions())
+    results = list(module.transcribe(paths, settings, processes=2))
+    assert [text for text, _ in results] == [TRANSCRIPT, TRANSCRIPT, "", TRANSCRIPT]
+    assert results[2][1] == "bad.wav: the process that transcribed it has ended: out of memory?"
 
 
 @pytest.fixture
