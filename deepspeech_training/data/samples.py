@@ -336,7 +336,7 @@ def _check_row(
     if fault:
         return reject("bad_row", fault)
     labels = tuple(alphabet.encode(row.transcript).tolist())
-    num_samples = num_samples_after_resampling(header.info.num_frames, header.info.sample_rate, geometry.sample_rate)
+    num_samples = num_samples_after_resampling(header.known.num_frames, header.known.sample_rate, geometry.sample_rate)
     frames, needed = -(-geometry.num_frames(num_samples) // stride), labels_with_repeats(labels)
     if frames < needed:
         needed_s = (geometry.window_samples + (needed - 1) * stride * geometry.step_samples) / geometry.sample_rate
@@ -370,6 +370,12 @@ class _Header:
     mtime_ns: int = 0
     info: AudioInfo | None = None
     fault: AudioError | None = None
+
+    @property
+    def known(self) -> AudioInfo:
+        """What the header says of a file without a fault."""
+        assert self.info is not None, "a file with a fault has no samples"
+        return self.info
 
 
 def _read_headers(
@@ -522,7 +528,7 @@ def _count_reasons(rejected: Iterable[Rejection]) -> str:
 
 def _warn_of_low_rates(train: Sequence[SpeechSample], headers: Mapping[str, "_Header"], sample_rate: int) -> list[str]:
     """Recordings leave the mel bands above half of their sample rate empty, and what is there then is rounding."""
-    rates = Counter(headers[sample.path].info.sample_rate for sample in train)
+    rates = Counter(headers[sample.path].known.sample_rate for sample in train)
     low = {rate: count for rate, count in rates.items() if rate <= sample_rate / 2}
     if sum(low.values()) <= len(train) / 2:
         return []
@@ -570,7 +576,7 @@ def _warn_of_odd_sound(
         odd: dict[str, list[str]] = {}
         for part in parts:
             for sample in part.samples:
-                if note := headers[sample.path].info.note:
+                if note := headers[sample.path].known.note:
                     odd.setdefault(note, []).append(sample.id)
         warnings += [
             f"{name}: {ids[0]}: {note}" + (f" ({len(ids):,} such clips)" if ids[1:] else "")
