@@ -156,8 +156,7 @@ def _info(path: Path) -> tuple[AudioInfo | None, AudioError | None]:
     try:
         return read_audio_info(str(path)), None
     except AudioError as error:
-        advice = " (convert it: ffmpeg -i x.m4a x.wav)" if path.suffix.lower() == ".m4a" else ""
-        return None, AudioError(f"{error.reason}{advice}", code=error.code)
+        return None, error
 
 
 def _one_format(clips: Sequence[VoiceClip]) -> list[VoiceClip]:
