@@ -255,6 +255,9 @@ def alphabet_of(characters: Iterable[str]) -> Alphabet | ByteAlphabet:
     return ByteAlphabet() if characters == ByteAlphabet.characters else Alphabet(characters)
 
 
-def alphabet_of_flags(path: str, *, bytes_output_mode: bool) -> Alphabet | ByteAlphabet | None:
+Labels = Alphabet | ByteAlphabet
+
+
+def alphabet_of_flags(path: str, *, bytes_output_mode: bool) -> Labels | None:
     """The alphabet that --alphabet_config_path or --bytes_output_mode names; None where neither does."""
     return ByteAlphabet() if bytes_output_mode else Alphabet.read(path) if path else None

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from deepspeech_training.alphabet import Alphabet
-from deepspeech_training.checkpoints.describe import TrainedModel
+from deepspeech_training.alphabet import Labels
+from deepspeech_training.checkpoints.describe import Checkpoint, TrainedModel
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.tf1 import Tf1Folder, folder_to_load
 from deepspeech_training.checkpoints.transfer import Transfer
@@ -21,23 +21,50 @@ Folder = CheckpointFolder | Tf1Folder
 
 
 @dataclass(frozen=True)
+class FoundCheckpoint:
+    """A checkpoint that has been looked at, and not loaded yet.
+
+    Args:
+        folder, kind: where it is, and whether it is the "best" or the last one ("train").
+        path: of the checkpoint.
+        model: what it says.
+        flag: the one that named the folder, for messages.
+    """
+
+    folder: Folder
+    kind: str
+    path: Path
+    model: TrainedModel
+    flag: str
+
+    def load(self) -> Checkpoint:
+        """The checkpoint, or if it is damaged the one before it.
+
+        Raises:
+            UserError: all are damaged.
+        """
+        checkpoint = self.folder.load(self.kind)
+        assert checkpoint is not None, "it was there"
+        return checkpoint
+
+
+@dataclass(frozen=True)
 class Source:
     """Where the weights of a run come from.
 
     Args:
         kind: "resume" (all of the state), "weights" (of another run; a new run begins with them) or "init".
-        description: what the checkpoint says; None for "init".
-        folder, checkpoint_kind: where to load it.
-        path: of the checkpoint.
-        flag: the one that named the folder, for messages.
+        found: the checkpoint; None for "init".
     """
 
     kind: str
-    description: TrainedModel | None = None
-    folder: Folder | None = None
-    checkpoint_kind: str = ""
-    path: Path | None = None
-    flag: str = "--checkpoint_dir"
+    found: FoundCheckpoint | None = None
+
+    @property
+    def checkpoint(self) -> FoundCheckpoint:
+        """That of a source that has one."""
+        assert self.found is not None, "there are new weights"
+        return self.found
 
 
 def load_folder_of(checkpoint: CheckpointFlags, data: DataFlags, relu_clip: float, console: Console) -> Folder:
@@ -70,7 +97,7 @@ def source_of_training(
     for kind in kinds:
         if folder.has(kind):
             source = _read(folder, kind, flags, given, resumes=same)
-            if same and source.description.average_of:
+            if same and source.checkpoint.model.average_of:
                 raise UserError(
                     f"{folder.folder}: holds an average of checkpoints, and a run cannot go on from one\n"
                     "Start a new run with its weights: name it with --load_checkpoint_dir, and another folder with "
@@ -125,11 +152,12 @@ def adopted_flags(
     Raises:
         FlagError: names each flag that differs, with both values.
     """
-    if source.description is None:
+    found = source.found
+    if found is None:
         return {}
-    network, features = source.description.network, source.description.features
+    network, features = found.model.network, found.model.features
     described = {
-        "task": {"name": source.description.task},
+        "task": {"name": found.model.task},
         "network": network.describe(),
         "features": {} if features is None else asdict(features),
     }
@@ -140,7 +168,7 @@ def adopted_flags(
             if key in described[section]:  # else it is a flag of another network
                 fixed[name] = described[section][key]
         elif flag.fixed_in_a_run and continues:
-            fixed[name] = source.description.flags.get(name, flag.default)
+            fixed[name] = found.model.flags.get(name, flag.default)
     differing = {name: value for name, value in fixed.items() if flags[name] != value}
     refused = [
         f"--{name} {value_text(flags[name])}: the checkpoint was trained with {value_text(value)}"
@@ -152,15 +180,17 @@ def adopted_flags(
             console.info(f"--{name} {value_text(value)}, as in the checkpoint")
     if refused:
         raise FlagError(
-            "\n".join(refused) + f"\nThe checkpoint is in {source.folder.folder}. Leave the flag out, or name "
-            f"another folder with {source.flag}, or start anew with --load_train init."
+            "\n".join(refused) + f"\nThe checkpoint is in {found.folder.folder}. Leave the flag out, or name "
+            f"another folder with {found.flag}, or start anew with --load_train init."
         )
-    _say_what_is_taken_for_granted(source, {**flags, **differing}, console)
+    _say_what_is_taken_for_granted(found, {**flags, **differing}, console)
     return differing
 
 
 def transfer_of_run(
-    flags: TransferFlags, source: Source, alphabets: Callable[[], tuple[Alphabet, Alphabet]]
+    flags: TransferFlags,
+    source: Source,
+    alphabets: Callable[[], tuple[Labels, Labels]],
 ) -> Transfer | None:
     """What the run takes from another one, now or when it began; None for a run that began with new weights.
 
@@ -179,18 +209,19 @@ def transfer_of_run(
         )
     transfer = None
     if source.kind == "resume":
-        transfer = source.description.transfer
+        transfer = source.checkpoint.model.transfer
         layers = 0 if flags.reuse_characters else flags.drop_source_layers
         done = (0, False) if transfer is None else (transfer.drop_source_layers, transfer.reuse_characters)
         if wants and done != (layers, flags.reuse_characters):
             began = "new weights" if transfer is None else transfer.description
             raise FlagError(
-                f"{wanted}: acts when a run begins; that in {source.folder.folder} goes on, and began with {began}"
-                "\nName its folder as the source with --load_checkpoint_dir and a new one with "
+                f"{wanted}: acts when a run begins; that in {source.checkpoint.folder.folder} goes on, and began with "
+                f"{began}\nName its folder as the source with --load_checkpoint_dir and a new one with "
                 "--save_checkpoint_dir, or leave the flag out."
             )
     elif source.kind == "weights":
-        origin = str(source.path), source.description.progress.step, source.description.network.groups
+        found = source.checkpoint
+        origin = str(found.path), found.model.progress.step, found.model.network.groups
         transfer = Transfer(*origin, drop_source_layers=flags.drop_source_layers)
         if flags.reuse_characters:
             transfer = Transfer.of_characters(*origin, *alphabets())
@@ -205,14 +236,14 @@ def transfer_of_run(
     return transfer
 
 
-def _say_what_is_taken_for_granted(source: Source, flags: Mapping[str, Any], console: Console) -> None:
+def _say_what_is_taken_for_granted(found: FoundCheckpoint, flags: Mapping[str, Any], console: Console) -> None:
     """A checkpoint of DeepSpeech's trainer may not say its sample rate and windows: what the flags say counts."""
-    unsaid = source.description.unsaid
+    unsaid = found.model.unsaid
     if not unsaid:
         return
     values = {name: flags[name] for name in unsaid}
     console.info(
-        f"{source.path} does not say {', '.join(f'--{name}' for name in unsaid)}; taken to be "
+        f"{found.path} does not say {', '.join(f'--{name}' for name in unsaid)}; taken to be "
         f"{', '.join(map(str, values.values()))}"
     )
     others = {name: FLAGS[name].default for name, value in values.items() if value != FLAGS[name].default}
@@ -227,18 +258,12 @@ def _say_what_is_taken_for_granted(source: Source, flags: Mapping[str, Any], con
 def _read(
     folder: Folder, checkpoint_kind: str, flags: CheckpointFlags, given: Collection[str], *, resumes: bool
 ) -> Source:
-    found = folder.read_description(checkpoint_kind)
-    if found is None:
+    description = folder.read_description(checkpoint_kind)
+    if description is None:
         folder.load(checkpoint_kind)  # raises, naming each damaged file
         raise AssertionError("a description that is damaged has been loaded")
     is_target = folder.folder.resolve() == flags.save_dir.resolve()
     name = "save_checkpoint_dir" if is_target else "load_checkpoint_dir"
-    path, description = found
-    return Source(
-        "resume" if resumes else "weights",
-        description,
-        folder,
-        checkpoint_kind,
-        path,
-        f"--{name if name in given else 'checkpoint_dir'}",
-    )
+    path, model = description
+    flag = f"--{name if name in given else 'checkpoint_dir'}"
+    return Source("resume" if resumes else "weights", FoundCheckpoint(folder, checkpoint_kind, path, model, flag))

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from deepspeech_training.alphabet import Alphabet, ByteAlphabet
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet, Labels
 from deepspeech_training.errors import FlagError
 from deepspeech_training.models.base import group_of
 
@@ -39,7 +39,12 @@ class Transfer:
 
     @classmethod
     def of_characters(
-        cls, source: str, step: int, layers: tuple[str, ...], before: Alphabet | ByteAlphabet, after: Alphabet
+        cls,
+        source: str,
+        step: int,
+        layers: tuple[str, ...],
+        before: Labels,
+        after: Labels,
     ) -> "Transfer":
         """The output layer put together for a run's alphabet from that of its source.
 
@@ -99,19 +104,20 @@ class Transfer:
         return {name: value for name, value in asdict(self).items() if name != "layers"}
 
     def weights(
-        self, source: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], alphabet: Alphabet | ByteAlphabet
+        self, source: Mapping[str, np.ndarray], fresh: Mapping[str, np.ndarray], alphabet: Labels | None
     ) -> dict[str, np.ndarray]:
         """The weights that the run starts with.
 
         Args:
             source, fresh: the source's weights and new ones, by canonical name.
-            alphabet: the run's.
+            alphabet: the run's; only `reuse_characters` needs it.
         Returns:
             As `fresh`, the old layers from `source`; with `reuse_characters` the columns of the last layer that belong
             to `shared_characters` and to the blank from there too.
         """
         weights = {name: source[name] if group_of(name) in self.old_layers else fresh[name] for name in fresh}
         if self.reuse_characters:
+            assert alphabet is not None, "characters are those of an alphabet"
             before = Alphabet(self.source_characters)
             theirs = [*before.encode(self.shared_characters), before.blank]
             ours = [*alphabet.encode(self.shared_characters), alphabet.blank]

@@ -118,7 +118,7 @@ class SessionLog:
         self._dirty = True
         self._write_if_due(at_once=True)
 
-    def continue_run(self, sessions: list[str]) -> list[str]:
+    def continue_run(self, sessions: Sequence[str]) -> list[str]:
         """Say which sessions of the same training came before; returns them with this one."""
         if sessions:
             self.update(run=sessions[0], continues=sessions[-1])

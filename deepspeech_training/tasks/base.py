@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
-from deepspeech_training.alphabet import Alphabet, ByteAlphabet
+from deepspeech_training.alphabet import Labels
 from deepspeech_training.audio.cache import AudioCache
 from deepspeech_training.checkpoints.describe import Checkpoint, SpeechModel
 from deepspeech_training.checkpoints.source import Source
@@ -153,9 +153,17 @@ class Prepared:
     config: Config
     data: CheckedData
     transfer: Transfer | None
-    labels: Alphabet | ByteAlphabet | None = None
+    labels: Labels | None = None
     recordings: Mapping[str, str] = field(default_factory=dict)
     cache: AudioCache | None = None
+
+
+@runtime_checkable
+class Hears(Protocol):
+    """An objective that makes features of audio, which can be normalised."""
+
+    def features(self, audio: Any, num_samples: Any) -> tuple[Any, Any]:
+        """Waveforms [batch, time] -> features [batch, frames, depth], and the frames of each [batch]."""
 
 
 @runtime_checkable

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from deepspeech_training.checkpoints.describe import Checkpoint, TrainedModel
-from deepspeech_training.checkpoints.source import Source
+from deepspeech_training.checkpoints.source import FoundCheckpoint
 from deepspeech_training.checkpoints.tf1 import find_tf1_checkpoint
 from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import FLAGS, Config, as_dict
@@ -138,8 +138,8 @@ def start(run: "Run", machine: Machine, plan: Plan, transfer: Transfer | None) -
 def source_of_weights(
     run: "Run", machine: Machine, transfer: Transfer | None, checkpoint: Checkpoint | None, state: "RunState"
 ) -> None:
-    """Where the run starts, and what has changed since."""
-    if run.source.kind != "resume":
+    """Where the run starts, and what has changed since: at `checkpoint`, if it resumes."""
+    if checkpoint is None:
         run.events.emit(Initialised(what_it_began_with(transfer)))
         return
     if state.stopped is None:
@@ -215,18 +215,18 @@ def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
     run.events.emit(said)
 
 
-def unfinished_model(source: Source, model: TrainedModel, console: Console) -> None:
+def unfinished_model(found: FoundCheckpoint, model: TrainedModel, console: Console) -> None:
     """Warn of a model that has not learnt enough: an export looks the same whether it has or not."""
-    last = source.folder.read_description("train")
+    last = found.folder.read_description("train")
     run = last[1].progress if last is not None and last[1].progress.history else model.progress
     if not run.history:
         return
-    found = diagnose(
+    verdict = diagnose(
         Evidence(
             epoch=model.progress.epoch,
             epochs=model.flags["epochs"],
             stopped=run.stopped,
-            is_best=source.checkpoint_kind == "best",
+            is_best=found.kind == "best",
             updates=model.progress.updates,
             history=[Epoch.of_history(figures) for figures in run.history],
             early_stop=model.flags["early_stop"],
@@ -234,8 +234,8 @@ def unfinished_model(source: Source, model: TrainedModel, console: Console) -> N
             judged_by=model.judged_by,
         )
     )
-    if not found.healthy:
-        console.warn("\n".join(found.lines()))
+    if not verdict.healthy:
+        console.warn("\n".join(verdict.lines()))
 
 
 def _is_another_source(flags: CheckpointFlags, transfer: Transfer | None) -> bool:
@@ -259,7 +259,7 @@ def _export_bytes(network: Network) -> dict[str, int]:
     return {"float32": network.export_bytes(quantized=False), "int8": network.export_bytes(quantized=True)}
 
 
-def _frozen(names: Sequence[str], network: AcousticModel) -> FrozenLayers | None:
+def _frozen(names: Sequence[str], network: Network) -> FrozenLayers | None:
     """The layers of --freeze_layers and how many weights they have; None without."""
     layers = [layer for layer in network.groups if layer in names]
     if not layers:

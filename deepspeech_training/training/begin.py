@@ -20,9 +20,11 @@ from deepspeech_training.errors import UserError
 from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.machine.gpu_monitor import GpuMonitor
 from deepspeech_training.machine.resources import usable_cores
+from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.events import Sink
 from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.tensorboard import TensorBoard
+from deepspeech_training.tasks.base import Hears
 from deepspeech_training.training import announce
 from deepspeech_training.training.backends import BACKENDS, DEFAULT_BACKEND
 from deepspeech_training.training.backends.base import Backend, Machine, UpdateRules
@@ -43,7 +45,7 @@ def set_up(run: Run) -> Machine:
     Raises:
         UserError: it cannot use the GPU that --mode gpu demands.
     """
-    choice = run.call.choice
+    choice = run.call.device
     run.call.say_kind()
     run.console.say(*choice.line)
     run.log.update(mode=choice.mode, chosen=[gpu.uuid for gpu in choice.gpus])
@@ -70,7 +72,7 @@ def loader_of(run: Run, **details: Any) -> Loader:
 
 def backend_for_evaluation(run: Run, machine: Machine, source: Source, trained: Backend | None) -> Backend:
     """A backend with the weights of a checkpoint: that of the training, where it can take them, else a new one."""
-    checkpoint = source.folder.load(source.checkpoint_kind)
+    checkpoint = source.checkpoint.load()
     weights, progress = checkpoint.weights, checkpoint.model.progress
     epochs = "" if progress.epoch is None else f", after {progress.epoch:,} epochs"
     run.console.info(f"Uses {checkpoint.path} (step {progress.step:,}{epochs})")
@@ -109,7 +111,7 @@ def train(run: Run, machine: Machine) -> tuple[Backend, RunState, Transfer | Non
         sinks.append(GpuMonitor(run.events))
     with run.events.also_to(*sinks):
         announce.start(run, machine, plan, start.transfer)
-        announce.source_of_weights(run, machine, start.transfer, checkpoint, state)
+        announce.source_of_weights(run, machine, start.transfer, resumed, state)
         _settle_plan(run, state, plan)
         if resumed is not None:
             backend.set_state(resumed.arrays)
@@ -157,12 +159,12 @@ def _plan(run: Run, *, num_devices: int) -> Plan:
 def _checkpoint_to_begin_with(run: Run) -> Checkpoint | None:
     """Load the source, None for new weights; checkpoints that do not belong to the run are set aside."""
     source, folder = run.source, run.folder
-    checkpoint = None if source.folder is None else source.folder.load(source.checkpoint_kind)
-    if source.kind != "resume":
+    checkpoint = None if source.found is None else source.found.load()
+    if checkpoint is None or source.kind != "resume":
         aside = folder.set_aside()
         if aside is not None:
             run.console.info(f"A new run begins: the checkpoints that were there are in {aside}")
-    elif source.checkpoint_kind == "best":
+    elif source.checkpoint.kind == "best":
         aside = folder.set_aside(later_than=checkpoint.model.progress.step)
         if aside is not None:
             run.console.info(f"Later checkpoints than the best one are in {aside}")
@@ -171,16 +173,24 @@ def _checkpoint_to_begin_with(run: Run) -> Checkpoint | None:
 
 def _start(run: Run, machine: Machine, checkpoint: Checkpoint | None) -> _Start:
     """The weights of the source, new ones, or some of each."""
-    transfer, resumes = run.prepared.transfer, run.source.kind == "resume"
-    weights = checkpoint.arrays if resumes else run.task.network.initial_weights(seed=run.config.training.random_seed)
-    if run.source.kind == "weights":
-        transfer = replace(transfer, source=os.path.abspath(checkpoint.path), step=checkpoint.model.progress.step)
-        weights = transfer.weights(checkpoint.arrays, weights, run.prepared.labels)
-    normalisation = None
-    if run.config.geometry.normalise_features:
-        normalisation = Normalisation.from_arrays(checkpoint.arrays) if resumes else _measured(run, machine)
-        if resumes or (transfer is not None and run.task.network.groups[0] in transfer.old_layers):
-            weights = run.task.network.unfold(weights, normalisation)
+    network, transfer = run.task.network, run.prepared.transfer
+    resumed = checkpoint if run.source.kind == "resume" else None
+    weights: Mapping[str, np.ndarray]
+    if resumed is not None:
+        weights = resumed.arrays
+    else:
+        weights = network.initial_weights(seed=run.config.training.random_seed)
+        if checkpoint is not None and transfer is not None:
+            step = checkpoint.model.progress.step
+            transfer = replace(transfer, source=os.path.abspath(checkpoint.path), step=step)
+            weights = transfer.weights(checkpoint.arrays, weights, run.prepared.labels)
+    if not run.config.geometry.normalise_features:
+        return _Start(weights, transfer)
+    assert isinstance(network, AcousticModel), "others are refused the flag"
+    normalisation = Normalisation.from_arrays(resumed.arrays) if resumed is not None else _measured(run, machine)
+    assert normalisation is not None, "the flag is fixed in a run"
+    if resumed is not None or (transfer is not None and network.groups[0] in transfer.old_layers):
+        weights = network.unfold(weights, normalisation)
     return _Start(weights, transfer, normalisation)
 
 
@@ -201,7 +211,9 @@ def _measured(run: Run, machine: Machine) -> Normalisation:
                 progress.update()
 
         library = BACKENDS[DEFAULT_BACKEND]
-        computed = library.over_batches(run.task.objective().features, counted(), device=machine.devices[0])
+        objective = run.task.objective()
+        assert isinstance(objective, Hears), "others are refused the flag"
+        computed = library.over_batches(objective.features, counted(), device=machine.devices[0])
         return Normalisation.of(
             features[np.arange(features.shape[1]) < num_frames[:, None]] for _, (features, num_frames) in computed
         )

@@ -7,6 +7,7 @@ from deepspeech_training.checkpoints.source import Source
 from deepspeech_training.config import Config
 from deepspeech_training.data.sample import limit_fairly
 from deepspeech_training.reporting.events import Exported
+from deepspeech_training.tasks.base import Exports
 from deepspeech_training.training import announce
 from deepspeech_training.training.run import Run
 
@@ -19,14 +20,16 @@ def export(run: Run, source: Source) -> Path:
     Raises:
         UserError: it answers otherwise than the checkpoint; nothing is written then.
     """
-    checkpoint = source.folder.load(source.checkpoint_kind)
+    task, exporter, found = run.task, run.call.exporter, source.checkpoint
+    assert exporter is not None and isinstance(task, Exports), "they were looked for"
+    checkpoint = found.load()
     run.console.info(f"Exports {checkpoint.path}")
     if not run.work.train:  # a training has said so at its end
-        announce.unfinished_model(source, checkpoint.model, run.console)
-    written = run.call.exporter.write(
-        run.task.speech_model(checkpoint),
+        announce.unfinished_model(found, checkpoint.model, run.console)
+    written = exporter.write(
+        task.speech_model(checkpoint),
         limit_fairly(run.samples("test"), MAX_CLIPS_TO_COMPARE, run.config.training.random_seed),
-        scorer_path=run.task.scorer_path,
+        scorer_path=task.scorer_path,
     )
     run.events.emit(Exported(str(written), str(checkpoint.path)))
     return Path(written)

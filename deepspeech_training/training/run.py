@@ -9,7 +9,7 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.source import (
@@ -25,10 +25,11 @@ from deepspeech_training.config import Config, ParsedFlags, as_dict
 from deepspeech_training.config.groups import CheckpointFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import has_audio
-from deepspeech_training.data.sample import CheckedData, Sample
+from deepspeech_training.data.sample import CheckedData
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.machine.device_choice import Choice, choose
 from deepspeech_training.machine.resources import HOW_TO_MOUNT, read_resources, will_be_lost
+from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.events import DataChecked, Events, SetSummary
 from deepspeech_training.reporting.session_log import SessionLog
 from deepspeech_training.tasks import TASKS
@@ -95,6 +96,12 @@ class Call:
     console: Console
     events: Events
 
+    @property
+    def device(self) -> Choice:
+        """What a call that computes does so on."""
+        assert self.choice is not None, "nothing is computed"
+        return self.choice
+
     def say_kind(self) -> None:
         if self.work.train or self.work.text:
             self.console.info(announce.kind_of_data(self.config, voice=self.work.train, text=self.work.text))
@@ -159,8 +166,8 @@ class Run:
     def events(self) -> Events:
         return self.call.events
 
-    def samples(self, kind: str) -> list[Sample]:
-        """Those of all CSVs of a set together."""
+    def samples(self, kind: str) -> list[Any]:
+        """Those of all CSVs of a set together, of the task's own class."""
         return [sample for found in self.data.sets.get(kind, ()) for sample in found.samples]
 
     def data_summary(self) -> list[SetSummary]:
@@ -277,24 +284,25 @@ def prepare(call: Call) -> Run:
     run = Run(call, log, source, replace(prepared, config=prepared.config.replace(best_by=best_by)))
     log.update(flags=as_dict(run.config))
     call.events.emit(DataChecked(run.data_summary()))
-    _check_abilities(work, run.task)
+    _check_abilities(work, config, run.task)
     if work.computes and not config.batches.skip_batch_test:
         longest = max((sample.cost for sample in run.samples("train")), default=0)
         check_memory_to_begin(
             run.task.network,
             frames=run.task.frames(longest),
             trains=work.train,
-            on_gpu=call.choice.uses_gpu,
+            on_gpu=call.device.uses_gpu,
         )
     return run
 
 
-def _check_abilities(work: Work, task: Task) -> None:
-    for wanted, flag, ability in (
-        (work.export, "--export_dir", Exports),
-        (work.infer, "--one_shot_infer", Transcribes),
+def _check_abilities(work: Work, config: Config, task: Task) -> None:
+    for wanted, flag, is_able in (
+        (work.export, "--export_dir", isinstance(task, Exports)),
+        (work.infer, "--one_shot_infer", isinstance(task, Transcribes)),
+        (config.geometry.normalise_features, "--normalise_features", isinstance(task.network, AcousticModel)),
     ):
-        if wanted and not isinstance(task, ability):
+        if wanted and not is_able:
             raise FlagError(f"{flag}: not with --task {task.name}; leave it out")
 
 

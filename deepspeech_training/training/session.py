@@ -15,8 +15,9 @@ from deepspeech_training.console import Console, print_result
 from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import Events
 from deepspeech_training.reporting.session_log import SessionLog
-from deepspeech_training.tasks.base import Report
+from deepspeech_training.tasks.base import Report, Transcribes
 from deepspeech_training.training import announce, text_scorer
+from deepspeech_training.training.backends.base import Backend
 from deepspeech_training.training.export import export, with_export_dir
 from deepspeech_training.training.run import Call, Run, call_of, prepare
 
@@ -90,7 +91,7 @@ def _done(call: Call, show: Callable[[str], None]) -> FinishedRun:
         scorer, log = text_scorer.build_alone(call)
         return FinishedRun(log=_path_of(log), scorer=scorer)
     run = prepare(call)
-    used = run.folder if run.work.train else run.source.folder
+    used = run.folder if run.work.train else run.source.checkpoint.folder
     finished = FinishedRun(checkpoint_dir=used.folder, log=_path_of(run.log))
     if run.work.text:
         finished = replace(finished, scorer=text_scorer.build(call, run.prepared.labels))
@@ -105,7 +106,8 @@ def _computed(run: Run, finished: FinishedRun, show: Callable[[str], None]) -> F
     from deepspeech_training.training.testing import test
 
     machine = begin.set_up(run)
-    backend, source = None, run.source
+    backend: Backend | None = None
+    source = run.source
     if run.work.train:
         announce.preset(run)
         backend, state, transfer = begin.train(run, machine)
@@ -123,13 +125,14 @@ def _computed(run: Run, finished: FinishedRun, show: Callable[[str], None]) -> F
     tests = "test" in run.data.sets
     if tests or run.work.infer:
         backend = begin.backend_for_evaluation(run, machine, source, backend)
-    if tests:
-        finished = replace(finished, reports=test(run, backend, machine, show))
+        if tests:
+            finished = replace(finished, reports=test(run, backend, machine, show))
     if run.work.export:
         finished = replace(finished, exported=export(run, source))
     if run.work.infer:
-        path = run.config.inference.one_shot_infer
-        transcript = run.task.transcribe(path, lambda batch: backend.evaluate_step(batch)[1])
+        assert backend is not None and isinstance(run.task, Transcribes), "this was seen to before"
+        evaluate, path = backend.evaluate_step, run.config.inference.one_shot_infer
+        transcript = run.task.transcribe(path, lambda batch: evaluate(batch)[1])
         show(transcript)
         finished = replace(finished, transcript=transcript)
     cache = run.prepared.cache

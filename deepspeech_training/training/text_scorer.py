@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.alphabet import Alphabet, Labels
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.source import source_of_evaluation
 from deepspeech_training.config import Config
@@ -14,14 +14,16 @@ from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import Exported
 from deepspeech_training.reporting.session_log import SessionLog
-from deepspeech_training.tasks.speech_to_text.labels import Labels, given_alphabet, trained_alphabet
+from deepspeech_training.tasks.speech_to_text.labels import given_alphabet, trained_alphabet
 from deepspeech_training.training.run import Call
 
 
-def build(call: Call, alphabet: Labels) -> Path:
-    """Build the scorer of the texts that the flags name; -> its path."""
+def build(call: Call, alphabet: Labels | None) -> Path:
+    """Build the scorer of the texts that the flags name; -> its path. `alphabet` is the run's, if it says one."""
     from deepspeech_training.scorer.build import Estimation, Package, build_scorer
 
+    if alphabet is None:
+        alphabet = _alphabet(call.config, call.console)
     package = _folder(call.config) / "model.scorer"
     texts, csvs = _texts(call.config, call.console)
     build_scorer(Package(str(package), alphabet), Estimation(), texts=texts, csvs=csvs, console=call.console)
@@ -34,9 +36,9 @@ def build_alone(call: Call) -> tuple[Path, SessionLog]:
     """The same for a call that does nothing else: it has a session log of its own, and no run says the alphabet."""
     folder = _folder(call.config)
     log = call.begin_log(folder.parent / "logs" if call.config.checkpoint.output_dir else folder / "logs")
-    log.update(mode=call.choice.mode)
+    log.update(mode=call.device.mode)
     call.say_kind()
-    return build(call, _alphabet(call.config, call.console)), log
+    return build(call, None), log
 
 
 def _folder(config: Config) -> Path:
@@ -51,7 +53,7 @@ def _alphabet(config: Config, console: Console) -> Labels:
     folder = CheckpointFolder(config.checkpoint.load_dir, console)
     if folder.has("best") or folder.has("train"):
         newest = source_of_evaluation(replace(config.checkpoint, load_evaluate="auto"), (), folder)
-        return trained_alphabet(newest, None, console)
+        return trained_alphabet(newest.checkpoint, None, console)
     console.info("The scorer is for the English alphabet of the package")
     return Alphabet.english()
 
@@ -66,7 +68,8 @@ def text_files(paths: Sequence[str]) -> tuple[list[str], list[str]]:
     Raises:
         UserError: there is no such file, or none in a folder.
     """
-    texts, csvs = [], []
+    texts: list[str] = []
+    csvs: list[str] = []
     for name in paths:
         path = Path(name)
         if not path.exists():

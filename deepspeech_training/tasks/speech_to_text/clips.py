@@ -1,9 +1,11 @@
 """The clips of a run: the CSVs that the flags name, or those of a folder of recordings; checked and limited."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from deepspeech_training.alphabet import Labels
 from deepspeech_training.config.groups import DataFlags, LimitFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import missing, rejections, scan, write_csvs
@@ -11,7 +13,6 @@ from deepspeech_training.data.sample import CheckedData, Rejection, limit_fairly
 from deepspeech_training.data.samples import check_sets
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.tasks.speech_to_text.labels import Labels
 
 
 def csvs_of_voice_folder(
@@ -30,7 +31,7 @@ def csvs_of_voice_folder(
     for note in found.notes:
         console.warn(note)
     if csvs:
-        console.info(f"{voice_dir} has CSVs of its own: {', '.join(sum(csvs.values(), ()))}")
+        console.info(f"{voice_dir} has CSVs of its own: {', '.join(itertools.chain.from_iterable(csvs.values()))}")
     else:
         faults = missing(found, alphabet)
         if faults and not (found.usable and data.on_bad_row == "drop"):

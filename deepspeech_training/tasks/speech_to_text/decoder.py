@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from deepspeech_training.alphabet import ByteAlphabet
+from deepspeech_training.alphabet import ByteAlphabet, Labels
 from deepspeech_training.config.groups import DecoderFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.sample import CheckedData
@@ -15,7 +15,6 @@ from deepspeech_training.decoding.clip_decoder import ClipDecoder
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
 from deepspeech_training.scorer.build import Estimation, Package, build_scorer
-from deepspeech_training.tasks.speech_to_text.labels import Labels
 
 
 def read_scorer(path: str, alphabet: Labels) -> Scorer | None:
@@ -102,4 +101,4 @@ def scorer_of_training(alphabet: Labels, checked: CheckedData, folder: Path, *, 
 
 def _labels_of(alphabet: Labels) -> tuple[str, ...] | None:
     """Labels as the decoder takes them: None for bytes."""
-    return None if isinstance(alphabet, ByteAlphabet) else alphabet.characters
+    return None if isinstance(alphabet, ByteAlphabet) else tuple(alphabet.characters)

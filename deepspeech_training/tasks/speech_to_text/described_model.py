@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 
+from deepspeech_training.alphabet import Labels
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.source import (
     Source,
@@ -17,7 +18,7 @@ from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models import model_class
 from deepspeech_training.models.base import AcousticModel
-from deepspeech_training.tasks.speech_to_text.labels import Labels, alphabet_of_run
+from deepspeech_training.tasks.speech_to_text.labels import alphabet_of_run
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,12 @@ def describe_model(config: Config, source: Source, console: Console) -> Describe
     alphabet, name = alphabet_of_run(config.decoder, config.transfer, source, console)
     data = config.data
     features = FeatureGeometry(data.audio_sample_rate, data.feature_win_len, data.feature_win_step)
-    if source.description is None:
+    if source.found is None:
         network = model_class(config.geometry.network).from_flags(as_dict(config), num_classes=alphabet.num_classes)
         features = replace(features, n_mfcc=network.n_features)
     else:
-        network = replace(source.description.network, num_classes=alphabet.num_classes)
-        features = source.description.features or features
+        network = replace(source.found.model.network, num_classes=alphabet.num_classes)
+        features = source.found.model.features or features
     return DescribedModel(alphabet, name, network, features)
 
 

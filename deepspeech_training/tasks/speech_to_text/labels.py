@@ -1,12 +1,10 @@
 """The alphabet of a run: the flag's, else the checkpoint's, else English."""
 
-from deepspeech_training.alphabet import Alphabet, ByteAlphabet, alphabet_of_flags
-from deepspeech_training.checkpoints.source import Source
+from deepspeech_training.alphabet import Alphabet, Labels, alphabet_of_flags
+from deepspeech_training.checkpoints.source import FoundCheckpoint, Source
 from deepspeech_training.config.groups import DecoderFlags, TransferFlags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
-
-Labels = Alphabet | ByteAlphabet
 
 
 def given_alphabet(flags: DecoderFlags) -> Labels | None:
@@ -26,12 +24,13 @@ def alphabet_of_run(
     """
     given = given_alphabet(flags)
     path = "--bytes_output_mode" if flags.bytes_output_mode else flags.alphabet_config_path
-    if source.description is None:
+    found = source.found
+    if found is None:
         return (given, path) if given is not None else (Alphabet.english(), "English, of the package")
     replaces_output = source.kind == "weights" and (transfer.drop_source_layers > 0 or transfer.reuse_characters)
     if given is not None and replaces_output:
         return given, path
-    trained = trained_alphabet(source, given, console)
+    trained = trained_alphabet(found, given, console)
     if given is not None and given != trained:
         differing = sorted(set(given.characters) ^ set(trained.characters))
         what = f"characters in one only: {' '.join(map(repr, differing[:20]))}" if differing else "the order differs"
@@ -44,26 +43,26 @@ def alphabet_of_run(
         named = path if flags.bytes_output_mode else f"--alphabet_config_path {path}"
         raise FlagError(
             f"{named}: {given.size} characters; the checkpoint was trained with {trained.size} ({what})\n{way_out}"
-            f"The checkpoint is in {source.folder.folder}. Use its alphabet (leave the flag out), or name another "
-            f"folder with {source.flag}, or start anew with --load_train init."
+            f"The checkpoint is in {found.folder.folder}. Use its alphabet (leave the flag out), or name another "
+            f"folder with {found.flag}, or start anew with --load_train init."
         )
     return trained, path or "in the checkpoint"
 
 
-def trained_alphabet(source: Source, given: Labels | None, console: Console) -> Labels:
+def trained_alphabet(found: FoundCheckpoint, given: Labels | None, console: Console) -> Labels:
     """The checkpoint's; for one of DeepSpeech's trainer, which does not say it, `given` or English, if it fits.
 
     Raises:
         FlagError: neither fits.
     """
-    if source.description.alphabet is not None:
-        return source.description.alphabet
-    size = source.description.network.num_classes - 1
+    if found.model.alphabet is not None:
+        return found.model.alphabet
+    size = found.model.network.num_classes - 1
     for candidate, name in ((given, "that of --alphabet_config_path"), (Alphabet.english(), "English")):
         if candidate is not None and candidate.size == size:
-            console.info(f"{source.path} does not say its alphabet of {size} characters; taken to be {name}")
+            console.info(f"{found.path} does not say its alphabet of {size} characters; taken to be {name}")
             return candidate
     raise FlagError(
-        f"{source.path}: was trained with an alphabet of {size} characters, and does not say which\n"
+        f"{found.path}: was trained with an alphabet of {size} characters, and does not say which\n"
         "Name it with --alphabet_config_path, or put its alphabet.txt into the checkpoint's folder."
     )

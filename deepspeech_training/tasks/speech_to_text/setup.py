@@ -28,7 +28,9 @@ def prepare(order: Order) -> Prepared:
     check_layers(config, network.groups)
     transfer = None
     if order.trains:
-        transfer = transfer_of_run(config.transfer, source, lambda: (trained_alphabet(source, None, console), alphabet))
+        transfer = transfer_of_run(
+            config.transfer, source, lambda: (trained_alphabet(source.checkpoint, None, console), alphabet)
+        )
     left_out: list[Rejection] = []
     if order.trains and config.voice.voice_data_dir:
         csvs, left_out = csvs_of_voice_folder(

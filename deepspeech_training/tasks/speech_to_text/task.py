@@ -152,7 +152,8 @@ class SpeechToText:
             raise UserError(
                 f"--one_shot_infer {path}: shorter than one window of {self.feature_geometry.win_len_ms} ms"
             )
-        answers = answers_of(make_batch(self.spec, [None], [{"audio": audio, "labels": np.zeros(1, np.int32)}]))
+        nameless: list[Any] = [None]  # it is no row of a CSV
+        answers = answers_of(make_batch(self.spec, nameless, [{"audio": audio, "labels": np.zeros(1, np.int32)}]))
         with (self._beam and self._beam.clips()) or nullcontext() as decoder:
             if decoder is None:
                 return self.decode(answers)[0]
