@@ -11,31 +11,26 @@ import sys
 import sysconfig
 from pathlib import Path
 
-# All that works without TensorFlow: data, checks, metrics, decoding, checkpoints, export, flags and checks of training.
+# All that works without TensorFlow: data, checks, decoding, checkpoints, export, runtime, flags and checks of training.
 MODULES = (
-    "errors",
-    "console",
+    "api",
+    "audio.files",
+    "checkpoints.inspection",
+    "commands.main",
     "config",
-    "alphabet",
-    "audio",
-    "metrics",
-    "features_geometry",
-    "samples",
-    "checkpoint_file",
-    "decoding.greedy",
-    "importers.ldc93s1",
-    "data.plan",
     "data.loader",
-    "engine.checkpoints",
-    "engine.schedule",
-    "engine.events",
-    "engine.interrupt",
-    "engine.devices",
-    "engine.memory",
-    "export.writer",
-    "export.parity",
-    "export.folder",
-    "cli",
+    "data.samples",
+    "decoding.beam",
+    "exporting.folder",
+    "exporting.parity",
+    "importers.ldc93s1",
+    "machine.doctor",
+    "models.deepspeech.tflite",
+    "reporting.events",
+    "runtime",
+    "scorer.build",
+    "training.memory",
+    "training.session",
 )
 HEAVY = ("tensorflow", "keras", "torch", "tensorboard")
 LARGEST_MB = 500
@@ -48,6 +43,11 @@ def megabytes(folder: Path) -> float:
 def main() -> int:
     for module in MODULES:
         importlib.import_module(f"deepspeech_training.{module}")
+    from deepspeech_training.commands import COMMANDS
+    from deepspeech_training.commands.main import module_of
+
+    for command in COMMANDS:
+        module_of(command).parser(command)
     heavy = [name for name in HEAVY if name in sys.modules or importlib.util.find_spec(name)]
     if heavy:
         print(f"the package without extras brought along: {', '.join(heavy)}")
@@ -58,7 +58,7 @@ def main() -> int:
     total = sum(sizes.values())
     largest = ", ".join(f"{name} {sizes[name]:.0f}" for name in sorted(sizes, key=sizes.get, reverse=True)[:5])
     print(", ".join(sorted(f"{d.name} {d.version}" for d in importlib.metadata.distributions())))
-    print(f"{len(MODULES)} modules import without TensorFlow; installed: {total:.0f} MB ({largest})")
+    print(f"{len(MODULES)} modules and {len(COMMANDS)} commands import without TensorFlow: {total:.0f} MB, {largest}")
     if total > LARGEST_MB:
         print(f"more than {LARGEST_MB} MB: what came along?")
         return 1
