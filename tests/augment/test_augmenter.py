@@ -186,7 +186,7 @@ def test_the_fingerprint_of_a_source_changes_with_its_recordings(tmp_path, make_
         ("other.csv", b"path\na.wav\n", "record 2: it has no wav_filename"),
         ("missing.csv", b"wav_filename\na.wav\n", "a.wav: the file does not exist"),
         ("latin.csv", b"wav_filename\n\xe9.wav\n", "cannot read the CSV"),
-        ("text.wav", b"hello", "not audio that libsndfile can read"),
+        ("text.wav", b"hello", "not audio but text"),
     ],
 )
 def test_a_source_that_cannot_be_used_is_named_with_its_augmentation(tmp_path, name, content, message):

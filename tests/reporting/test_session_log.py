@@ -49,7 +49,7 @@ def test_events_become_messages_figures_and_an_end(tmp_path):
         ("warning", "warning", "careful"),
         ("info", "epoch", "Epoch  "),
     ]
-    assert all(abs(message["time"] - values["started"]) < 60 for message in values["messages"])
+    assert all(message["time"] <= values["ended"] for message in values["messages"])
     assert values["epochs"][0]["train_loss"] == 3.25 and values["data"][0]["csv"] == "a.csv"
     assert (values["status"], values["exit_code"], values["message"]) == ("failed", 1, "oh")
     assert values["ended"] >= values["started"]

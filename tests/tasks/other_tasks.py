@@ -273,11 +273,11 @@ def prepare_sounds(order: Order) -> Prepared:
         return "", len(read_audio(str(folder / given), sample_rate=GEOMETRY.sample_rate))
 
     data = read(order, check)
-    if order.source.description is None:
+    if order.source.found is None:
         labels = sorted({row.wanted for found in data.sets["train"] for row in found.samples})
         network = OneHiddenLayer(len(labels), n_inputs=GEOMETRY.n_mfcc, n_hidden=order.config.geometry.n_hidden)
     else:
-        labels, network = order.source.description.described["labels"], order.source.description.network
+        labels, network = order.source.checkpoint.model.described["labels"], order.source.checkpoint.model.network
     return Prepared(Sounds(network, labels), order.config, data, None)
 
 
@@ -353,6 +353,6 @@ def prepare_spelling(order: Order) -> Prepared:
     if order.config.augmentation.augment:
         raise FlagError("--augment: this task has no audio")
     network = OneHiddenLayer(len(LETTERS), n_inputs=len(LETTERS), n_hidden=order.config.geometry.n_hidden)
-    if order.source.description is not None:
-        network = order.source.description.network
+    if order.source.found is not None:
+        network = order.source.checkpoint.model.network
     return Prepared(Spelling(network), order.config, read(order, check), None)

@@ -1,14 +1,17 @@
 """Bad rows, bad clips, bad rates: what is refused, what is left out, and what never gets into the weights."""
 
 import csv
+import functools
 import json
 import signal
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
+from training import processes
 from training.processes import (
     arrays_of,
     assert_log_is_whole,
@@ -16,13 +19,9 @@ from training.processes import (
     ended,
     events,
     is_stepping,
-    kill_in,
     make_corpus,
-    run,
-    run_all,
     run_state,
     signal_when,
-    start,
     transcripts,
     write_csv,
 )
@@ -31,20 +30,15 @@ from deepspeech_training.audio.synthetic_speech import synthesize
 from deepspeech_training.data.samples import REASON_CODES
 
 EPOCHS = 4
+POISONED = (sys.executable, str(Path(__file__).with_name("with_poison.py")), "train", "--mode", "cpu")
+start, run, kill_in = (
+    functools.partial(call, program=POISONED) for call in (processes.start, processes.run, processes.kill_in)
+)
 
 
-def write_overflowing(path: Path, text: str) -> None:
-    """A clip that can be read, and whose features are no numbers."""
-    audio = synthesize(text)
-    audio[1000:1100] = 1e30
-    soundfile.write(path, audio, 16000, subtype="FLOAT")
-
-
-def write_with_nan(path: Path, text: str) -> None:
-    """A clip with a good header, and with samples that are no numbers."""
-    audio = synthesize(text)
-    audio[1000] = np.nan
-    soundfile.write(path, audio, 16000, subtype="FLOAT")
+def write_clip(path: Path, text: str) -> None:
+    """A clip with nothing wrong in it, until `with_poison` reads it."""
+    soundfile.write(path, synthesize(text), 16000)
 
 
 def write_damaged(path: Path, text: str) -> None:
@@ -97,8 +91,8 @@ def faulty(tmp_path_factory) -> Faulty:
     (folder / "text.wav").write_text("this is no audio")
     (folder / "zero.wav").write_bytes(b"")
     soundfile.write(folder / "short.wav", synthesize("she")[:2000], 16000)
-    write_overflowing(folder / "overflow.wav", "dark suit")
-    write_with_nan(folder / "nan.wav", "year")
+    write_clip(folder / "overflow.wav", "dark suit")
+    write_clip(folder / "nan.wav", "year")
     write_damaged(folder / "damaged.flac", "greasy wash water all")
     bad = [
         ("gone.wav", 1000, "she had"),
@@ -175,7 +169,7 @@ def test_bad_rows_are_dropped_and_poisonous_clips_quarantined_and_each_is_listed
     ]
     overflow, nan, damaged = (entry["reason"] for entry in listed[-3:])
     assert "has a loss of nan" in overflow or "has a gradient that is not finite" in overflow
-    assert "samples that are not finite numbers" in nan
+    assert "has a loss of nan" in nan or "has a gradient that is not finite" in nan
     assert "cannot be read any more" in damaged
     assert f"3 clips were left out in training: {folder / 'rejected.csv'}" in result.log
 
@@ -265,13 +259,13 @@ def test_a_rate_that_makes_training_diverge_ends_it_with_finite_weights(tmp_path
 @pytest.mark.slow
 def test_poisonous_clips_that_always_share_a_batch_are_found_by_the_steps_after_them(tmp_path):
     for name in ("a", "b"):
-        write_overflowing(tmp_path / f"{name}.wav", "dark suit")
+        write_clip(tmp_path / f"overflow-{name}.wav", "dark suit")
     soundfile.write(tmp_path / "good.wav", synthesize("wash water all year"), 16000, subtype="PCM_16")
-    write_csv(tmp_path / "train.csv", [("a.wav", 1, "dark suit"), ("b.wav", 2, "dark suit")])
+    write_csv(tmp_path / "train.csv", [("overflow-a.wav", 1, "dark suit"), ("overflow-b.wav", 2, "dark suit")])
     with open(tmp_path / "train.csv", "a") as file:
         file.write("good.wav,3,wash water all year\n")
     flags = ("--train_files", tmp_path / "train.csv", "--n_hidden", 16, "--epochs", 4, "--noshuffle")
-    (result,) = run_all((*flags, "--train_batch_size", 2, "--checkpoint_dir", tmp_path / "checkpoints"))
+    result = run(*flags, "--train_batch_size", 2, "--checkpoint_dir", tmp_path / "checkpoints")
     assert result.code == 0
     state = run_state(tmp_path / "checkpoints")
     assert sorted(state["quarantine"]) == ["train.csv:2", "train.csv:3"]
@@ -282,13 +276,11 @@ def test_poisonous_clips_that_always_share_a_batch_are_found_by_the_steps_after_
 @pytest.mark.slow
 def test_a_corpus_of_nothing_but_poisonous_clips_ends_the_run(tmp_path):
     for name in ("a", "b", "c", "d"):
-        write_overflowing(tmp_path / f"{name}.wav", "dark suit")
-    write_csv(tmp_path / "train.csv", [(f"{name}.wav", 1, "dark suit") for name in "abcd"])
+        write_clip(tmp_path / f"overflow-{name}.wav", "dark suit")
+    write_csv(tmp_path / "train.csv", [(f"overflow-{name}.wav", 1, "dark suit") for name in "abcd"])
     flags = ("--train_files", tmp_path / "train.csv", "--n_hidden", 16, "--epochs", 20)
-    together, single = run_all(
-        (*flags, "--train_batch_size", 2, "--checkpoint_dir", tmp_path / "together"),
-        (*flags, "--train_batch_size", 1, "--checkpoint_dir", tmp_path / "single"),
-    )
+    together = run(*flags, "--train_batch_size", 2, "--checkpoint_dir", tmp_path / "together")
+    single = run(*flags, "--train_batch_size", 1, "--checkpoint_dir", tmp_path / "single")
     for result, folder in ((together, tmp_path / "together"), (single, tmp_path / "single")):
         assert result.code == 1
         assert "10 steps in a row had no clip with a finite loss and gradient" in result.log
