@@ -269,7 +269,7 @@ def test_one_shot_inference_prints_the_transcript_alone(corpus, trained):
     broken.write_text("no audio")
     refused = run("--one_shot_infer", broken, "--checkpoint_dir", folder / "checkpoints")
     assert refused.code == 1 and refused.out == ""
-    assert f"E --one_shot_infer {broken}: not audio that libsndfile can read" in refused.log
+    assert f"E --one_shot_infer {broken}: not audio but text" in refused.log
 
 
 @pytest.mark.slow

@@ -187,7 +187,7 @@ def test_kills_change_nothing_for_plateau_and_early_stop(corpus, tmp_path):
 def test_a_run_killed_before_its_first_checkpoint_starts_its_log_again(corpus, unbroken, tmp_path):
     folder = tmp_path / "killed"
     flags = corpus.flags(folder, "--checkpoint_secs", 600)
-    assert kill_in("in a validation", folder, 0, *flags).code == -signal.SIGKILL
+    assert kill_in("in a step", folder, 0, *flags).code == -signal.SIGKILL
     assert not list(folder.glob("*.json"))
     assert run(*flags).code == 0
     assert [e["event"] for e in events(folder)].count("start") == 1
