@@ -343,7 +343,7 @@ def _nearest(flag: Flag, text: str) -> str:
 
 
 def _is_default(name: str, flag: Flag, text: str) -> bool:
-    """Whether `text` is the ancestor's default of a flag of OBSOLETE or TO_COME."""
+    """Whether `text` is DeepSpeech's default of a flag of OBSOLETE or REFUSED."""
     text = text.strip()
     if flag.type is bool:
         if _bool_of(text) is None:

@@ -16,7 +16,7 @@ def load_model(
     """An exported model that decodes as `beam` says.
 
     Args:
-        console: is told of hot words that cannot be heard; None: says nothing.
+        console: where hot words that cannot be heard are named; None for nowhere.
     Raises:
         ModelError, ScorerError: the model or the scorer cannot be used.
     """

@@ -103,7 +103,7 @@ def checked_data(
     for warning in checked.warnings:
         console.warn(warning)
     if folder is not None and not checked.rejected:
-        (folder / "rejected.csv").unlink(missing_ok=True)  # of an earlier run, whose rows have been mended
+        (folder / "rejected.csv").unlink(missing_ok=True)  # of an earlier run, whose rows are fixed now
     elif folder is not None:
         write_rejections(folder / "rejected.csv", checked.rejected)
         console.warn(f"The rows left out are listed in {folder / 'rejected.csv'}")
