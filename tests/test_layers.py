@@ -23,7 +23,7 @@ decoding
 runtime
 checkpoints
 importers scorer exporting
-inference
+inference serving
 tasks
 training
 commands api

@@ -288,7 +288,7 @@ def test_killed_at_any_moment_and_run_again_ends_the_same(release, tmp_path, as_
 
 
 @pytest.mark.slow
-def test_ctrl_c_ends_it_without_a_traceback_and_the_same_command_goes_on(release, tmp_path):
+def test_ctrl_c_ends_it_without_a_traceback_and_the_same_command_resumes(release, tmp_path):
     command = [sys.executable, str(ROOT / "bin" / "import_cv2.py"), str(release), "--output_dir", str(tmp_path / "out")]
     # A shell that starts the tests in the background has them ignore Ctrl-C, and the program would inherit that.
     options = {"start_new_session": True, "preexec_fn": lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)}
@@ -298,7 +298,7 @@ def test_ctrl_c_ends_it_without_a_traceback_and_the_same_command_goes_on(release
         os.killpg(process.pid, signal.SIGINT)  # as a terminal: to the workers too
         _, log = process.communicate(timeout=120)
     assert process.returncode == 130
-    assert "Traceback" not in log and "the same command goes on" in log
+    assert "Traceback" not in log and "the same command resumes" in log
     done = subprocess.run(command, check=True, capture_output=True, text=True).stderr
     assert 0 < int(re.search(r"(\d+) done before", done)[1]) < 647
     assert len(read(tmp_path / "out" / "train.csv")) == 439
