@@ -5,6 +5,7 @@
 #   smoke                  learn one clip by heart; needs no network and no volume
 #   train FLAGS            DeepSpeech.py FLAGS
 #   test FLAGS             the same, without training
+#   serve FLAGS            deepspeech serve FLAGS, on all addresses of the container: wants a key, or --no_key
 #   format CORPUS ...      data_formatting/CORPUS.sh ...; without CORPUS: which there are
 #   doctor                 check GPU, volume, disk, memory ...
 #   NAME ...               another program of bin/, such as transcribe; or any program of the image
@@ -46,6 +47,10 @@ case ${1:-shell} in
   test)
     shift
     exec python DeepSpeech.py "$@" --epochs 0
+    ;;
+  serve)
+    shift
+    exec deepspeech serve --host 0.0.0.0 "$@"
     ;;
   format)
     shift

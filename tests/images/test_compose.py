@@ -49,10 +49,10 @@ def compose():
 
 
 def test_compose_understands_every_service(compose):
-    profiles = [word for name in ("gpu", "cpu", "shell", "tensorboard") for word in ("--profile", name)]
+    profiles = [word for name in ("gpu", "cpu", "shell", "serve", "tensorboard") for word in ("--profile", name)]
     ended = compose(*profiles, "config", "--services")
     assert ended.returncode == 0, ended.stderr
-    assert sorted(ended.stdout.split()) == ["shell", "tensorboard", "train", "train-cpu"]
+    assert sorted(ended.stdout.split()) == ["serve", "shell", "tensorboard", "train", "train-cpu"]
     found = compose(*profiles, "config").stdout
     assert re.search(r"127\.0\.0\.1:6006|host_ip: 127\.0\.0\.1", found)
     assert "stop_grace_period: 2m" in found and "on-failure:5" in found
