@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How many people can talk to a served model at once, and how soon they get their text.
 
-    python benchmarks/serving.py --model model.tflite --audio clips.csv --streams 10,20,40 [--beam_width 0] [--scorer FILE]
+    python benchmarks/serving.py --model model.tflite --audio clips.csv --streams 10,20,40 [--scorer FILE]
     python benchmarks/serving.py --model model.tflite --audio clips.csv --search 8
 
 `deepspeech serve` runs in one process, all clients in another, over the loopback. A client talks as the page does: a
@@ -58,7 +58,7 @@ def main() -> int:
         print(json.dumps(asyncio.run(clients(flags, **json.loads(flags.child)))))
         return 0
     print(
-        "| streams | partial p50 / p95 / p99 | final p50 / p95 / p99 | finish p95 | lag s | cpu | clients | MB | failed |"
+        "| streams | partial p50 / p95 / p99 | final p50 / p95 / p99 | finish p95 | lag | cpu | clients | MB | failed |"
     )
     print("|---|---|---|---|---|---|---|---|---|")
     with Server(flags) as server:
@@ -151,7 +151,7 @@ def row(values: list[float]) -> str:
     return " / ".join(f"{value:.0f}" for value in values)
 
 
-# --- the clients' process ------------------------------------------------------------------------------------------------
+# --- the clients' process -------------------------------------------------------------------------------------------
 
 
 @dataclass
