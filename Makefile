@@ -96,5 +96,5 @@ constraints:
 	cp "$$folder/new" constraints-gpu.txt
 
 clean:
-	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -not -path './persistent-data/*' -prune -exec rm -rf {} +
