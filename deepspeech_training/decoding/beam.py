@@ -230,6 +230,11 @@ class BeamStream:
         self._frames: list[int] = []
         self._settled = np.zeros((2, SETTLED_AT_A_TIME), np.int32)
 
+    @property
+    def settled(self) -> int:
+        """How many labels, with their frames, all further results begin with."""
+        return min(len(self._labels), len(self._frames))
+
     def feed(self, probs: np.ndarray) -> None:
         """Decode further frames: float [frames, classes], probabilities (not their logarithms).
 

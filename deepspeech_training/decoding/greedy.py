@@ -45,6 +45,11 @@ class GreedyStream:
         self._blank = self._last = blank
         self._num_frames = 0
 
+    @property
+    def settled(self) -> int:
+        """How many labels, with their frames, all further results begin with: all of them."""
+        return len(self.labels)
+
     def feed(self, probs: np.ndarray) -> None:
         """Decode further frames; `probs` float [frames, classes], probabilities (not their logarithms)."""
         best = np.argmax(probs, axis=-1)

@@ -6,8 +6,9 @@ The names are those of `deepspeech` 0.9.3 and `stt` 1.4.0 (hence the camel case)
 
 import os
 import threading
+from collections import OrderedDict
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Protocol
 
@@ -21,6 +22,9 @@ from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.network import FrameStream, Networks
+from deepspeech_training.runtime.settings import StreamSettings
+
+DECODERS_KEPT = 32  # of different settings; a decoder without its scorer takes some kilobytes
 
 
 class ScorerNotEnabled(RuntimeError):
@@ -72,6 +76,14 @@ class Decoder(Protocol):
         """The best candidates so far, at least one."""
 
 
+class TextDecoder(Decoder, Protocol):
+    """A decoder that tells what will not change any more."""
+
+    @property
+    def settled(self) -> int:
+        """How many labels, with their frames, all further results begin with."""
+
+
 class Model:
     """An exported model, ready to transcribe. Any number of threads may use one Model, each with its own streams.
 
@@ -98,6 +110,8 @@ class Model:
         self._hot_words: dict[str, float] = {}
         self._beam: BeamDecoder | None = None
         self._settings_lock = threading.Lock()
+        self._decoders: OrderedDict[StreamSettings, BeamDecoder] = OrderedDict()  # the latest used last
+        self._decoders_lock = threading.Lock()
         self._networks = Networks(self.file, limit=num_threads or usable_cores())
 
     def sampleRate(self) -> int:
@@ -149,9 +163,39 @@ class Model:
         heard = {name: self.file.text(decoder.results()[0].labels) for name, decoder in decoders.items()}
         return {"without_scorer": None, "greedy": None, **heard}
 
-    def createStream(self) -> "Stream":
-        """Begin a clip whose audio comes in pieces."""
-        return self.stream_into(self._new_decoder())
+    def createStream(self, settings: StreamSettings | None = None) -> "Stream":
+        """Begin a clip whose audio comes in pieces; with `settings` it decodes so, whatever the model is set to.
+
+        Raises:
+            ScorerError: the scorer of the settings was built for another alphabet.
+        """
+        return self.stream_into(self._new_decoder() if settings is None else self.new_decoder(settings))
+
+    def new_decoder(self, settings: StreamSettings) -> "GreedyStream | BeamStream":
+        """What decodes a clip with these settings; no call of the clients.
+
+        Raises:
+            ScorerError: the scorer was built for another alphabet.
+        """
+        width = settings.width(of_model=self._beam_width, of_export=self.file.beam_width)
+        if not width:
+            return GreedyStream(blank=len(self.file.labels))
+        key = replace(settings, beam_width=width, num_results=1)
+        with self._decoders_lock:
+            decoder = self._decoders.pop(key, None)
+            if decoder is None:
+                decoder = BeamDecoder(
+                    self._labels,
+                    width=width,
+                    scorer=settings.scorer,
+                    alpha=settings.alpha,
+                    beta=settings.beta,
+                    hot_words=dict(settings.hot_words),
+                )
+            self._decoders[key] = decoder
+            if len(self._decoders) > DECODERS_KEPT:
+                self._decoders.popitem(last=False)
+        return decoder.stream()
 
     def stream_into(self, decoder: Decoder) -> "Stream":
         """Begin a clip that is decoded by `decoder`; no call of the clients."""

@@ -1,0 +1,114 @@
+"""One utterance: a stream of the model, and the words of what it has decoded, with their times and confidence."""
+
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+
+from deepspeech_training.decoding.candidate import Candidate
+from deepspeech_training.runtime.confidence import Posteriors
+from deepspeech_training.runtime.events import Alternative, Final, Partial, Word
+from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.settings import StreamSettings
+
+
+class Utterance:
+    """Audio of one utterance -> partials and a final.
+
+    Words that cannot change any more are made once; the probabilities of their frames are dropped then.
+
+    Args:
+        start_s: where it begins in the session.
+        seq: its number.
+    """
+
+    def __init__(self, model: Model, settings: StreamSettings, *, start_s: float, seq: int):
+        self._settings, self._start_s, self._seq = settings, start_s, seq
+        self._file = model.file
+        self._decoder = model.new_decoder(settings)
+        self._posteriors = Posteriors(self._decoder, num_classes=len(self._file.labels) + 1)
+        self._stream = model.stream_into(self._posteriors)
+        geometry = model.file.geometry
+        self._step_s = model.file.stride * geometry.step_samples / geometry.sample_rate
+        self._space = model.file.labels.index(" ") if " " in model.file.labels else None
+        self._separator = "" if self._space is None else " "
+        self._words: list[Word] = []  # that cannot change any more
+        self._done = 0  # labels of them, with the space after each
+        self._heard_frames = 0
+        self._text = ""
+
+    def feed(self, audio: np.ndarray) -> None:
+        """Take further audio: int16 [samples] at the model's rate."""
+        self._stream.feedAudioContent(audio)
+
+    def partial(self) -> Partial | None:
+        """What is heard so far, if it is another text than that of the last partial."""
+        if self._posteriors.num_frames == self._heard_frames:
+            return None
+        self._heard_frames = self._posteriors.num_frames
+        words = self._heard(1)[0].words
+        text = self._joined(words)
+        if text == self._text:
+            return None
+        self._text = text
+        return Partial(text, self._joined(self._words), words, self._start_s, self._seq)
+
+    def finish(self, *, end_s: float, reason: str) -> Final:
+        """What was heard in all; nothing may be fed any more."""
+        self._stream.finishStream()
+        alternatives = self._heard(self._settings.num_results)
+        words = alternatives[0].words
+        confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
+        end_s = max([end_s, *(word.end_s for word in words)])
+        return Final(
+            alternatives[0].text, words, tuple(alternatives), confidence, self._start_s, end_s, self._seq, reason
+        )
+
+    def _heard(self, num_results: int) -> list[Alternative]:
+        """The candidates so far, at least one, each text once."""
+        candidates = self._decoder.results(num_results)
+        self._settle(candidates[0])
+        heard: dict[str, Alternative] = {}
+        for candidate in candidates:
+            words = (*self._words, *self._spell(candidate, self._done, len(candidate.labels)))
+            text = self._joined(words)
+            heard.setdefault(text, Alternative(text, words, candidate.confidence))
+        return list(heard.values())
+
+    def _settle(self, candidate: Candidate) -> None:
+        """Make the words of what all candidates have in common, up to the last space of it."""
+        settled = min(self._decoder.settled, len(candidate.labels))
+        if self._space is not None:
+            while settled > self._done and candidate.labels[settled - 1] != self._space:
+                settled -= 1
+        if settled > self._done:
+            self._words += self._spell(candidate, self._done, settled)
+            self._done = settled
+            self._posteriors.drop_before(candidate.frames[settled - 1])
+
+    def _spell(self, candidate: Candidate, begin: int, end: int) -> list[Word]:
+        """The words of some labels; without a space in the alphabet each character is one."""
+        words = []
+        for first, last in self._bounds(candidate.labels, begin, end):
+            frames = candidate.frames[first:last]
+            before = candidate.frames[last] if last < len(candidate.frames) else self._posteriors.num_frames
+            end_frame, confidence = self._posteriors.judge(candidate.labels[first:last], frames, before, self._space)
+            words.append(
+                Word(
+                    self._file.text(candidate.labels[first:last]),
+                    round(self._start_s + frames[0] * self._step_s, 3),
+                    round(self._start_s + end_frame * self._step_s, 3),
+                    confidence,
+                )
+            )
+        return words
+
+    def _bounds(self, labels: list[int], begin: int, end: int) -> list[tuple[int, int]]:
+        """(first label, label after the last) of each word."""
+        if self._space is None:
+            return [(place, place + 1) for place in range(begin, end)]
+        spaces = [begin - 1, *(place for place in range(begin, end) if labels[place] == self._space), end]
+        return [(before + 1, after) for before, after in pairwise(spaces) if after > before + 1]
+
+    def _joined(self, words: Sequence[Word]) -> str:
+        return self._separator.join([word.text for word in words])
