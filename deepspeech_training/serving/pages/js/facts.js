@@ -1,0 +1,67 @@
+// What the model is: the facts of its file and of its card.
+
+import { byId, element } from "./dom.js";
+import { percent } from "./times.js";
+
+/** One line for the top of the page. */
+export function summary({ id, facts }) {
+  const parts = [id, language(facts.language), khz(facts.sample_rate), number(facts.wer) ? `WER ${rate(facts.wer)}` : null];
+  return parts.filter(Boolean).join(" · ");
+}
+
+export function showFacts({ id, facts }) {
+  const rows = [
+    ["Name", id],
+    ["Version", facts.version],
+    ["Language", language(facts.language)],
+    ["Word error rate", number(facts.wer) ? rate(facts.wer) : "not measured"],
+    ["Character error rate", number(facts.cer) ? rate(facts.cer) : null],
+    ["Measured on", facts.measured_on],
+    ["Sample rate", khz(facts.sample_rate)],
+    ["Alphabet", alphabet(facts)],
+    ["Scorer", facts.scorer ?? "none"],
+    ["Beam width", facts.beam_width],
+    ["Weights", facts.weights],
+    ["Made", date(facts.created)],
+    ["File", facts.file && facts.bytes ? `${facts.file}, ${(facts.bytes / 1e6).toFixed(1)} MB` : facts.file],
+    ["SHA-256", facts.sha256?.slice(0, 16)],
+    ["Author", facts.author],
+    ["License", facts.license],
+  ];
+  byId("facts").replaceChildren(...rows.filter(([, value]) => value !== null && value !== undefined && value !== "")
+    .flatMap(([name, value]) => [element("dt", {}, name), element("dd", name === "SHA-256" ? { title: facts.sha256 } : {}, String(value))]));
+  showVerdict(facts.verdict);
+}
+
+function showVerdict(verdict) {
+  const text = typeof verdict === "object" && verdict ? (verdict.message ?? verdict.text ?? verdict.verdict) : verdict;
+  byId("verdict").hidden = !text;
+  byId("verdict").textContent = text ?? "";
+}
+
+const number = (value) => typeof value === "number" && Number.isFinite(value);
+const rate = (value) => (value < 0.1 ? `${(100 * value).toFixed(1)} %` : percent(value));
+const khz = (hertz) => (hertz ? `${hertz / 1000} kHz` : null);
+
+function alphabet({ alphabet: letters, bytes_output_mode }) {
+  if (bytes_output_mode) return "bytes of UTF-8";
+  if (!letters?.length) return null;
+  const shown = letters.map((letter) => (letter === " " ? "␣" : letter));
+  const most = 64;
+  return `${shown.slice(0, most).join(" ")}${shown.length > most ? " …" : ""} (${letters.length})`;
+}
+
+function language(code) {
+  if (!code) return null;
+  try {
+    return new Intl.DisplayNames(["en"], { type: "language" }).of(code) ?? code;
+  } catch {
+    return code; // no code that is known
+  }
+}
+
+function date(created) {
+  if (!created) return null;
+  const when = new Date(typeof created === "number" ? 1000 * created : created);
+  return Number.isNaN(when.getTime()) ? String(created) : when.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
+}

@@ -1,0 +1,71 @@
+// Whole recordings: OpenAI's transcription with what our server adds to it, and the comparison of decoders.
+
+import { refusal } from "./server.js";
+import { SERVER_GONE, Trouble } from "./trouble.js";
+
+/**
+ * Transcribes a file.
+ *
+ * onProgress(share) is called with 0..1 while the file is sent, and with 1 when the server works on it.
+ * Returns {utterances, duration}; throws Trouble ("cancelled" after `signal`).
+ */
+export async function transcribe(server, file, settings, { onProgress, signal } = {}) {
+  const form = asForm(file, settings);
+  form.append("response_format", "verbose_json");
+  form.append("timestamp_granularities[]", "word");
+  form.append("timestamp_granularities[]", "segment");
+  const answer = await post(server, "v1/audio/transcriptions", form, { onProgress, signal });
+  return { utterances: utterancesOf(answer), duration: answer.duration };
+}
+
+/** {text, without_scorer, greedy} of a file. */
+export function compare(server, file, settings, { signal } = {}) {
+  return post(server, "v1/compare", asForm(file, settings), { signal });
+}
+
+function asForm(file, settings) {
+  const form = new FormData();
+  form.append("file", file, file.name);
+  for (const [name, value] of Object.entries(settings)) {
+    form.append(name, typeof value === "object" ? JSON.stringify(value) : String(value));
+  }
+  return form;
+}
+
+/** XMLHttpRequest, since fetch does not tell how much of a body is sent. */
+function post(server, path, form, { onProgress, signal }) {
+  return new Promise((resolve, reject) => {
+    const request = new XMLHttpRequest();
+    request.open("POST", server.url(path));
+    for (const [name, value] of Object.entries(server.headers)) request.setRequestHeader(name, value);
+    request.upload.onprogress = ({ loaded, total }) => onProgress?.(loaded / total);
+    request.upload.onload = () => onProgress?.(1);
+    request.onload = () => {
+      if (request.status !== 200) reject(refusal(request.status, request.responseText));
+      else resolve(JSON.parse(request.responseText));
+    };
+    request.onerror = () => reject(new Trouble("gone", SERVER_GONE));
+    request.onabort = () => reject(new Trouble("cancelled", "Cancelled."));
+    signal?.addEventListener("abort", () => request.abort());
+    request.send(form);
+  });
+}
+
+/** verbose_json -> utterances as a stream's finals are: one for each segment, with its words. */
+export function utterancesOf(answer) {
+  const words = (answer.words ?? []).map(({ word, start, end, confidence }) => ({ text: word, start, end, confidence }));
+  const segments = answer.segments?.length ? answer.segments : [{ start: 0, end: answer.duration ?? 0, text: answer.text }];
+  let next = 0;
+  return segments.map((segment, index) => {
+    const until = segments[index + 1]?.start ?? Infinity;
+    const own = [];
+    while (next < words.length && words[next].start < until) own.push(words[next++]);
+    return {
+      text: segment.text.trim(),
+      words: own,
+      alternatives: answer.alternatives?.[index] ?? [],
+      start: segment.start,
+      end: segment.end,
+    };
+  }).filter((utterance) => utterance.text);
+}

@@ -1,0 +1,252 @@
+// The page at `/`: what its buttons do.
+
+import { hideComparison, showComparison } from "./compare-view.js";
+import { byId } from "./dom.js";
+import { download, toJson, toSrt, toText } from "./exports.js";
+import { showFacts, summary } from "./facts.js";
+import { compare, transcribe } from "./files.js";
+import { askForKey } from "./key-dialog.js";
+import { Live } from "./live.js";
+import { clearNotice, notice } from "./notices.js";
+import { Server } from "./server.js";
+import { Settings } from "./settings.js";
+import { Sound } from "./sound.js";
+import { TranscriptView } from "./transcript-view.js";
+import { Transcript } from "./transcript.js";
+import { NO_TEXT_YET, NOTHING_YET } from "./trouble.js";
+
+const CONFIG_AGAIN_MS = 3000;
+const HOW_TO_BEGIN = byId("empty").textContent;
+const server = new Server();
+const transcript = new Transcript();
+const view = new TranscriptView(transcript);
+const settings = new Settings();
+const sound = new Sound(transcript, view);
+const live = new Live(server, settings, transcript, sound);
+let working = null; // AbortController of the upload in progress
+
+// --- the server ------------------------------------------------------------------------------------------------------
+
+/** Asks what is served, until somebody answers; asks for the key where one is wanted. */
+async function connect() {
+  connection("connecting", "Connecting");
+  try {
+    const config = await server.get("v1/config");
+    if (!config.key_accepted) {
+      await wantKey();
+      return;
+    }
+    settings.setModels(config.models, config.limits);
+    byId("version").textContent = `deepspeech ${config.version}`;
+    showModel();
+    clearNotice("server");
+    connection("ready", "Ready");
+  } catch (trouble) {
+    connection("gone", "No server");
+    notice("server", trouble.message, { dismiss: false });
+    setTimeout(connect, CONFIG_AGAIN_MS);
+  }
+}
+
+async function wantKey() {
+  connection("gone", "Key wanted");
+  if (await askForKey(server)) {
+    clearNotice("key");
+    await connect();
+  } else {
+    notice("key", "Without its key this server recognises nothing.", { dismiss: false, action: { label: "Enter the key", run: wantKey } });
+  }
+}
+
+function connection(kind, text) {
+  byId("connection").className = `connection ${kind}`;
+  byId("connection").textContent = text;
+}
+
+function showModel() {
+  const { model } = settings;
+  if (!model) return;
+  byId("model-line").textContent = summary(model);
+  byId("transcript").lang = model.facts.language || "";
+  showFacts(model);
+}
+
+// --- the microphone ---------------------------------------------------------------------------------------------------
+
+async function record() {
+  if (live.state === "on") {
+    await live.stop();
+    return;
+  }
+  if (live.state !== "off" || refusedBySettings()) return;
+  working?.abort();
+  hideComparison();
+  byId("clock").textContent = "0:00";
+  await live.start();
+}
+
+live.addEventListener("state", ({ detail: { state } }) => {
+  const labels = { starting: "Starting", on: "Stop", finishing: "Finishing", off: "Record" };
+  byId("record-label").textContent = labels[state];
+  byId("record").className = `record ${state}`;
+  byId("record").setAttribute("aria-pressed", state === "on");
+  if (state === "on") view.empty = "Listening. Speak when you like.";
+  if (state === "off") view.empty = "Nothing was recognised. Press Record and speak, or choose a recording.";
+});
+live.addEventListener("key", wantKey);
+
+// --- files ------------------------------------------------------------------------------------------------------------
+
+async function take(file) {
+  if (live.state !== "off") {
+    notice("file", "A recording is in progress: stop it first, then choose a file.");
+    return;
+  }
+  if (refusedBySettings()) return;
+  hideComparison();
+  transcript.clear();
+  view.empty = `Recognising ${file.name}.`;
+  const drawn = sound.setFile(file);
+  await recognise(file);
+  await drawn;
+}
+
+/** Transcribes `file` and shows the text; `again` leaves the waveform as it is. */
+async function recognise(file) {
+  await work(async (signal) => {
+    const { utterances, duration } = await transcribe(server, file, settings.decoding, {
+      signal,
+      onProgress: (share) => progress(share < 1 ? `Sending ${file.name}: ${Math.round(100 * share)} %` : `Recognising ${file.name}`),
+    });
+    sound.setDuration(duration);
+    transcript.set(utterances);
+    byId("announcer").textContent = utterances.map(({ text }) => text).join(" ");
+    view.empty = "Nothing was recognised in this recording.";
+  });
+}
+
+/** One upload at a time; a newer one ends the older. */
+async function work(job) {
+  working?.abort();
+  const mine = (working = new AbortController());
+  clearNotice("file");
+  try {
+    await job(mine.signal);
+  } catch (trouble) {
+    if (trouble.code === "no_key") await wantKey();
+    else if (trouble.code !== "cancelled") notice("file", trouble.message);
+    view.empty = HOW_TO_BEGIN;
+  } finally {
+    if (working === mine) {
+      working = null;
+      clearNotice("progress");
+    }
+  }
+}
+
+function progress(text) {
+  notice("progress", text, { kind: "info", dismiss: false, action: { label: "Cancel", run: () => working?.abort() } });
+}
+
+async function again() {
+  if (!haveSound() || refusedBySettings()) return;
+  hideComparison();
+  await recognise(sound.file);
+}
+
+async function compareDecoders() {
+  if (!haveSound() || refusedBySettings()) return;
+  await work(async (signal) => {
+    progress("Decoding in three ways");
+    const { decoding, model } = settings;
+    const beam_width = decoding.beam_width || model?.facts.beam_width; // a model that is set to greedy is shown with a beam too
+    showComparison(await compare(server, sound.file, { ...decoding, beam_width }, { signal }));
+  });
+}
+
+function haveSound() {
+  if (live.state !== "off") notice("file", "A recording is in progress: stop it first.");
+  else if (!sound.file) notice("file", NOTHING_YET);
+  else return true;
+  return false;
+}
+
+function refusedBySettings() {
+  const { fault } = settings;
+  if (fault) notice("settings", `A setting cannot be used. ${fault}`);
+  else clearNotice("settings");
+  return Boolean(fault);
+}
+
+// --- to take along ------------------------------------------------------------------------------------------------------
+
+function withText(act) {
+  return () => {
+    if (!transcript.utterances.length) notice("file", NO_TEXT_YET);
+    else {
+      clearNotice("file");
+      act();
+    }
+  };
+}
+
+async function copy() {
+  const text = toText(transcript);
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Browsers give the clipboard only to secure addresses; the old way works on all.
+    const area = document.createElement("textarea");
+    area.value = text;
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  byId("copy").textContent = "Copied";
+  setTimeout(() => { byId("copy").textContent = "Copy"; }, 2000);
+}
+
+const baseName = () => (sound.file?.name ?? "transcript").replace(/\.[^.]*$/, "");
+const about = () => ({ model: settings.model?.id, recording: sound.file?.name });
+
+// --- the buttons --------------------------------------------------------------------------------------------------------
+
+byId("record").addEventListener("click", record);
+byId("choose").addEventListener("click", () => byId("file").click());
+byId("file").addEventListener("change", ({ target }) => {
+  const [file] = target.files;
+  target.value = ""; // the same file can be chosen again
+  if (file) take(file);
+});
+byId("again").addEventListener("click", again);
+byId("compare").addEventListener("click", compareDecoders);
+byId("copy").addEventListener("click", withText(copy));
+byId("save-text").addEventListener("click", withText(() => download(`${baseName()}.txt`, toText(transcript), "text/plain")));
+byId("save-srt").addEventListener("click", withText(() => download(`${baseName()}.srt`, toSrt(transcript), "application/x-subrip")));
+byId("save-json").addEventListener("click", withText(() => download(`${baseName()}.json`, toJson(transcript, about()), "application/json")));
+settings.addEventListener("change", () => {
+  showModel();
+  if (live.state === "on") notice("when", "Settings hold from the next recording on.", { kind: "info", dismiss: true });
+});
+
+const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
+// Beside the text there is room for the panels; above or below it they are in the way until somebody wants them.
+if (matchMedia("(max-width: 60rem)").matches) for (const panel of document.querySelectorAll(".panel")) panel.open = false;
+
+addEventListener("dragover", (event) => {
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  byId("drop").hidden = false;
+});
+addEventListener("dragleave", (event) => {
+  if (!event.relatedTarget) byId("drop").hidden = true;
+});
+addEventListener("drop", (event) => {
+  byId("drop").hidden = true;
+  if (!hasFiles(event)) return;
+  event.preventDefault();
+  if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+});
+
+connect();

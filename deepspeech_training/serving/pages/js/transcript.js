@@ -1,0 +1,54 @@
+// What was recognised so far: finished sentences, the one in progress, and what was lost.
+
+/**
+ * utterances: [{text, words: [{text, start, end, confidence}], alternatives, confidence, start, end}], lost: [{start, end}],
+ * partial: {text, stable, start} | null. Event `change` {what: "utterance" | "partial" | "lost" | "all"}.
+ */
+export class Transcript extends EventTarget {
+  constructor() {
+    super();
+    this.clear();
+  }
+
+  clear() {
+    this.utterances = [];
+    this.lost = [];
+    this.partial = null;
+    this.#changed("all");
+  }
+
+  add(utterance) {
+    if (!utterance.text) return;
+    this.utterances.push(utterance);
+    this.#changed("utterance");
+  }
+
+  set(utterances) {
+    this.clear();
+    this.utterances = utterances;
+    this.#changed("all");
+  }
+
+  setPartial(partial) {
+    this.partial = partial?.text ? partial : null;
+    this.#changed("partial");
+  }
+
+  addLost(interval) {
+    this.lost.push(interval);
+    this.#changed("lost");
+  }
+
+  /** All words in order, each with the number of its utterance. */
+  get words() {
+    return this.utterances.flatMap((utterance, index) => utterance.words.map((word) => ({ ...word, utterance: index })));
+  }
+
+  get isEmpty() {
+    return this.utterances.length === 0 && !this.partial;
+  }
+
+  #changed(what) {
+    this.dispatchEvent(new CustomEvent("change", { detail: { what } }));
+  }
+}

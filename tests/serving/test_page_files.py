@@ -1,0 +1,76 @@
+"""The files of the page: what is served, with which headers, and that nothing in them needs another host."""
+
+import re
+from importlib import resources
+
+import pytest
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
+
+from deepspeech_training.serving import pages
+
+FOLDER = resources.files("deepspeech_training.serving") / "pages"
+MODULES = sorted(entry.name for entry in (FOLDER / "js").iterdir())
+
+
+@pytest.fixture(scope="module")
+def client():
+    return TestClient(Starlette(routes=pages.routes()))
+
+
+def test_each_file_of_the_folder_is_served_with_its_type_and_the_policy(client):
+    addresses = {"/": "text/html", "/pages/style.css": "text/css", "/pages/icon.svg": "image/svg+xml"}
+    addresses |= {f"/pages/js/{name}": "text/javascript" for name in MODULES}
+    assert {route.path for route in pages.routes()} == set(addresses)
+    for address, media_type in addresses.items():
+        answer = client.get(address)
+        assert answer.status_code == 200
+        assert answer.headers["content-type"].startswith(media_type)
+        assert answer.headers["x-content-type-options"] == "nosniff"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert "unsafe" not in answer.headers["content-security-policy"]
+
+
+def test_what_a_browser_has_already_is_not_sent_again(client):
+    first = client.get("/pages/style.css")
+    again = client.get("/pages/style.css", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+    assert (again.status_code, again.content) == (304, b"")
+    assert client.get("/pages/style.css", headers={"If-None-Match": '"other"'}).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/pages/", "/pages/index.html", "/pages/js", "/pages/../pages.py", "/pages/%2e%2e/pages.py", "/pages/js//main.js"],
+)
+def test_no_path_of_a_request_becomes_a_path_of_a_file(client, path):
+    assert client.get(path).status_code == 404
+
+
+def test_only_get_and_head_are_answered(client):
+    assert client.head("/").status_code == 200
+    assert client.post("/").status_code == 405
+
+
+@pytest.mark.parametrize("name", ["index.html", "style.css", *(f"js/{name}" for name in MODULES)])
+def test_a_file_of_the_page_names_no_other_host_and_keeps_to_the_policy(name):
+    text = (FOLDER / name).read_text(encoding="utf-8")
+    # http://localhost is what a sentence advises; w3.org is a name, not an address.
+    assert not re.search(r"(https?:)?//(?!localhost|www\.w3\.org)[a-z0-9-]+\.[a-z]", text)
+    assert not re.search(r"\b(eval|innerHTML|outerHTML|insertAdjacentHTML|document\.write|Function)\b", text)
+    if name.endswith(".html"):
+        assert not re.search(r"<style|\sstyle=|\son[a-z]+=|<script(?![^>]*\ssrc=)", text)
+
+
+def test_each_module_imports_what_is_there():
+    for name in MODULES:
+        text = (FOLDER / "js" / name).read_text(encoding="utf-8")
+        assert set(re.findall(r'from "\./([^"]+)"', text)) <= set(MODULES)
+
+
+def test_each_element_that_a_module_looks_for_is_on_the_page():
+    html = (FOLDER / "index.html").read_text(encoding="utf-8")
+    identifiers = re.findall(r'\sid="([^"]+)"', html)
+    assert len(identifiers) == len(set(identifiers))
+    for name in MODULES:
+        text = (FOLDER / "js" / name).read_text(encoding="utf-8")
+        assert set(re.findall(r'byId\("([^"]+)"\)', text)) <= set(identifiers), name
