@@ -1,0 +1,119 @@
+"""`deepspeech serve`: an exported model behind HTTP and websockets, with a page to talk to."""
+
+import argparse
+import dataclasses
+from pathlib import Path
+
+from deepspeech_training.console import Console
+from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.machine.resources import usable_cores
+from deepspeech_training.serving.limits import Limits, limit_fields
+
+PORT = 8000
+
+
+def parser(prog: str) -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        description="Serve exported models: files and streams in the protocols of OpenAI, Vosk, Deepgram and Wyoming, "
+        "and a page.",
+        allow_abbrev=False,
+        epilog="Example: deepspeech serve --model exports/first --scorer en.scorer",
+    )
+    parser.add_argument(
+        "--model", required=True, metavar="PATH", help="a .tflite, the folder of an export, or a folder of several"
+    )
+    parser.add_argument(
+        "--scorer", metavar="FILE", help="decode with this .scorer; default: the one beside the model, if there is one"
+    )
+    parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default %(default)s)")
+    parser.add_argument("--port", type=int, default=PORT, metavar="N", help="0: any free one (default %(default)s)")
+    parser.add_argument(
+        "--threads",
+        type=int,
+        default=usable_cores(),
+        metavar="N",
+        help="streams that are recognised at the same time (default: the usable cores)",
+    )
+    parser.add_argument(
+        "--reload_s",
+        type=float,
+        default=2.0,
+        metavar="S",
+        help="look so often whether a model has changed, and serve the new one; 0: never (default %(default)g)",
+    )
+    parser.add_argument(
+        "--access_log",
+        default="-",
+        metavar="FILE",
+        help="a line of JSON for each request and stream; -: on stderr, none: nowhere (default %(default)s)",
+    )
+    safety = parser.add_argument_group("safety")
+    safety.add_argument(
+        "--api_key_file",
+        metavar="FILE",
+        help="a file with a key on each line, any of which a client must send; default: $DEEPSPEECH_API_KEY, if set",
+    )
+    safety.add_argument(
+        "--no_key", action="store_true", help="listen on other than the loopback although no key is wanted"
+    )
+    safety.add_argument(
+        "--allowed_hosts",
+        metavar="NAME,...",
+        help="names that the service goes by, such as that of a proxy; *: any. Addresses, localhost and the name of "
+        "this machine always are",
+    )
+    safety.add_argument(
+        "--allowed_origins", metavar="URL,...", help="pages of other sites that may use it: https://example.org; *: any"
+    )
+    safety.add_argument("--certificate", metavar="FILE", help="serve https and wss with this certificate chain, PEM")
+    safety.add_argument("--certificate_key", metavar="FILE", help="its private key, PEM")
+    limits = parser.add_argument_group("limits")
+    for limit in limit_fields():
+        unit = f", in {limit.metadata['unit']}" if limit.metadata["unit"] else ""
+        limits.add_argument(
+            f"--{limit.name}",
+            type=type(limit.default),
+            default=limit.default,
+            metavar="N",
+            help=f"{limit.metadata['meaning']}{unit} (default %(default)g)",
+        )
+    return parser
+
+
+def run(flags: argparse.Namespace, console: Console) -> int:
+    """Serve until SIGTERM (exit code 0) or Ctrl-C."""
+    limits = Limits(**{limit.name: getattr(flags, limit.name) for limit in dataclasses.fields(Limits)})
+    for name, least, most in (("port", 0, 65535), ("threads", 1, 1024), ("reload_s", 0, 86400)):
+        if not least <= getattr(flags, name) <= most:
+            raise FlagError(f"--{name} {getattr(flags, name):g}: it must be from {least} to {most}")
+    try:
+        from deepspeech_training.serving import security, server
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("deepspeech_training"):
+            raise
+        raise UserError(
+            f"deepspeech serve needs the package {error.name}\nInstall it: pip install 'deepspeech_training[serve]'"
+        ) from None
+    keys = security.read_keys(flags.api_key_file)
+    if not keys and not flags.no_key and not security.is_loopback(flags.host):
+        raise FlagError(
+            f"--host {flags.host}: whoever reaches this machine could use the service\n"
+            f"Set a key ({security.KEY_VARIABLE} or --api_key_file FILE), or say --no_key."
+        )
+    settings = server.Settings(
+        model=Path(flags.model),
+        scorer=Path(flags.scorer) if flags.scorer else None,
+        host=flags.host,
+        port=flags.port,
+        threads=flags.threads,
+        limits=limits,
+        security=security.Security(
+            keys, security.split_list(flags.allowed_hosts), security.split_list(flags.allowed_origins)
+        ),
+        access_log=flags.access_log,
+        certificate=flags.certificate,
+        certificate_key=flags.certificate_key,
+        reload_s=flags.reload_s,
+    )
+    return server.run(settings, console)

@@ -1,0 +1,200 @@
+"""The models that are served: found under the path of `--model`, checked, loaded, and what is known of them."""
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from deepspeech_training.decoding.scorer import Scorer
+from deepspeech_training.errors import UserError
+from deepspeech_training.machine.resources import available_memory, gigabytes
+from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.model_file import ModelFile
+
+PARITY_FILE = "parity.json"  # as exporting/folder.py writes it
+MAX_CARD_BYTES = 1_000_000
+# Resident bytes for each byte of the file: XNNPACK's layout of int8 weights (docs/inference.md); float32 takes less.
+BYTES_PER_INTERPRETER = 6
+
+
+@dataclass(frozen=True)
+class ModelSource:
+    """Where a model lies.
+
+    Args:
+        name: what requests call it.
+        path: the .tflite.
+        folder: the export folder, with the card and the parity report; None for a file alone.
+        scorer: the .scorer that it is decoded with, or None.
+    """
+
+    name: str
+    path: Path
+    folder: Path | None
+    scorer: Path | None
+
+    def signature(self) -> tuple[Any, ...]:
+        """Changes when one of the files does; () while one is missing."""
+        try:
+            stats = [path.stat() for path in (self.path, self.scorer) if path is not None]
+        except OSError:
+            return ()
+        return tuple((s.st_dev, s.st_ino, s.st_size, s.st_mtime_ns) for s in stats)
+
+
+@dataclass(frozen=True, eq=False)
+class ServedModel:
+    """A model at work. One that is replaced lives on in the sessions that began with it."""
+
+    name: str
+    model: Model
+    scorer: Scorer | None
+    facts: dict[str, Any] = field(repr=False)
+
+    @property
+    def language(self) -> str:
+        """As the card has it, such as "en-US"; empty where it says none."""
+        return self.facts["language"]
+
+    @property
+    def sample_rate(self) -> int:
+        return self.model.sampleRate()
+
+
+def find_sources(path: Path, scorer: Path | None = None) -> list[ModelSource]:
+    """The models under a path, by name.
+
+    A `.tflite` is one model, called as the file. A folder with one `.tflite` is an export, called as the folder. In
+    any other folder each `.tflite`, and each folder with one in it, is a model by its own name. A `.scorer` beside a
+    model in an export folder is its scorer, unless `scorer` names one for all.
+
+    Raises:
+        UserError: there is none.
+    """
+    if path.is_file():
+        return [ModelSource(path.name.removesuffix(".tflite"), path, None, scorer)]
+    if not path.exists():
+        raise UserError(
+            f"--model {path}: there is no such file or folder (looked for {path.absolute()})\n"
+            "Name a .tflite, the folder of an export (--export_dir), or a folder of several."
+        )
+    files = sorted(path.glob("*.tflite"))
+    exports = sorted(folder for folder in path.iterdir() if folder.is_dir() and len(list(folder.glob("*.tflite"))) == 1)
+    if len(files) == 1 and not exports:
+        return [_in_folder(path.absolute(), scorer)]
+    sources = [ModelSource(file.name.removesuffix(".tflite"), file, None, scorer) for file in files]
+    sources += [_in_folder(folder, scorer) for folder in exports if not folder.name.startswith(".")]
+    if not sources:
+        raise UserError(
+            f"--model {path}: no .tflite in it, and none in its folders\n"
+            "Export a checkpoint: deepspeech export --checkpoint_dir DIR --export_dir DIR."
+        )
+    names = [source.name for source in sources]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise UserError(f"--model {path}: a file and a folder are both called {twice[0]}: rename one")
+    return sources
+
+
+def _in_folder(folder: Path, scorer: Path | None) -> ModelSource:
+    scorers = sorted(folder.glob("*.scorer"))
+    if scorer is None and len(scorers) > 1:
+        raise UserError(f"{folder}: it has {len(scorers)} scorers; keep the one that the model is to be used with")
+    return ModelSource(folder.name, next(folder.glob("*.tflite")), folder, scorer or (scorers[0] if scorers else None))
+
+
+def load(source: ModelSource, *, num_threads: int) -> ServedModel:
+    """Check and load a model.
+
+    Args:
+        num_threads: calls of its network at the same time, each with working memory of its own.
+    Raises:
+        UserError: a file is damaged or of another kind, they do not fit together, or there is too little memory.
+    """
+    file = ModelFile.read(source.path)
+    check_memory(file, num_threads)
+    model = Model(file, num_threads=num_threads)
+    scorer = None
+    if source.scorer is not None:
+        scorer = Scorer.read(source.scorer)
+        scorer.check_labels(None if file.bytes_mode else file.labels)
+    return ServedModel(source.name, model, scorer, _facts(source, file, scorer))
+
+
+def check_memory(file: ModelFile, num_threads: int, *, free: int | None = None) -> None:
+    """Refuse a model that would end the process for want of memory.
+
+    Raises:
+        UserError: it needs more than there is.
+    """
+    free = available_memory() if free is None else free
+    needed = len(file.data) * (1 + BYTES_PER_INTERPRETER * num_threads)
+    if free is not None and needed > free:
+        raise UserError(
+            f"{file.path}: served on {num_threads} threads the model needs some {gigabytes(needed)} of memory, and "
+            f"{gigabytes(free)} are free\nGive the service more, lower --threads, or export with int8 weights."
+        )
+
+
+def _facts(source: ModelSource, file: ModelFile, scorer: Scorer | None) -> dict[str, Any]:
+    """What a client may know of a model; None where nothing says it."""
+    card = _card(source.folder) if source.folder else {}
+    return {
+        "language": card.get("language", ""),
+        "version": card.get("model_version"),
+        "author": card.get("author"),
+        "license": card.get("license"),
+        "alphabet": None if file.bytes_mode else list(file.labels),
+        "bytes_output_mode": file.bytes_mode,
+        "sample_rate": file.geometry.sample_rate,
+        "beam_width": file.beam_width,
+        "scorer": scorer.path.rsplit("/", 1)[-1] if scorer else None,
+        "created": int(source.path.stat().st_mtime),
+        "file": source.path.name,
+        "bytes": len(file.data),
+        "sha256": hashlib.sha256(file.data).hexdigest(),
+        "network": {name: list(shape) for name, shape in file.state_shapes.items()},
+        **(_measured(source.folder / PARITY_FILE) if source.folder else _measured(None)),
+    }
+
+
+def _card(folder: Path) -> dict[str, str]:
+    """The fields of the card's front matter; those that still have a placeholder count as none."""
+    fields: dict[str, str] = {}
+    for path in sorted(folder.glob("*.md")):
+        text = _small_text(path)
+        if not text.startswith("---\n"):
+            continue
+        for line in text.split("---\n")[1].splitlines():
+            name, _, value = line.partition(": ")
+            value = json.loads(value) if re.fullmatch(r'".*"', value) else value
+            if value and not value.startswith("<"):
+                fields[name] = value
+    return fields
+
+
+def _measured(report: Path | None) -> dict[str, Any]:
+    """The error rates of the parity report, where it was made on test clips."""
+    facts: dict[str, Any] = {"wer": None, "cer": None, "measured_on": None, "weights": None}
+    try:
+        found = json.loads(_small_text(report)) if report else {}
+        for kind, model in found.get("models", {}).items():
+            if model["exported"]:
+                facts["weights"] = kind
+                if found["bounds"]["int8_wer_increase"] is not None:  # on test sets, not on the clip of the package
+                    clips = len(found["clips"])
+                    facts |= {"wer": model["wer"], "cer": model["cer"], "measured_on": f"{clips} clips of the test set"}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        pass  # a report that somebody has edited: nothing is known
+    return facts
+
+
+def _small_text(path: Path) -> str:
+    try:
+        if path.stat().st_size > MAX_CARD_BYTES:
+            return ""
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
