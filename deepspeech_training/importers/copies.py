@@ -10,6 +10,7 @@ from deepspeech_training.data.copies import MOST_COPIES, divide_by_sound
 from deepspeech_training.importers.converting import Converters
 
 _LOSSY = (".mp3", ".ogg", ".oga", ".opus", ".m4a", ".aac", ".wma", ".webm", ".amr")
+_COMPARED_AT_ONCE = 200  # clips
 PARTS = ("test", "dev", "train")  # the first that has a recording keeps it: what is tested on stays so
 
 
@@ -41,23 +42,30 @@ def take_one_format(ledger) -> None:
 def find(ledger, converters: Converters, options, console: Console) -> None:
     """Make the table `temp.twin` (clip, copy) of clips that are copies of another, which is the first of them.
 
-    What has the same fingerprint is compared in a worker, so that this process needs no numpy.
+    What has the same fingerprint is compared in a worker, so that this process needs no numpy; some at a time, since a
+    beep may be there many thousand times.
     """
     ledger.db.execute("DROP TABLE IF EXISTS temp.twin")
     ledger.db.execute("CREATE TEMP TABLE twin (clip INTEGER PRIMARY KEY, copy INTEGER)")
     alike = ledger.db.execute(
         "SELECT print, id, stem FROM clip WHERE code = '' AND print IN (SELECT print FROM clip WHERE print != ''"
         " AND code = '' GROUP BY print HAVING count(*) > 1) ORDER BY print, id"
-    ).fetchall()
-    count = 0
+    )
     for _, group in itertools.groupby(alike, key=lambda clip: clip[0]):
-        clips = {options.clip_path(stem): key for _, key, stem in group}
-        for paths in converters.call(divide_by_sound, list(clips), sample_rate=options.sample_rate):
-            if 1 < len(paths) <= MOST_COPIES:
-                first = clips[paths[0]]
-                ledger.db.executemany("INSERT INTO temp.twin VALUES (?, ?)", ((clips[path], first) for path in paths))
-                count += 1
-    if count:
+        firsts: dict[str, int] = {}  # the first clip of each sound, with its path
+        while some := {options.clip_path(stem): key for _, key, stem in itertools.islice(group, _COMPARED_AT_ONCE)}:
+            known = firsts | some
+            sounds = converters.call(divide_by_sound, list(known), sample_rate=options.sample_rate)
+            firsts = {paths[0]: known[paths[0]] for paths in sounds}
+            ledger.db.executemany(
+                "INSERT INTO temp.twin VALUES (?, ?)",
+                ((some[path], firsts[paths[0]]) for paths in sounds for path in paths if path in some),
+            )
+    ledger.db.execute(
+        "DELETE FROM temp.twin WHERE copy IN (SELECT copy FROM temp.twin GROUP BY copy"
+        f" HAVING count(*) NOT BETWEEN 2 AND {MOST_COPIES})"
+    )
+    if count := ledger.one("SELECT count(DISTINCT copy) FROM temp.twin"):
         console.info(f"Copies      {count:,} recordings are there more than once; each stays in one set")
 
 
@@ -114,7 +122,7 @@ def _recordings(ledger) -> Iterator[list[_Row]]:
         " WHERE part != '' ORDER BY 1, 2, 3",
     )
     for query in queries:
-        for _, rows in itertools.groupby(ledger.db.execute(query).fetchall(), key=lambda row: row[0]):
+        for _, rows in itertools.groupby(ledger.db.execute(query), key=lambda row: row[0]):
             found = [_Row(*row) for _, *row in rows]
             if found[0].rank != found[-1].rank:
                 yield found

@@ -323,6 +323,7 @@ def _convert(
     if total:
         ledger.expect_lengths(corpus.lengths(source))
         notes: list[tuple[int, str]] = []
+        num_notes = 0
         with console.progress("converting", total=total + done, start=done, unit="clips") as progress:
             for results in converters.convert_all(_jobs(source, ledger, options)):
                 ledger.db.executemany(
@@ -334,12 +335,14 @@ def _convert(
                     ],
                 )
                 ledger.commit(at_most_every_s=1.0)
-                notes += [(result.key, result.note) for result in results if result.note]
+                odd = [(result.key, result.note) for result in results if result.note]
+                num_notes += len(odd)
+                notes += odd[: NOTES_SHOWN - len(notes)]
                 progress.update(len(results))
-        for key, note in notes[:NOTES_SHOWN]:
+        for key, note in notes:
             console.warn(f"{ledger.one('SELECT audio FROM clip WHERE id = ?', key)}: {note}")
-        if len(notes) > NOTES_SHOWN:
-            console.warn(f"... and {len(notes) - NOTES_SHOWN:,} more clips with something odd")
+        if num_notes > NOTES_SHOWN:
+            console.warn(f"... and {num_notes - NOTES_SHOWN:,} more clips with something odd")
     ledger.db.execute(
         "UPDATE clip SET code = 'missing_file', reason = 'the file does not exist', fingerprint = '' WHERE needed = 1"
     )
