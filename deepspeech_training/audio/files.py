@@ -11,10 +11,10 @@ and ffmpeg and sox the rest where they are installed; libsoxr resamples. They an
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO, TypeVar
 
 from deepspeech_training.audio import parts
-from deepspeech_training.audio.errors import AudioError, cut
+from deepspeech_training.audio.errors import AudioError, TooLong, cut
 from deepspeech_training.audio.levels import Levels, mixed
 from deepspeech_training.audio.opening import open_parts
 from deepspeech_training.audio.parts import AudioInfo, Part, Pcm16
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AudioError", "AudioFile", "AudioInfo", "num_samples_after_resampling", "read_audio", "read_audio_info"]
 
+T = TypeVar("T")
 READER = 2  # changes where lengths or samples come out differently than before: caches go by it
 MAX_DURATION_S = 24 * 3600  # a header that claims more is damaged
 
@@ -84,15 +85,20 @@ def num_samples_after_resampling(num_frames: int, source_rate: int, target_rate:
 class AudioFile:
     """An audio file, open; use it as a context manager. Long ones are read in blocks.
 
+    Args:
+        path: of the file.
+        most_s: seconds; a longer one is an error.
     Raises:
         AudioError: as for `read_audio_info`, but for levels.
     """
 
-    def __init__(self, path: str):
+    def __init__(self, path: str, *, most_s: float = MAX_DURATION_S):
         self._resources = ExitStack()
         try:
-            self._parts = open_parts(path, self._resources)
+            self._parts = open_parts(path, self._resources, most_s=most_s)
             self.info = _info(self._parts)
+            if self.info.duration_s > most_s:
+                raise TooLong(most_s, self.info.duration_s)
         except BaseException:
             self.close()
             raise
@@ -145,31 +151,64 @@ class AudioFile:
             AudioError: the frames are not there, are damaged, or need more memory than there is.
         """
         stop = self.info.num_frames if stop is None else stop
-        levels = Levels(self.info.channels, in_bounds=isinstance(self._parts[0], Pcm16))
+        length = num_samples_after_resampling(stop - start, self.info.sample_rate, sample_rate)
         try:
-            audio = self._read(sample_rate, start, stop, dtype, levels, channel=None)
-            levels.check(may_be_faint=not self._parts[0].has_floats or stop - start < self.info.num_frames)
-            if note := levels.note():
-                tell(note)
-            if levels.cancel:
-                audio = self._read(sample_rate, start, stop, dtype, None, channel=levels.loudest)
+            return self._twice_if_need_be(
+                lambda levels, channel: _joined(
+                    self._mono(sample_rate, start, stop, dtype, levels, channel), length, dtype
+                ),
+                start,
+                stop,
+                tell,
+            )
         except MemoryError as error:
             hours = (stop - start) / self.info.sample_rate / 3600
             raise AudioError(f"there is too little memory to read its {hours:.2f} hours") from error
-        return audio
 
-    def _read(
+    def copy_to(
+        self,
+        file: BinaryIO,
+        *,
+        sample_rate: int,
+        dtype: "DTypeLike" = "float32",
+        tell: Callable[[str], None] = lambda note: None,
+    ) -> None:
+        """Write what `read` returns into an empty file, block by block, however long it is.
+
+        Raises:
+            AudioError: as for `read`.
+        """
+
+        def copy(levels: Levels | None, channel: int | None) -> None:
+            file.seek(0)
+            for mono in self._mono(sample_rate, 0, self.info.num_frames, dtype, levels, channel):
+                file.write(mono.data)
+
+        self._twice_if_need_be(copy, 0, self.info.num_frames, tell)
+
+    def _twice_if_need_be(
+        self, read: Callable[[Levels | None, int | None], T], start: int, stop: int, tell: Callable[[str], None]
+    ) -> T:
+        """Read all channels mixed; and again the loudest alone, where that shows that they cancel."""
+        levels = Levels(self.info.channels, in_bounds=isinstance(self._parts[0], Pcm16))
+        found = read(levels, None)
+        levels.check(may_be_faint=not self._parts[0].has_floats or stop - start < self.info.num_frames)
+        if note := levels.note():
+            tell(note)
+        return read(None, levels.loudest) if levels.cancel else found
+
+    def _mono(
         self, sample_rate: int, start: int, stop: int, dtype: "DTypeLike", levels: Levels | None, channel: int | None
-    ) -> "np.ndarray":
+    ) -> "Iterator[np.ndarray]":
+        """`dtype` [samples], one block after the other; in all as many as `num_samples_after_resampling` says."""
         import numpy as np
 
         info = self.info
-        expected = num_samples_after_resampling(stop - start, info.sample_rate, sample_rate)
+        left = num_samples_after_resampling(stop - start, info.sample_rate, sample_rate)
         resample = _resampler(
             info.sample_rate, sample_rate, in_one=len(self._parts) == 1 and stop - start <= parts.BLOCK_FRAMES
         )
-        audio = None
-        at, filled = start, 0
+        at = start
         for block in self._blocks(start, stop):
             at += len(block)
             mono = mixed(block) if channel is None else np.ascontiguousarray(block[:, channel])
@@ -179,20 +218,14 @@ class AudioFile:
             mono = resample(mono, at == stop)
             if dtype != "float32":
                 mono = np.clip(np.rint(mono * np.float32(32768)), -32768, 32767).astype(dtype)
-            if audio is None and len(mono) == expected:
-                audio = mono
-                filled = expected
-                continue
-            if audio is None:
-                audio = np.empty(expected, dtype)
             # No release of libsoxr is known to return another number of samples, yet none promises its rounding.
-            mono = mono[: expected - filled]
-            audio[filled : filled + len(mono)] = mono
-            filled += len(mono)
-        if at < stop or audio is None:
+            mono = mono[:left]
+            left -= len(mono)
+            yield mono
+        if at < stop or at == start:
             raise cut(at / info.sample_rate, info.num_frames / info.sample_rate)
-        audio[filled:] = 0
-        return audio
+        if left:
+            yield np.zeros(left, dtype)
 
     def _blocks(self, start: int, stop: int) -> "Iterator[np.ndarray]":
         """float32 [frames, channels], one after the other; they end early where the file does."""
@@ -205,6 +238,20 @@ class AudioFile:
                 yield block
                 at += len(block)
             start, stop = start - part.num_frames, stop - part.num_frames
+
+
+def _joined(blocks: "Iterator[np.ndarray]", length: int, dtype: "DTypeLike") -> "np.ndarray":
+    import numpy as np
+
+    audio, filled = None, 0
+    for block in blocks:
+        if len(block) == length:  # the only one
+            return block
+        if audio is None:
+            audio = np.empty(length, dtype)
+        audio[filled : filled + len(block)] = block
+        filled += len(block)
+    return np.zeros(0, dtype) if audio is None else audio
 
 
 def _resampler(source_rate: int, target_rate: int, *, in_one: bool) -> "Callable[[np.ndarray, bool], np.ndarray]":

@@ -23,19 +23,20 @@ _SAMPLE_BYTES = {"PCM_S8": 1, "PCM_U8": 1, "PCM_16": 2, "PCM_24": 3, "PCM_32": 4
 _SAMPLE_BYTES |= {"ULAW": 1, "ALAW": 1}
 
 
-def open_parts(path: str, resources: ExitStack) -> list[Part]:
+def open_parts(path: str, resources: ExitStack, *, most_s: float) -> list[Part]:
     """The recordings of a file, in their order: more than one where files were joined.
 
     Args:
         path: of the file.
         resources: closes what is opened.
+        most_s: seconds; where a file has to be decoded to know its length, that ends there with an error.
     Raises:
         AudioError: the file is missing, unreadable, cut, or no audio.
     """
     file, head = _open_file(path, resources)
     kind, demuxer = kind_of(head)
     if kind == "WAV":
-        return _wav_parts(path, file, head, resources)
+        return _wav_parts(path, file, head, resources, most_s)
     suffix = os.path.splitext(path)[1].lower()
     if suffix in HEADERLESS_SUFFIXES.split():
         raise AudioError("raw samples without a header: nothing tells their rate and kind (convert it to WAV)")
@@ -52,11 +53,13 @@ def open_parts(path: str, resources: ExitStack) -> list[Part]:
             return _mp3_parts(path, file, buffered, resources)
         if kind == "Ogg":
             return _ogg_parts(path, file, buffered, resources)
-        return [_in_container(path, kind, buffered, resources)]
+        return [_in_container(path, kind, buffered, resources, most_s)]
     except _sndfile_error() as error:
         if not kind and (named := what_else(head)):
             raise AudioError(f"not audio but {named}") from error
-        decoded = programs.decode(path, kind, demuxer, resources) if kind not in ("FLAC", "MP3") else None
+        decoded = None
+        if kind not in ("FLAC", "MP3"):
+            decoded = programs.decode(path, kind, demuxer, resources, most_s=most_s)
         if decoded is None:
             raise AudioError(_not_audio(error.error_string)) from error
     return _decoded_parts(*decoded)
@@ -149,7 +152,7 @@ def _content(file: io.FileIO) -> Iterator[bytes | mmap.mmap]:
             yield mapped
 
 
-def _wav_parts(path: str, file: io.FileIO, head: bytes, resources: ExitStack) -> list[Part]:
+def _wav_parts(path: str, file: io.FileIO, head: bytes, resources: ExitStack, most_s: float) -> list[Part]:
     sounds = wav.sounds(file, head)
     parts: list[Part] = []
     for sound in sounds:
@@ -160,12 +163,12 @@ def _wav_parts(path: str, file: io.FileIO, head: bytes, resources: ExitStack) ->
                 streams = mp3.streams(data, sound.start, sound.start + sound.num_bytes)
             parts += [_mp3_part(stream.pieces(file), stream, resources) for stream in streams]
         elif sound.num_bytes:
-            is_whole_file = sound.is_plain and len(sounds) == 1
-            parts.append(_other_wav(path if is_whole_file else Pieces(file, sound.pieces()), sound, file, resources))
+            source = path if sound.is_plain and len(sounds) == 1 else Pieces(file, sound.pieces())
+            parts.append(_other_wav(source, sound, file, resources, most_s))
     return parts
 
 
-def _other_wav(source: str | Pieces, sound: wav.WavSound, file: io.FileIO, resources: ExitStack) -> Part:
+def _other_wav(source: str | Pieces, sound: wav.WavSound, file: io.FileIO, resources: ExitStack, most_s: float) -> Part:
     """WAVs of other kinds: libsndfile reads the file, or what of it is sound if it does not find that in the file."""
     fault = ""
     for tried in (source, Pieces(file, sound.pieces())):
@@ -175,7 +178,7 @@ def _other_wav(source: str | Pieces, sound: wav.WavSound, file: io.FileIO, resou
             fault = _not_audio(error.error_string)
             continue
         if not sound.format.frame_bytes:
-            part.count()
+            part.count(most_s)
             return part
         if part.num_frames == sound.num_frames:
             return part
@@ -183,7 +186,7 @@ def _other_wav(source: str | Pieces, sound: wav.WavSound, file: io.FileIO, resou
     raise AudioError(fault)
 
 
-def _in_container(path: str, kind: str, file: BinaryIO, resources: ExitStack) -> Part:
+def _in_container(path: str, kind: str, file: BinaryIO, resources: ExitStack, most_s: float) -> Part:
     """What libsndfile reads, if it is all that the header promises; codecs without a fixed size are counted."""
     promise = containers.promise(kind, file)
     promised, present = (promise.promised, promise.present) if promise else (None, 0)
@@ -195,7 +198,7 @@ def _in_container(path: str, kind: str, file: BinaryIO, resources: ExitStack) ->
             raise AudioError(f"it is cut (truncated): its header promises {bytes_of_both}") from None
         raise
     if part.subtype not in _SAMPLE_BYTES:
-        part.count()
+        part.count(most_s)
     present_s = part.num_frames / part.sample_rate
     if promised is not None and promised > present:
         raise cut(present_s, present_s * promised / max(present, 1))

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO, Protocol
 
 from deepspeech_training.audio import wav
-from deepspeech_training.audio.errors import AudioError
+from deepspeech_training.audio.errors import AudioError, TooLong
 from deepspeech_training.audio.levels import Levels, mixed
 from deepspeech_training.audio.pieces import Pieces
 from deepspeech_training.audio.quiet import quiet_decoder
@@ -143,11 +143,17 @@ class Sndfile:
             self._at = 0
         return self._opened
 
-    def count(self) -> None:
-        """Decode all of it to know its length."""
+    def count(self, most_s: float) -> None:
+        """Decode all of it to know its length.
+
+        Raises:
+            TooLong: it is longer than `most_s` seconds.
+        """
         count = 0
         while len(block := self.read(count, BLOCK_FRAMES)):
             count += len(block)
+            if count > most_s * self.sample_rate:
+                raise TooLong(most_s)
         self.num_frames = count
 
     def read(self, start: int, count: int) -> "np.ndarray":

@@ -1,4 +1,4 @@
-"""What libsndfile does not know, decoded by the programs ffmpeg and sox where these are installed."""
+"""What libsndfile does not know, decoded by PyAV or by the programs ffmpeg and sox where one of these is installed."""
 
 import os
 import re
@@ -8,6 +8,7 @@ import tempfile
 from contextlib import ExitStack
 from typing import BinaryIO
 
+from deepspeech_training.audio import pyav
 from deepspeech_training.audio.errors import AudioError
 from deepspeech_training.audio.formats import FFMPEG_SUFFIXES, SOX_TYPES
 
@@ -15,11 +16,13 @@ _SIGNS_OF_A_CUT = re.compile(r".*(partial file|moov atom not found|truncat|ended
 
 
 def installed() -> list[str]:
-    """The programs that are there."""
-    return [program for program in ("ffmpeg", "sox") if shutil.which(program)]
+    """What of them is there."""
+    return ["PyAV"] * pyav.is_installed() + [program for program in ("ffmpeg", "sox") if shutil.which(program)]
 
 
-def decode(path: str, kind: str, demuxer: str, resources: ExitStack) -> tuple[BinaryIO, float | None] | None:
+def decode(
+    path: str, kind: str, demuxer: str, resources: ExitStack, *, most_s: float
+) -> tuple[BinaryIO, float | None] | None:
     """Decode a file into a WAV of 16 bits, with all channels and its own rate.
 
     Args:
@@ -27,14 +30,17 @@ def decode(path: str, kind: str, demuxer: str, resources: ExitStack) -> tuple[Bi
         kind: what it is by its first bytes, as `formats.kind_of` says, or "".
         demuxer: ffmpeg's for it; without one the end of the name tells what sox takes it for.
         resources: closes what is returned.
+        most_s: seconds; PyAV decodes no more of a file.
     Returns:
-        The WAV as an unnamed temporary file, and the seconds that the header promises, if ffmpeg says them; None where
+        The WAV as an unnamed temporary file, and the seconds that the header promises, if one knows them; None where
         neither the first bytes nor the name tell of a format that a program could read.
     Raises:
-        AudioError: the program is not installed, or cannot decode it; or the file is cut.
+        AudioError: nothing that could decode it is installed, or it cannot; or the file is cut.
     """
     suffix = os.path.splitext(path)[1].lower()
     sox_type = SOX_TYPES.get(suffix)
+    if demuxer and pyav.is_installed():
+        return pyav.decode(path, demuxer, resources, most_s=most_s)
     if demuxer and (shutil.which("ffmpeg") or not sox_type):
         _must_be_there("ffmpeg", kind)
         return _ffmpeg(path, demuxer, resources)
@@ -48,6 +54,11 @@ def decode(path: str, kind: str, demuxer: str, resources: ExitStack) -> tuple[Bi
 
 def _must_be_there(program: str, kind: str) -> None:
     if shutil.which(program) is None:
+        if program == "ffmpeg":
+            raise AudioError(
+                f"{kind} needs the package av, which is not installed: pip install 'deepspeech_training[media]' "
+                "(the program ffmpeg does as well; or convert it to WAV or FLAC)"
+            )
         raise AudioError(f"{kind} needs the program {program}, which is not installed (or convert it to WAV or FLAC)")
 
 

@@ -4,6 +4,7 @@ import os
 import shutil
 import struct
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -380,7 +381,10 @@ def test_an_instrument_of_fasttracker_is_read_too(folder):
 
 @pytest.mark.skipif(shutil.which("ffmpeg") is None, reason="ffmpeg is not installed")
 @pytest.mark.parametrize(("end", "codec"), [("m4a", "aac"), ("webm", "libopus"), ("wma", "wmav2"), ("mka", "flac")])
-def test_ffmpeg_decodes_what_libsndfile_does_not_know(folder, end, codec):
+@pytest.mark.parametrize("with_pyav", [True, False])
+def test_pyav_or_ffmpeg_decodes_what_libsndfile_does_not_know(folder, end, codec, with_pyav, monkeypatch):
+    if not with_pyav:
+        monkeypatch.setitem(sys.modules, "av", None)
     soundfile.write(folder / "source.wav", tone(3.0), 16000)
     path = folder / f"a.{end}"
     command = [
@@ -405,9 +409,10 @@ def test_ffmpeg_decodes_what_libsndfile_does_not_know(folder, end, codec):
     assert "cut" in reason_of(folder / "named.wav")
 
 
-def test_without_the_program_its_name_is_told(folder, monkeypatch):
+def test_without_what_decodes_it_its_name_is_told(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "av", None)
     monkeypatch.setenv("PATH", str(folder))
-    assert "needs the program ffmpeg, which is not installed" in reason_of(
+    assert "needs the package av, which is not installed: pip install" in reason_of(
         folder / "a.m4a", b"\0\0\0\x20ftypM4A " + bytes(99)
     )
     assert "needs the program sox" in reason_of(folder / "a.cvs", bytes(330))

@@ -1,6 +1,7 @@
 import json
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
@@ -74,10 +75,11 @@ def test_what_looks_like_audio_is_read_or_named(run, recordings, monkeypatch):
     for name in ("d.m4a", "e.mp4", "f.webm", "g.amr", "h.mp3", "i.opus"):
         (recordings / name).write_bytes(b"<html>" if name == "h.mp3" else b"\0\0\0\x20ftypisom")
     monkeypatch.setenv("PATH", "")
+    monkeypatch.setitem(sys.modules, "av", None)
     exit_code, lines, err = run(recordings)
     assert exit_code == 1 and len(lines) == 3 and lines[2] == f"{recordings / 'more' / 'c.aiff'}\t{TRANSCRIPT}"
-    assert "d.m4a: MP4 needs the program ffmpeg, which is not installed" in err
-    assert "h.mp3: not audio but an HTML page" in err and err.count("needs the program") == 5
+    assert "d.m4a: MP4 needs the package av, which is not installed: pip install 'deepspeech_training[media]'" in err
+    assert "h.mp3: not audio but an HTML page" in err and err.count("needs the p") == 5
 
 
 def test_too_little_memory_for_one_file_does_not_end_the_others(run, recordings, monkeypatch):

@@ -1,0 +1,141 @@
+"""An upload, whatever it is -> float32: any file that somebody else sends, decoded in a process of its own.
+
+Files of a person's own disk are read by `audio.files` alone; here the same reader works behind limits of memory, time
+and length, so that a file that is made to harm costs its sender an error and nobody else anything. What the bytes are
+decides how they are read; names and types that were sent with them do not.
+"""
+
+import json
+import math
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+import deepspeech_training
+from deepspeech_training.errors import UserError
+
+_SUGGESTION = "Send WAV, FLAC, MP3, Ogg, Opus, WebM, M4A or AMR."
+_MAIN = "deepspeech_training.audio.decoding_process"
+_ROOT = Path(deepspeech_training.__file__).parents[1]
+
+
+class MediaError(UserError):
+    """A file that cannot be used as audio; the message says what was found in it and what would do.
+
+    Args:
+        message: without a path.
+        code: `empty_audio`, `too_long`, `unreadable`, or `decoding_limits` where time or memory did not suffice.
+    """
+
+    def __init__(self, message: str, code: str):
+        super().__init__(message)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class MediaLimits:
+    """How much a file may cost.
+
+    Args:
+        seconds: of audio.
+        memory_mb: address space of the process that decodes it.
+        timeout_s: until it is decoded.
+    """
+
+    seconds: float = 4 * 3600
+    memory_mb: int = 1024
+    timeout_s: float = 300
+
+
+def decode(
+    source: bytes | Path, *, name: str = "", limits: MediaLimits | None = None, sample_rate: int | None = None
+) -> tuple[np.ndarray, int]:
+    """Decode a file of any format, its channels mixed into one.
+
+    Args:
+        source: the file, or what is in it.
+        name: what its sender calls it, for the message.
+        limits: None for the defaults.
+        sample_rate: wanted, in Hz; None for that of the file.
+    Returns:
+        float32 [samples], mono, -1..1, which lies in an unnamed file and not in memory; and its rate in Hz.
+    Raises:
+        MediaError: it is no audio, empty, cut, damaged or too long, or to decode it takes too much time or memory.
+    """
+    limits = limits or MediaLimits()
+    with ExitStack() as resources:
+        file = _opened(source, resources)
+        decoded = resources.enter_context(tempfile.TemporaryFile())
+        found = _run(file, decoded, limits, sample_rate)
+        if "fault" in found:
+            raise _error(found["fault"], found["code"], name)
+        if not os.fstat(decoded.fileno()).st_size:
+            raise _error("it holds no audio", "empty_audio", name)
+        return np.frombuffer(mmap.mmap(decoded.fileno(), 0, access=mmap.ACCESS_READ), np.float32), found["sample_rate"]
+
+
+def _opened(source: bytes | Path, resources: ExitStack) -> BinaryIO:
+    if isinstance(source, Path):
+        return resources.enter_context(open(source, "rb"))
+    file = resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+    file.write(source)
+    file.flush()
+    return file
+
+
+def _error(fault: str, code: str, name: str) -> MediaError:
+    called = f" ({name[:100]!r})" if name else ""
+    return MediaError(f"The file{called} cannot be used as audio: {fault}. {_SUGGESTION}", code)
+
+
+def _run(file: BinaryIO, decoded: BinaryIO, limits: MediaLimits, sample_rate: int | None) -> dict[str, Any]:
+    """What the process says of the file, or why it could not."""
+    settings = {
+        "target": decoded.fileno(),
+        "most_s": limits.seconds,
+        "memory_mb": limits.memory_mb,
+        "timeout_s": math.ceil(limits.timeout_s),
+        "sample_rate": sample_rate,
+    }
+    with subprocess.Popen(
+        [sys.executable, "-P", "-m", _MAIN, json.dumps(settings)],
+        stdin=file,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        pass_fds=[decoded.fileno()],
+        env=_environment(),
+        start_new_session=True,  # so that the programs that it starts end with it
+    ) as process:
+        try:
+            said, _ = process.communicate(timeout=limits.timeout_s)
+        except BaseException as error:
+            os.killpg(process.pid, signal.SIGKILL)
+            if not isinstance(error, subprocess.TimeoutExpired):
+                raise
+            return _too_slow(limits)
+    if process.returncode == 0:
+        return json.loads(said)
+    if process.returncode in (-signal.SIGXCPU, -signal.SIGALRM):
+        return _too_slow(limits)
+    fault = f"its decoder crashed on it; it is damaged, or needs more than {limits.memory_mb:,} MB of memory"
+    return {"fault": fault, "code": "decoding_limits"}
+
+
+def _too_slow(limits: MediaLimits) -> dict[str, Any]:
+    return {"fault": f"to decode it takes longer than {limits.timeout_s:g} s", "code": "decoding_limits"}
+
+
+def _environment() -> dict[str, str]:
+    """Nothing of the service's secrets; OpenBLAS otherwise takes address space for each core."""
+    kept = {name: os.environ[name] for name in ("PATH", "TMPDIR", "LD_LIBRARY_PATH") if name in os.environ}
+    paths = [str(_ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    return {**kept, "PYTHONPATH": os.pathsep.join(paths), "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
