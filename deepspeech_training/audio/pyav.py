@@ -5,7 +5,7 @@ That is what browsers and phones record: Opus in WebM, AAC in MP4, AMR.
 
 import struct
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -55,6 +55,7 @@ def decode(path: str, demuxer: str, resources: ExitStack, *, most_s: float) -> t
             open(path, "rb") as file,
             av.open(
                 file,
+                "r",
                 format=demuxer,
                 metadata_errors="replace",
                 options={"codec_whitelist": _DECODERS, "protocol_whitelist": "none"},
@@ -84,31 +85,34 @@ def _promised_s(container: "av.container.InputContainer", demuxer: str) -> float
 
 
 def _write_wav(container: "av.container.InputContainer", decoded: BinaryIO, most_s: float) -> None:
-    import av
-
-    resampler, kind, sample_rate, channels, num_samples = None, None, 0, 0, 0
-
-    def write(frames: "Iterable[av.AudioFrame]") -> None:
-        nonlocal num_samples
-        for frame in frames:
-            decoded.write(memoryview(frame.planes[0])[: 2 * channels * frame.samples])
-            num_samples += frame.samples
-
-    for frame in container.decode(container.streams.audio[0]):
-        if resampler is None:
-            sample_rate, layout, channels = frame.sample_rate, frame.layout, frame.layout.nb_channels
-            decoded.write(_wav_header(sample_rate, channels))
-        if kind != (frame.format.name, frame.layout.name, frame.sample_rate):  # of some codecs it changes on the way
-            kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-            resampler = av.AudioResampler(format="s16", layout=layout, rate=sample_rate)
-        frame.pts = None  # gaps are not filled
-        write(resampler.resample(frame))
-        if num_samples > most_s * sample_rate:
+    num_samples = 0
+    for frame in _frames(container):
+        channels = frame.layout.nb_channels
+        if not num_samples:
+            decoded.write(_wav_header(frame.sample_rate, channels))
+        decoded.write(memoryview(frame.planes[0])[: 2 * channels * frame.samples])
+        num_samples += frame.samples
+        if num_samples > most_s * frame.sample_rate:
             raise TooLong(most_s)
-    if resampler is not None:
-        write(resampler.resample(None))
     if not num_samples:
         raise AudioError("it holds no audio", code="empty_audio")
+
+
+def _frames(container: "av.container.InputContainer") -> "Iterator[av.AudioFrame]":
+    """The samples as interleaved int16, all with the rate and the channels of the first; gaps are not filled."""
+    import av
+
+    stream = container.streams.audio[0]
+    resampler, kind = av.AudioResampler(), ("", "", 0)
+    first = None
+    for frame in container.decode(stream):
+        first = first or frame
+        if kind != (kind := (frame.format.name, frame.layout.name, frame.sample_rate)):  # it may change on the way
+            resampler = av.AudioResampler(format="s16", layout=first.layout, rate=first.sample_rate)
+        frame.pts = None
+        yield from resampler.resample(frame)
+    if first is not None:
+        yield from resampler.resample(None)
 
 
 def _wav_header(sample_rate: int, channels: int) -> bytes:

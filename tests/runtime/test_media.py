@@ -23,7 +23,7 @@ def test_every_kind_of_recording_is_decoded_whatever_its_name_says(kind):
     audio, rate = decode(recording(kind), name="clip.pdf")
     assert rate == KINDS[kind][2] and audio.dtype == np.float32 and audio.ndim == 1
     assert abs(len(audio) / rate - 2) < 0.15 and abs(pitch(audio, rate) - 220) < 2
-    assert 0.45 < np.abs(audio[len(audio) // 4 : -len(audio) // 4]).max() < 0.55
+    assert 0.3 < np.abs(audio[len(audio) // 4 : -len(audio) // 4]).max() < 0.7
 
 
 def test_it_is_resampled_on_the_way_if_a_rate_is_wanted(tmp_path):
