@@ -63,9 +63,9 @@ class Dictionary(NamedTuple):
         return bool(word) and int(self.states[state, 0]) != NOT_FINAL
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Scorer:
-    """A scorer file, mapped into memory.
+    """A scorer file, mapped into memory; it equals itself alone.
 
     Attributes:
         alpha: weight of the language model.

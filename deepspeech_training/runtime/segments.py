@@ -30,7 +30,7 @@ def split_at_silence(
     """
     frame = round(FRAME_S * sample_rate)
     voiced = _voiced(audio, sample_rate, aggressiveness)
-    longest = max(int(longest_s / FRAME_S), 4)
+    longest = max(int(longest_s * sample_rate / frame), 4)  # a frame may be some microseconds longer than FRAME_S
     runs = _join(_runs(voiced), longest_gap=round(SHORTEST_SILENCE_S / FRAME_S))
     runs = _join(runs, longest_gap=round(LONGEST_JOINED_SILENCE_S / FRAME_S), longest=longest)
     margin = round(MARGIN_S / FRAME_S)
@@ -51,11 +51,12 @@ def split_at_silence(
 
 def _voiced(audio: np.ndarray, sample_rate: int, aggressiveness: int) -> np.ndarray:
     """Whether there is speech: bool [frames]; the last frame may be shorter than the others."""
-    frames = -(-len(audio) // round(FRAME_S * sample_rate))
-    if sample_rate not in DETECTOR_RATES:
-        audio = soxr.resample(audio, sample_rate, 16000)
-        sample_rate = 16000
     frame = round(FRAME_S * sample_rate)
+    frames = -(-len(audio) // frame)
+    if sample_rate not in DETECTOR_RATES:
+        sample_rate, own_frame = 16000, frame
+        frame = round(FRAME_S * sample_rate)
+        audio = soxr.resample(audio, own_frame, frame)  # frame by frame: the decisions never drift from the audio
     detector = webrtcvad.Vad(aggressiveness)
 
     def is_speech(index: int) -> bool:

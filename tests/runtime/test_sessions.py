@@ -3,7 +3,10 @@
 import numpy as np
 import pytest
 
-from deepspeech_training.runtime.utterances import Final, Session, SpeechEnded, SpeechStarted
+from deepspeech_training.decoding.scorer import Scorer
+from deepspeech_training.runtime import Model
+from deepspeech_training.runtime.model import DECODERS_KEPT
+from deepspeech_training.runtime.utterances import Final, Session, SpeechEnded, SpeechStarted, StreamSettings
 
 
 def quiet(seconds: float, seed: int = 0, rate: int = 16000) -> np.ndarray:
@@ -36,3 +39,40 @@ def test_each_sentence_is_an_utterance_with_times_from_the_start_of_the_session(
     for final, start in zip(finals, starts, strict=True):
         assert start == final.start_s <= final.words[0].start_s and final.words[-1].end_s <= final.end_s
         assert final.text == " ".join(word.text for word in final.words)
+
+
+def test_settings_with_a_scorer_share_a_decoder_and_leave_the_model_as_it_is(
+    model_path, clip, test_data, compiled_beam
+):
+    model = Model(model_path)
+    scorer = Scorer.read(test_data / "ldc93s1" / "pruned_lm.scorer")
+
+    def stt(settings: StreamSettings) -> str:
+        stream = model.createStream(settings)
+        stream.feedAudioContent(clip)
+        return stream.finishStream()
+
+    greedy = model.stt(clip)
+    plain = stt(StreamSettings(beam_width=20, scorer=scorer))
+    without = stt(StreamSettings(beam_width=20, scorer=scorer, hot_words=(("dark", -1000.0),)))
+    assert "dark" in plain and "dark" not in without
+    assert stt(StreamSettings(beam_width=20, scorer=scorer, num_results=3)) == plain
+    assert len(model._decoders) == 2
+    assert stt(StreamSettings()) == model.stt(clip) == greedy
+    for number in range(3 * DECODERS_KEPT):
+        model.new_decoder(StreamSettings(beam_width=2 + number))
+    assert len(model._decoders) == DECODERS_KEPT
+
+
+@pytest.mark.parametrize(
+    ("values", "says"),
+    [
+        ({"beam_width": -1}, "beam width -1"),
+        ({"num_results": 0}, "0 results"),
+        ({"alpha": 1.0}, "need a scorer"),
+        ({"hot_words": (("a", 1.0),)}, "need a scorer"),
+    ],
+)
+def test_settings_that_cannot_be_are_refused(values, says):
+    with pytest.raises(ValueError, match=says):
+        StreamSettings(**values)
