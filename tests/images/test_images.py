@@ -1,5 +1,6 @@
 """The images on a real engine. `.ci/docker` builds them and runs this."""
 
+import json
 import os
 import re
 import subprocess
@@ -136,7 +137,20 @@ def test_every_tool_is_in_the_image():
     assert ended.stdout.endswith("all there\n"), ended
 
 
-def test_the_image_without_tensorflow_runs_an_exported_model(tmp_path):
+# In a container of the service, without a client beside Python: upload a clip, print the answer.
+UPLOAD = """
+import sys, urllib.request
+audio = open(sys.argv[1], "rb").read()
+head = b'--x\\r\\nContent-Disposition: form-data; name="file"; filename="clip.wav"\\r\\n\\r\\n'
+request = urllib.request.Request(
+    "http://127.0.0.1:8000/v1/audio/transcriptions", head + audio + b"\\r\\n--x--\\r\\n",
+    {"Content-Type": "multipart/form-data; boundary=x", "Authorization": "Bearer " + sys.argv[2]},
+)
+print(urllib.request.urlopen(request, timeout=60).read().decode())
+"""
+
+
+def test_the_image_without_tensorflow_transcribes_and_serves_an_exported_model(tmp_path, start):
     export = ("--export_dir", f"{INSIDE}/exports/tiny", "--checkpoint_dir", CHECKPOINTS)
     folder = make_volume(tmp_path, clips=4)
     ended = run(*bind(folder), CPU, "train", *FLAGS, *ONE_EPOCH, *export, "--export_language", "en")
@@ -145,6 +159,30 @@ def test_the_image_without_tensorflow_runs_an_exported_model(tmp_path):
     transcribe = ("transcribe", "--model", model, f"{CORPUS}/clips-00.wav")
     ended = run(*bind(folder), "--network", "none", SERVE, *transcribe)
     assert ended.returncode == 0, ended.stderr
+    heard = ended.stdout.split("\t")[-1].strip()
+
+    refused = run(*bind(folder), SERVE, "serve", "--model", model)
+    assert refused.returncode == 2 and "--no_key" in refused.stderr, refused  # all the network could use it
+    key = "a-key-of-this-test"
+    service = start(
+        *bind(folder),
+        "--read-only",
+        "--tmpfs",
+        "/tmp",
+        "--env",
+        f"DEEPSPEECH_API_KEY={key}",
+        SERVE,
+        "serve",
+        "--model",
+        f"{INSIDE}/exports",
+    )
+    service.wait_until(lambda: "Listening on" in service.logs())
+    found = docker("exec", service.name, "python", "-c", UPLOAD, f"{CORPUS}/clips-00.wav", key)
+    assert found.returncode == 0, found.stderr
+    assert json.loads(found.stdout)["text"] == heard
+    assert docker("stop", "--time", 30, service.name).returncode == 0
+    assert service.exit_code == 0, service.logs()
+
     ended = run(SERVE, "python", "-c", "import tensorflow")
     assert "No module named 'tensorflow'" in ended.stderr
     ended = run(SERVE, "python", "-c", "import numba; print(numba.njit(lambda x: x + 1)(1))")
