@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route
 from starlette.types import Scope
 
-from deepspeech_training.serving import health, openai_files
+from deepspeech_training.serving import health, openai_files, pages
 from deepspeech_training.serving.access_log import AccessMiddleware
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.health import Pulse
@@ -24,6 +24,7 @@ from deepspeech_training.version import VERSION
 def routes() -> list[BaseRoute]:
     """All that the main port answers."""
     return [
+        *pages.routes(),
         Route("/live", health.live),
         Route("/ready", health.ready),
         Route("/health", health.health),

@@ -6,6 +6,7 @@ is served without a key, since it says nothing but how to talk to the server; wh
 """
 
 import hashlib
+from functools import cache
 from importlib import resources
 from importlib.resources.abc import Traversable
 
@@ -41,13 +42,14 @@ HEADERS = {
 }
 
 
-def routes() -> list[Route]:
+@cache
+def routes() -> tuple[Route, ...]:
     """`/` is pages/index.html; every other file is /pages/ and its path in the folder."""
     found = dict(_files(resources.files("deepspeech_training.serving") / "pages"))
-    return [
+    return tuple(
         Route("/" if name == "index.html" else f"/pages/{name}", _endpoint(name, content), methods=["GET"])
         for name, content in found.items()
-    ]
+    )
 
 
 def _files(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:
