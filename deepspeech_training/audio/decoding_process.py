@@ -31,20 +31,19 @@ def main() -> None:
 
 
 def _decode(settings: dict[str, Any], target: BinaryIO) -> dict[str, Any]:
-    """Either `sample_rate` and `notes`, or `fault` and its `code`."""
-    notes: list[str] = []
+    """Either `sample_rate`, or `fault` and its `code`."""
     try:
         # Not /dev/stdin: the programs ffmpeg and sox have another.
         with AudioFile(f"/proc/{os.getpid()}/fd/0", most_s=settings["most_s"]) as audio:
             sample_rate = settings["sample_rate"] or audio.info.sample_rate
-            audio.copy_to(target, sample_rate=sample_rate, tell=notes.append)
+            audio.copy_to(target, sample_rate=sample_rate)
     except TooLong as error:
         return {"fault": error.reason, "code": "too_long"}
     except AudioError as error:
         return {"fault": error.reason, "code": error.code}
     except MemoryError:
         return {"fault": f"to decode it takes more than {settings['memory_mb']:,} MB of memory", "code": "unreadable"}
-    return {"sample_rate": sample_rate, "notes": notes}
+    return {"sample_rate": sample_rate}
 
 
 if __name__ == "__main__":

@@ -65,6 +65,10 @@ def decode(path: str, demuxer: str, resources: ExitStack, *, most_s: float) -> t
             _write_wav(container, decoded, most_s)
     except MemoryError as error:
         raise AudioError("there is too little memory to decode it") from error
+    except (av.error.EOFError, av.error.OSError) as error:
+        raise AudioError(
+            "it ends before any sound begins: it is empty or cut (truncated)", code="empty_audio"
+        ) from error
     except (av.error.FFmpegError, ValueError, IndexError) as error:
         said = getattr(error, "strerror", None) or str(error)
         raise AudioError(f"it is damaged or cut (truncated): PyAV cannot decode it: {said}") from error

@@ -21,10 +21,15 @@ from typing import Any, BinaryIO
 import numpy as np
 
 import deepspeech_training
+from deepspeech_training.audio import wav
+from deepspeech_training.audio.errors import AudioError, TooLong
+from deepspeech_training.audio.files import AudioFile
+from deepspeech_training.audio.formats import kind_of
 from deepspeech_training.errors import UserError
 
 _SUGGESTION = "Send WAV, FLAC, MP3, Ogg, Opus, WebM, M4A or AMR."
 _MAIN = "deepspeech_training.audio.decoding_process"
+_READ_HERE_BYTES = 1 << 24  # 9 minutes at 16 kHz
 _ROOT = Path(deepspeech_training.__file__).parents[1]
 
 
@@ -67,13 +72,15 @@ def decode(
         limits: None for the defaults.
         sample_rate: wanted, in Hz; None for that of the file.
     Returns:
-        float32 [samples], mono, -1..1, which lies in an unnamed file and not in memory; and its rate in Hz.
+        float32 [samples], mono, -1..1, and its rate in Hz. What is long lies in an unnamed file, not in memory.
     Raises:
         MediaError: it is no audio, empty, cut, damaged or too long, or to decode it takes too much time or memory.
     """
     limits = limits or MediaLimits()
     with ExitStack() as resources:
         file = _opened(source, resources)
+        if _needs_no_decoder(file):
+            return _read_here(file, limits, sample_rate, name)
         decoded = resources.enter_context(tempfile.TemporaryFile())
         found = _run(file, decoded, limits, sample_rate)
         if "fault" in found:
@@ -92,9 +99,34 @@ def _opened(source: bytes | Path, resources: ExitStack) -> BinaryIO:
     return file
 
 
+def _needs_no_decoder(file: BinaryIO) -> bool:
+    """Whether it is a WAV of 16 bits and of moderate length: a process would take much longer than to read it."""
+    if os.fstat(file.fileno()).st_size > _READ_HERE_BYTES:
+        return False
+    file.seek(0)
+    head = file.read(wav.HEAD_BYTES)
+    try:
+        return kind_of(head)[0] == "WAV" and all(sound.format.is_pcm_16 for sound in wav.sounds(file, head))
+    except AudioError:
+        return False
+    finally:
+        file.seek(0)
+
+
+def _read_here(file: BinaryIO, limits: MediaLimits, sample_rate: int | None, name: str) -> tuple[np.ndarray, int]:
+    try:
+        with AudioFile(f"/proc/self/fd/{file.fileno()}", most_s=limits.seconds) as audio:
+            rate = sample_rate or audio.info.sample_rate
+            return audio.read(sample_rate=rate), rate
+    except TooLong as error:
+        raise _error(error.reason, "too_long", name) from error
+    except AudioError as error:
+        raise _error(error.reason, error.code, name) from error
+
+
 def _error(fault: str, code: str, name: str) -> MediaError:
     called = f" ({name[:100]!r})" if name else ""
-    return MediaError(f"The file{called} cannot be used as audio: {fault}. {_SUGGESTION}", code)
+    return MediaError(f"The file{called} cannot be used as audio: {fault.rstrip('.')}. {_SUGGESTION}", code)
 
 
 def _run(file: BinaryIO, decoded: BinaryIO, limits: MediaLimits, sample_rate: int | None) -> dict[str, Any]:
