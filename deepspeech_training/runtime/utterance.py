@@ -6,7 +6,7 @@ from itertools import pairwise
 import numpy as np
 
 from deepspeech_training.decoding.candidate import Candidate
-from deepspeech_training.runtime.confidence import Posteriors
+from deepspeech_training.runtime.confidence import WITH_SCORER, WITHOUT_SCORER, Posteriors
 from deepspeech_training.runtime.events import Alternative, Final, Partial, Word
 from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.settings import StreamSettings
@@ -34,6 +34,10 @@ class Utterance:
         self._separator = "" if self._space is None else " "
         self._words: list[Word] = []  # that cannot change any more
         self._done = 0  # labels of them, with the space after each
+        # Of the words that may still change, those of the last results: most are in the next ones too.
+        self._known: dict[tuple[int, ...], Word] = {}
+        self._next_known: dict[tuple[int, ...], Word] = {}
+        self._weights = WITHOUT_SCORER if settings.scorer is None else WITH_SCORER
         self._heard_frames = 0
         self._text = ""
 
@@ -67,12 +71,14 @@ class Utterance:
     def _heard(self, num_results: int) -> list[Alternative]:
         """The candidates so far, at least one, each text once."""
         candidates = self._decoder.results(num_results)
+        self._next_known = {}
         self._settle(candidates[0])
         heard: dict[str, Alternative] = {}
         for candidate in candidates:
             words = (*self._words, *self._spell(candidate, self._done, len(candidate.labels)))
             text = self._joined(words)
             heard.setdefault(text, Alternative(text, words, candidate.confidence))
+        self._known = self._next_known
         return list(heard.values())
 
     def _settle(self, candidate: Candidate) -> None:
@@ -88,20 +94,25 @@ class Utterance:
 
     def _spell(self, candidate: Candidate, begin: int, end: int) -> list[Word]:
         """The words of some labels; without a space in the alphabet each character is one."""
-        words = []
-        for first, last in self._bounds(candidate.labels, begin, end):
-            frames = candidate.frames[first:last]
-            before = candidate.frames[last] if last < len(candidate.frames) else self._posteriors.num_frames
-            end_frame, confidence = self._posteriors.judge(candidate.labels[first:last], frames, before, self._space)
-            words.append(
-                Word(
-                    self._file.text(candidate.labels[first:last]),
-                    round(self._start_s + frames[0] * self._step_s, 3),
-                    round(self._start_s + end_frame * self._step_s, 3),
-                    confidence,
-                )
+        return [self._word(candidate, first, last) for first, last in self._bounds(candidate.labels, begin, end)]
+
+    def _word(self, candidate: Candidate, first: int, last: int) -> Word:
+        """The word of the labels from `first` on and before `last`; the words of the last results are known."""
+        labels, frames = candidate.labels[first:last], candidate.frames[first:last]
+        until = candidate.frames[last] if last < len(candidate.frames) else self._posteriors.num_frames
+        key = (*labels, *frames, until)
+        word = self._known.get(key)
+        if word is None:
+            text = self._file.text(labels)
+            evidence = self._posteriors.evidence(labels, frames, until=until, num_characters=len(text))
+            word = Word(
+                text,
+                round(self._start_s + frames[0] * self._step_s, 3),
+                round(self._start_s + evidence.end_frame * self._step_s, 3),
+                evidence.confidence(self._weights),
             )
-        return words
+        self._next_known[key] = word
+        return word
 
     def _bounds(self, labels: list[int], begin: int, end: int) -> list[tuple[int, int]]:
         """(first label, label after the last) of each word."""
