@@ -7,10 +7,10 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Match, Route
+from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import Scope
 
-from deepspeech_training.serving import health, openai_files, pages
+from deepspeech_training.serving import deepgram, health, openai_files, openai_realtime, own_stream, pages, vosk
 from deepspeech_training.serving.access_log import AccessMiddleware
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.health import Pulse
@@ -35,6 +35,10 @@ def routes() -> list[BaseRoute]:
         Route("/v1/audio/transcriptions", openai_files.transcriptions, methods=["POST"]),
         Route("/v1/audio/translations", openai_files.translations, methods=["POST"]),
         Route("/v1/compare", openai_files.compare, methods=["POST"]),
+        WebSocketRoute("/v1/stream", own_stream.endpoint),
+        WebSocketRoute("/vosk", vosk.endpoint),
+        WebSocketRoute("/v1/realtime", openai_realtime.endpoint),
+        WebSocketRoute("/v1/listen", deepgram.endpoint),
     ]
 
 

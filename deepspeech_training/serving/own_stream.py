@@ -1,0 +1,234 @@
+"""WS /v1/stream, our own protocol: raw audio of any rate in, partial and final texts out.
+
+docs/protocols.md describes it. The page and `deepspeech stream` speak it. Times are seconds from the start of the
+session.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from starlette.websockets import WebSocket
+
+from deepspeech_training.runtime.utterances import (
+    Alternative,
+    Endpointing,
+    Event,
+    Final,
+    Partial,
+    SpeechEnded,
+    SpeechStarted,
+    Word,
+)
+from deepspeech_training.serving import values
+from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.websocket import Conversation, serve
+
+FORMATS = {"s16le": "int16", "f32le": "float32"}
+DEFAULTS = Endpointing()
+
+
+@dataclass(frozen=True)
+class Start:
+    """What a client can say of its session, in the query or in a `start` message: the names are those of the fields."""
+
+    model: str = ""
+    language: str = ""
+    rate: int = 16000
+    format: str = "s16le"
+    channels: int = 1
+    words: bool = False
+    alternatives: int = 0
+    partials: bool = True
+    beam_width: int | None = None
+    scorer: bool = True
+    alpha: float | None = None
+    beta: float | None = None
+    hot_words: tuple[tuple[str, float], ...] = ()
+    endpointing: bool = True
+    hangover_s: float = DEFAULTS.hangover_s
+    min_s: float = DEFAULTS.min_s
+    max_s: float = DEFAULTS.max_s
+    aggressiveness: int = DEFAULTS.aggressiveness
+
+    @classmethod
+    def read(cls, found: Mapping[str, object]) -> "Start":
+        """From the names and values of a query or a message.
+
+        Raises:
+            ServingError: a name that nobody knows, or a value that is not one.
+        """
+        values.check_names(found, [field.name for field in fields(cls)], "a session of /v1/stream")
+        return cls(**{name: READERS[name](value, name) for name, value in found.items()})
+
+    def as_endpointing(self) -> Endpointing:
+        try:
+            return Endpointing(self.endpointing, self.hangover_s, self.min_s, self.max_s, self.aggressiveness)
+        except ValueError as error:
+            raise values.bad(str(error)) from None
+
+
+def _format(found: object, name: str) -> str:
+    if found not in FORMATS:
+        raise values.bad(f"{name} must be s16le or f32le, it is {values.shown(found)}")
+    return str(found)
+
+
+READERS: dict[str, Any] = {
+    "model": values.text,
+    "language": values.text,
+    "rate": lambda found, name: values.whole(found, name, least=4000, most=192000),
+    "format": _format,
+    "channels": lambda found, name: values.whole(found, name, least=1, most=8),
+    "words": values.truth,
+    "alternatives": lambda found, name: values.whole(found, name, least=0, most=values.MOST_ALTERNATIVES),
+    "partials": values.truth,
+    "beam_width": lambda found, name: values.whole(found, name, least=0, most=2**20),
+    "scorer": values.truth,
+    "alpha": values.number,
+    "beta": values.number,
+    "hot_words": lambda found, name: tuple(values.hot_words(found, name).items()),
+    "endpointing": values.truth,
+    "hangover_s": values.number,
+    "min_s": values.number,
+    "max_s": values.number,
+    "aggressiveness": lambda found, name: values.whole(found, name, least=0, most=3),
+}
+KEYS = ("key", "token")  # of the query; security.py has read them
+
+
+class OwnStream(Conversation):
+    protocol = "stream"
+    subprotocol = "deepspeech"
+
+    def __init__(self, websocket: WebSocket):
+        super().__init__(websocket)
+        self._start = Start.read({name: value for name, value in self.query.items() if name not in KEYS})
+        self._heard = False
+
+    async def begin(self) -> None:
+        """Open the session and say so; once more after a `start` message."""
+        start, engine = self._start, self.engine
+        served = engine.model(start.model or None, start.language or None)
+        settings = engine.settings(
+            served,
+            beam_width=start.beam_width,
+            scorer=start.scorer,
+            alpha=start.alpha,
+            beta=start.beta,
+            hot_words=dict(start.hot_words),
+            num_results=max(1, start.alternatives),
+        )
+        endpointing = start.as_endpointing()
+        await self.begin_session(
+            served,
+            settings,
+            endpointing,
+            sample_rate=start.rate,
+            channels=start.channels,
+            dtype=FORMATS[start.format],
+        )
+        await self.send(
+            {
+                "type": "ready",
+                "session": self.session.id,
+                "model": served.name,
+                "sample_rate": served.model.sampleRate(),
+                "endpointing": asdict(endpointing),
+                "limits": {
+                    "idle_s": self.limits.idle_s,
+                    "max_session_s": self.limits.max_session_s,
+                    "max_behind_s": self.limits.max_behind_s,
+                    "max_message_bytes": self.limits.max_message_bytes,
+                },
+            }
+        )
+
+    async def audio(self, data: bytes) -> None:
+        self._heard = True
+        await self.feed(data)
+
+    async def command(self, message: dict[str, Any]) -> None:
+        kind = message.pop("type", None)
+        match kind:
+            case "ping":
+                await self.send({"type": "pong", "lag_s": self.lag_s})
+            case "flush":
+                await self.report(await self.session.flush())
+            case "finish":
+                await self.report(await self.session.finish())
+                await self.send({"type": "done", "seconds": round(self.session.seconds, 3)})
+                await self.close()
+            case "start" if self._heard:
+                raise values.bad("start comes before the first audio")
+            case "start":
+                self._start = Start.read(message)
+                await self.begin()
+            case _:
+                raise values.bad(
+                    f"a message must have the type start, flush, finish or ping; it has {values.shown(kind)}"
+                )
+
+    async def tell(self, events: Sequence[Event]) -> None:
+        for event in events:
+            match event:
+                case SpeechStarted(at_s):
+                    await self.send({"type": "speech_start", "at": round(at_s, 3)})
+                case SpeechEnded(at_s):
+                    await self.send({"type": "speech_end", "at": round(at_s, 3)})
+                case Partial() if self._start.partials:
+                    await self.send(self._partial(event))
+                case Final():
+                    await self.send(self._final(event))
+
+    def _partial(self, event: Partial) -> dict[str, Any]:
+        return {
+            "type": "partial",
+            "text": event.text,
+            "stable": event.stable,
+            **({"words": [as_word(word) for word in event.words]} if self._start.words else {}),
+            "start": round(event.start_s, 3),
+            "heard": round(self.session.seconds, 3),
+            "lag_s": self.lag_s,
+            "seq": event.seq,
+        }
+
+    def _final(self, event: Final) -> dict[str, Any]:
+        alternatives = [as_alternative(alternative) for alternative in event.alternatives]
+        return {
+            "type": "final",
+            "text": event.text,
+            "words": [as_word(word) for word in event.words],
+            **({"alternatives": alternatives} if self._start.alternatives else {}),
+            "confidence": round(event.confidence, 4),
+            "start": round(event.start_s, 3),
+            "end": round(event.end_s, 3),
+            "reason": event.reason,
+            "lag_s": self.lag_s,
+            "seq": event.seq,
+        }
+
+    async def refuse(self, error: ServingError) -> None:
+        await self.send({"type": "error", "code": error.code, "message": error.message})
+
+
+def as_word(word: Word) -> dict[str, Any]:
+    return {
+        "word": word.text,
+        "start": round(word.start_s, 3),
+        "end": round(word.end_s, 3),
+        "confidence": round(word.confidence, 4),
+    }
+
+
+def as_alternative(alternative: Alternative) -> dict[str, Any]:
+    """`confidence` is the logarithm of the probability of the path, as the 0.9.3 clients have it."""
+    return {
+        "text": alternative.text,
+        "confidence": round(alternative.confidence, 4),
+        "words": [as_word(word) for word in alternative.words],
+    }
+
+
+async def endpoint(websocket: WebSocket) -> None:
+    await serve(websocket, OwnStream)
