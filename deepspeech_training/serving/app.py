@@ -5,7 +5,7 @@ from typing import Any
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import Scope
@@ -61,7 +61,12 @@ def make_app(service: Service, table: list[BaseRoute] | None = None) -> Starlett
             Middleware(AccessMiddleware, log=service.access_log, metrics=service.metrics, route_of=route_of),
             Middleware(SecurityMiddleware, security=service.security, metrics=service.metrics),
         ],
-        exception_handlers={ServingError: refused, HTTPException: no_route, Exception: fault},
+        exception_handlers={
+            ServingError: refused,
+            HTTPException: no_route,
+            ClientDisconnect: gone,
+            Exception: fault,
+        },
     )
     app.state.service, app.state.pulse = service, Pulse()
     return app
@@ -83,6 +88,11 @@ async def no_route(request: Request, error: Exception) -> Response:
     else:
         found = ServingError(error.detail, "bad_request")
     return JSONResponse(found.as_openai(), found.status, {**found.headers, **(error.headers or {})})
+
+
+async def gone(request: Request, error: Exception) -> Response:
+    """Nobody reads it; the log has nginx's status for that."""
+    return Response(status_code=499)
 
 
 async def fault(request: Request, error: Exception) -> Response:

@@ -1,46 +1,28 @@
-"""Models, streams and files between the protocols and the recognition: admission, the pool of threads, fair turns.
+"""Models, streams and files between the protocols and the recognition: who is admitted, with what, and in which turn.
 
-Recognition never runs on the event loop. Streams have as many threads as there are cores, files one of their own that
-the system ranks behind them. A stream has at most one job in the pool.
+Recognition never runs on the event loop (workers.py). Of the files one is at work at a time and some wait; of the
+streams each has at most one job in the pool.
 """
 
 import asyncio
 import itertools
-import os
-import threading
-import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
 
-import numpy as np
-
-from deepspeech_training.audio.files import AudioError, AudioFile
-from deepspeech_training.decoding.scorer import check_weight
-from deepspeech_training.runtime.utterances import (
-    Endpointing,
-    Event,
-    Final,
-    Partial,
-    Session,
-    SpeechStarted,
-    StreamSettings,
-    transcribe,
-)
+from deepspeech_training.runtime.utterances import Endpointing, StreamSettings
 from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.files import AsyncFile
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
 from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.streams import AsyncSession
+from deepspeech_training.serving.workers import FILES_AT_ONCE, Workers
 
-Result = TypeVar("Result")
+__all__ = ["AsyncFile", "AsyncSession", "Engine"]
+
 # What clients of other services call their models: the default one is meant.
 ALIASES = ("", "default", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-realtime-whisper")
 MAX_RESULTS = 50
-FILES_AT_ONCE = 1
-FILE_NICENESS = 5  # of the thread that recognises files: streams go first
-SAMPLE_BYTES = {"int16": 2, "float32": 4}
 
 
 class Engine:
@@ -59,9 +41,7 @@ class Engine:
         self.models = dict(models)
         self.limits, self.metrics = limits, metrics
         self.draining, self.closing = asyncio.Event(), asyncio.Event()
-        self._pool = ThreadPoolExecutor(num_threads, "recognition")
-        self._file_pool = ThreadPoolExecutor(FILES_AT_ONCE, "files", initializer=_rank_behind_streams)
-        self._running: dict[int, float] = {}  # when the job of a thread began
+        self._workers = Workers(num_threads)
         self._sessions: set[AsyncSession] = set()
         self._ids = itertools.count(1)
         self._file_turn = asyncio.Semaphore(FILES_AT_ONCE)
@@ -145,12 +125,9 @@ class Engine:
             most = self.limits.max_hot_words
             raise refuse(f"{len(hot_words or {})} hot words: at most {most} (--max_hot_words)", "hot_words")
         try:
-            for name, weight in (("alpha", alpha), ("beta", beta)):
-                check_weight(name, 0.0 if weight is None else weight)
-            words = tuple(sorted((word, check_weight(word, boost)) for word, boost in (hot_words or {}).items()))
+            return StreamSettings(beam_width, used, alpha, beta, tuple(sorted((hot_words or {}).items())), num_results)
         except ValueError as error:
-            raise refuse(str(error), "hot_words") from None
-        return StreamSettings(beam_width, used, alpha, beta, words, num_results)
+            raise ServingError(str(error), "bad_request") from None
 
     def admit(self, protocol: str) -> "AsyncSession":
         """A place for a stream, taken before its handshake; as a context manager it gives the place free.
@@ -163,7 +140,7 @@ class Engine:
             raise ServingError(
                 f"all {self.limits.max_sessions} streams are taken (--max_sessions)", "overloaded", retry_after_s=5
             )
-        session = AsyncSession(self, protocol, f"s{next(self._ids)}")
+        session = AsyncSession(protocol, f"s{next(self._ids)}", self._workers, self.metrics, self._left)
         self._sessions.add(session)
         self.metrics.sessions.labels(protocol).inc()
         self.metrics.sessions_total.labels(protocol).inc()
@@ -219,9 +196,9 @@ class Engine:
         except BaseException:
             self._files -= 1
             raise
-        file = AsyncFile(self, served)
+        file = AsyncFile(served, self._workers, self.metrics, self._left_file)
         try:
-            await file.read(source, name)
+            await file.read(source, name, most_s=self.limits.max_audio_s)
         except BaseException:
             file.close()
             raise
@@ -243,227 +220,23 @@ class Engine:
     def end_upload(self) -> None:
         self._uploads -= 1
 
-    def leave(self, session: "AsyncSession") -> None:
+    def _left(self, session: "AsyncSession") -> None:
         """A stream has ended."""
         self._sessions.discard(session)
         self.metrics.sessions.labels(session.protocol).dec()
 
-    def leave_file(self) -> None:
+    def _left_file(self) -> None:
         """A file has been recognised, or given up."""
         self._files -= 1
         self._file_turn.release()
 
-    async def in_pool(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run a job of a stream."""
-
-        def job() -> Result:
-            thread = threading.get_ident()
-            self._running[thread] = time.monotonic()
-            try:
-                return work(*arguments)
-            finally:
-                del self._running[thread]
-
-        return await asyncio.get_running_loop().run_in_executor(self._pool, job)
-
     def oldest_job_s(self) -> float:
         """How long the job of a stream has been running that began first."""
-        return max((time.monotonic() - since for since in list(self._running.values())), default=0.0)
-
-    async def in_file_pool(self, work: Callable[..., Result], *arguments: Any) -> Result:
-        """Run a job of a file."""
-        return await asyncio.get_running_loop().run_in_executor(self._file_pool, work, *arguments)
+        return self._workers.oldest_job_s()
 
     def shut_down(self) -> None:
-        """Leave the threads; jobs that run end by themselves."""
-        for pool in (self._pool, self._file_pool):
-            pool.shutdown(wait=False, cancel_futures=True)
-
-
-class AsyncSession:
-    """A stream, made by `Engine.admit`. Calls take effect in the order in which they are made, one at a time."""
-
-    served: ServedModel
-
-    def __init__(self, engine: Engine, protocol: str, id: str):
-        self.engine, self.protocol, self.id = engine, protocol, id
-        self.waiting_s = 0.0  # audio that a protocol has received and not fed yet; it keeps this figure itself
-        self._session: Session | None = None
-        self._turn = asyncio.Lock()
-        self._bytes_per_s = 1
-        self._received = self._recognised = 0  # bytes since `begin`
-        self._audio_s = self._work_s = 0.0
-        self._speech_since: float | None = None  # when the audio came in which speech began that has no partial yet
-        self._open = True
-
-    def __enter__(self) -> "AsyncSession":
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    async def __aenter__(self) -> "AsyncSession":
-        return self
-
-    async def __aexit__(self, *_error: object) -> None:
-        self.close()
-
-    @property
-    def seconds(self) -> float:
-        """Of audio that has been fed since it began."""
-        return self._received / self._bytes_per_s
-
-    @property
-    def lag_s(self) -> float:
-        """Seconds of audio that have been fed and are not recognised yet."""
-        return (self._received - self._recognised) / self._bytes_per_s
-
-    async def begin(
-        self,
-        served: ServedModel,
-        settings: StreamSettings,
-        endpointing: Endpointing,
-        *,
-        sample_rate: int,
-        channels: int = 1,
-        dtype: str = "int16",
-    ) -> None:
-        """Begin to recognise; what was begun before is forgotten.
-
-        Raises:
-            ServingError: bad_request; no such audio can be recognised.
-        """
-
-        def make() -> Session:
-            return Session(served.model, settings, endpointing, sample_rate=sample_rate, channels=channels, dtype=dtype)
-
-        async with self._turn:
-            try:
-                self._session = await self.engine.in_pool(make)
-            except ValueError as error:
-                raise ServingError(str(error), "bad_request") from None
-        self.served, self._speech_since = served, None
-        self._received = self._recognised = 0
-        self._bytes_per_s = sample_rate * channels * SAMPLE_BYTES[dtype]
-
-    async def feed(self, audio: bytes, *, since: float | None = None) -> list[Event]:
-        """Take audio, any number of bytes, and give what it brings.
-
-        Args:
-            since: when it has arrived (`time.monotonic()`), if not now.
-        """
-        self._received += len(audio)
-        return await self._run(lambda session: session.feed(audio), len(audio), since)
-
-    async def flush(self) -> list[Event]:
-        """End the utterance now; the stream goes on."""
-        return await self._run(lambda session: session.flush())
-
-    async def finish(self) -> list[Event]:
-        """The last events of the stream; none if it has not begun."""
-        return await self._run(lambda session: session.finish())
-
-    async def _run(
-        self, work: Callable[[Session], list[Event]], num_bytes: int = 0, since: float | None = None
-    ) -> list[Event]:
-        since = time.monotonic() if since is None else since
-        async with self._turn:
-            session = self._session
-            if session is None:
-                return []
-            events, work_s = await self.engine.in_pool(_timed, work, session)
-        self._recognised += num_bytes
-        self._count(events, since, work_s, num_bytes / self._bytes_per_s)
-        return events
-
-    def _count(self, events: list[Event], since: float, work_s: float, audio_s: float) -> None:
-        metrics, now = self.engine.metrics, time.monotonic()
-        self._work_s += work_s
-        self._audio_s += audio_s
-        metrics.audio_s.labels(self.protocol).inc(audio_s)
-        metrics.recognition_s.labels(self.protocol).inc(work_s)
-        for event in events:
-            if isinstance(event, SpeechStarted):
-                self._speech_since = since
-            elif isinstance(event, Partial) and self._speech_since is not None:
-                metrics.first_partial_s.observe(now - self._speech_since)
-                self._speech_since = None
-            elif isinstance(event, Final):
-                metrics.final_s.observe(now - since)
-
-    def close(self) -> None:
-        """Give the place free; a second time is harmless. A job that still runs ends by itself."""
-        if self._open:
-            self._open, self._session = False, None
-            if self._audio_s:
-                self.engine.metrics.real_time_factor.labels(self.protocol).observe(self._work_s / self._audio_s)
-            self.engine.leave(self)
-
-
-def _timed(work: Callable[[Session], list[Event]], session: Session) -> tuple[list[Event], float]:
-    begin = time.perf_counter()
-    return work(session), time.perf_counter() - begin
-
-
-class AsyncFile:
-    """A file in its turn, made by `Engine.open_file`; `seconds` of audio."""
-
-    def __init__(self, engine: Engine, served: ServedModel):
-        self.engine, self.served = engine, served
-        self.seconds = 0.0
-        self._audio = np.zeros(0, np.float32)
-        self._sample_rate = served.sample_rate
-        self._open = True
-
-    def __enter__(self) -> "AsyncFile":
-        return self
-
-    def __exit__(self, *_error: object) -> None:
-        self.close()
-
-    async def read(self, source: bytes | Path, name: str) -> None:
-        """Decode the audio.
-
-        Raises:
-            ServingError: bad_audio or too_long.
-        """
-
-        def work() -> np.ndarray:
-            with AudioFile(str(source)) as file:
-                return file.read(sample_rate=self._sample_rate, dtype="int16")
-
-        try:
-            self._audio = await self.engine.in_file_pool(work)
-        except AudioError as error:
-            raise ServingError(f"the file {name!r} cannot be used: {error}", "bad_audio", param="file") from None
-        self.seconds = len(self._audio) / self._sample_rate
-
-    async def finals(self, settings: StreamSettings) -> AsyncIterator[Final]:
-        """What is said, sentence by sentence."""
-        found = transcribe(self.served.model, self._audio, sample_rate=self._sample_rate, settings=settings)
-        work_s = 0.0
-        while True:
-            final, piece_s = await self.engine.in_file_pool(_next_final, found)
-            work_s += piece_s
-            if final is None:
-                break
-            yield final
-        metrics = self.engine.metrics
-        metrics.audio_s.labels("file").inc(self.seconds)
-        metrics.recognition_s.labels("file").inc(work_s)
-        metrics.real_time_factor.labels("file").observe(work_s / max(self.seconds, 0.01))
-
-    def close(self) -> None:
-        """Give the turn to the next file; a second time is harmless."""
-        if self._open:
-            self._open = False
-            self._audio = np.zeros(0, np.float32)
-            self.engine.leave_file()
-
-
-def _next_final(found: Iterator[Final]) -> tuple[Final | None, float]:
-    begin = time.perf_counter()
-    return next(found, None), time.perf_counter() - begin
+        """Leave the threads."""
+        self._workers.shut_down()
 
 
 def _primary(language: str) -> str:
@@ -472,9 +245,3 @@ def _primary(language: str) -> str:
     ('en', 'de', '')
     """
     return language.lower().replace("_", "-").split("-")[0]
-
-
-def _rank_behind_streams() -> None:
-    # Linux ranks each thread by itself; where it must not be changed, files just compete with the streams.
-    with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), FILE_NICENESS)

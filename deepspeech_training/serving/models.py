@@ -1,17 +1,19 @@
 """The models that are served: found under the path of `--model`, checked, loaded, and what is known of them."""
 
+import contextlib
 import hashlib
 import json
-import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from deepspeech_training.audio.synthetic_speech import synthesize_seconds
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
 from deepspeech_training.machine.resources import available_memory, gigabytes
-from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.model import Model, to_int16
 from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.utterances import StreamSettings, transcribe
 
 PARITY_FILE = "parity.json"  # as exporting/folder.py writes it
 MAX_CARD_BYTES = 1_000_000
@@ -123,6 +125,14 @@ def load(source: ModelSource, *, num_threads: int) -> ServedModel:
     return ServedModel(source.name, model, scorer, _facts(source, file, scorer))
 
 
+def warm_up(served: ServedModel) -> None:
+    """Let a model hear a second of speech as it will be decoded: compiled parts are compiled now, once on a machine."""
+    audio, _ = synthesize_seconds(1.0, sample_rate=served.sample_rate)
+    settings = StreamSettings(scorer=served.scorer)
+    for _ in transcribe(served.model, to_int16(audio), sample_rate=served.sample_rate, settings=settings):
+        pass
+
+
 def check_memory(file: ModelFile, num_threads: int, *, free: int | None = None) -> None:
     """Refuse a model that would end the process for want of memory.
 
@@ -169,7 +179,8 @@ def _card(folder: Path) -> dict[str, str]:
             continue
         for line in text.split("---\n")[1].splitlines():
             name, _, value = line.partition(": ")
-            value = json.loads(value) if re.fullmatch(r'".*"', value) else value
+            with contextlib.suppress(ValueError):
+                value = json.loads(value) if value.startswith('"') else value
             if value and not value.startswith("<"):
                 fields[name] = value
     return fields

@@ -4,52 +4,39 @@ What it has that this recognition does not know (prompt, temperature, include, c
 as unknown fields are. What OpenAI's has not: `alternatives`, `beam_width`, `alpha`, `beta`, `scorer`, `hot_words`.
 """
 
-import asyncio
-import json
-import math
-import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
-from starlette.requests import ClientDisconnect, Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.types import Message, Receive, Scope, Send
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
-from deepspeech_training.runtime.subtitles import cues_of, to_srt, to_vtt
-from deepspeech_training.runtime.utterances import Final, StreamSettings, Word
+from deepspeech_training.runtime.utterances import Final, StreamSettings
 from deepspeech_training.serving import values
 from deepspeech_training.serving.engine import AsyncFile, Engine
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.models import ServedModel
 from deepspeech_training.serving.service import Service
+from deepspeech_training.serving.transcripts import FORMATS, answer, event, joined, usage
+from deepspeech_training.serving.uploads import Upload, note, unless_gone
 
-Result = TypeVar("Result")
-FORMATS = ("json", "text", "srt", "vtt", "verbose_json")
 KEYWORD_BOOST = 7.5  # of a keyword without a number
-MAX_FILES = 4
-MAX_FIELDS = 1000
-LINGER_S = 5.0  # how long the rest of a refused upload is read, so that its client gets to see the answer
 SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx would hold the events back
 
 
 @dataclass(frozen=True)
 class Ask:
-    """The fields of a request.
-
-    Args:
-        hot_words: None where none are given.
-    """
+    """The fields of a request."""
 
     file: UploadFile
     served: ServedModel
     settings: StreamSettings
     format: str
     stream: bool
-    granularities: frozenset[str]
-    alternatives: int
+    word_times: bool
 
 
 async def transcriptions(request: Request) -> Response:
@@ -64,7 +51,14 @@ async def transcriptions(request: Request) -> Response:
         return Events(file, ask)
     with file:
         finals = await unless_gone(request, all_of(file, ask.settings))
-    return answer(finals, file.seconds, ask)
+    return answer(
+        finals,
+        file.seconds,
+        format=ask.format,
+        language=ask.served.language,
+        word_times=ask.word_times,
+        alternatives=ask.settings.num_results,
+    )
 
 
 async def translations(request: Request) -> Response:
@@ -94,77 +88,6 @@ async def compare(request: Request) -> Response:
             for name, settings in ways.items():
                 texts[name] = joined(await unless_gone(request, all_of(file, settings)))
     return JSONResponse(texts)
-
-
-# --- the request -----------------------------------------------------------------------------------------------------
-
-
-class Upload:
-    """The form of a request, while its body is read: counted, within its time, and closed in the end.
-
-    Starlette keeps a file of more than a megabyte in an unnamed temporary file.
-    """
-
-    def __init__(self, request: Request, service: Service):
-        self._request, self._engine, self._limits = request, service.engine, service.limits
-        self._read_bytes = 0
-        self._more = True
-        self._form = FormData()
-
-    async def __aenter__(self) -> FormData:
-        headers = self._request.headers
-        self._engine.begin_upload()
-        try:
-            if headers.get("content-type", "").partition(";")[0].strip().lower() != "multipart/form-data":
-                raise ServingError("send the file as multipart/form-data, in the field `file`", "bad_request")
-            length = headers.get("content-length", "")
-            if length.isdecimal() and int(length) > self._limits.max_upload_bytes:
-                self._more = "expect" not in headers  # such a client waits for leave to send its body
-                raise self._too_large()
-            request = Request(self._request.scope, self._receive)
-            self._form = await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS)
-            return self._form
-        except BaseException as error:
-            self._engine.end_upload()
-            if isinstance(error, ServingError):
-                await self._linger()
-            raise
-
-    async def __aexit__(self, *_error: object) -> None:
-        await self._form.close()
-        self._engine.end_upload()
-
-    async def _receive(self) -> Message:
-        try:
-            async with asyncio.timeout(self._limits.idle_s):
-                message = await self._request.receive()
-        except TimeoutError:
-            self._more = False
-            raise ServingError(
-                f"nothing of the file has come for {self._limits.idle_s:g} s (--idle_s)", "idle"
-            ) from None
-        self._read_bytes += len(message.get("body", b""))
-        self._more = message.get("more_body", False)
-        if self._read_bytes > self._limits.max_upload_bytes:
-            raise self._too_large()
-        return message
-
-    def _too_large(self) -> ServingError:
-        return ServingError(
-            f"a file may have {self._limits.max_upload_mb} MB (--max_upload_mb): send a shorter one, or one in FLAC, "
-            "Opus or MP3",
-            "too_large",
-            param="file",
-        )
-
-    async def _linger(self) -> None:
-        """Read what is still sent: a client that may not send on gets a broken connection instead of the answer."""
-        try:
-            async with asyncio.timeout(LINGER_S):
-                while self._more:
-                    self._more = (await self._request.receive()).get("more_body", False)
-        except TimeoutError:
-            pass
 
 
 def read_ask(form: FormData, engine: Engine) -> Ask:
@@ -216,7 +139,7 @@ def read_ask(form: FormData, engine: Engine) -> Ask:
         num_results=alternatives,
     )
     stream = read("stream", values.truth) or False
-    return Ask(file, served, settings, format, stream, granularities, alternatives)
+    return Ask(file, served, settings, format, stream, "word" in granularities)
 
 
 async def begin(engine: Engine, ask: Ask) -> AsyncFile:
@@ -228,101 +151,6 @@ async def begin(engine: Engine, ask: Ask) -> AsyncFile:
 
 async def all_of(file: AsyncFile, settings: StreamSettings) -> list[Final]:
     return [final async for final in file.finals(settings)]
-
-
-async def unless_gone(request: Request, work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of some work, which is given up when the client goes away.
-
-    Raises:
-        ClientDisconnect: it has gone.
-    """
-    task, gone = asyncio.create_task(work), asyncio.create_task(_left(request))
-    try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if not task.done():
-            raise ClientDisconnect
-        return task.result()
-    finally:
-        gone.cancel()
-        if not task.done():
-            task.cancel()
-            await asyncio.wait({task})
-            if not task.cancelled() and task.exception() is None and isinstance(result := task.result(), AsyncFile):
-                result.close()
-
-
-async def _left(request: Request) -> None:
-    while (await request.receive())["type"] != "http.disconnect":
-        pass
-
-
-def note(request: Request, **facts: Any) -> None:
-    """Facts for the line of the access log."""
-    request.scope["state"].setdefault("access", {}).update(facts)
-
-
-# --- the answer ------------------------------------------------------------------------------------------------------
-
-
-def joined(finals: list[Final]) -> str:
-    """The text of a whole file."""
-    return " ".join(final.text for final in finals if final.text)
-
-
-def answer(finals: list[Final], seconds: float, ask: Ask) -> Response:
-    """The text and what goes with it, as `response_format` wants it."""
-    text, words = joined(finals), [word for final in finals for word in final.words]
-    if ask.format == "text":
-        return PlainTextResponse(text + "\n")
-    if ask.format in ("srt", "vtt"):
-        cues = cues_of([{"word": w.text, "start_time": w.start_s, "duration": w.end_s - w.start_s} for w in words])
-        kind = "text/vtt" if ask.format == "vtt" else "application/x-subrip"
-        return PlainTextResponse(to_vtt(cues) if ask.format == "vtt" else to_srt(cues), media_type=kind)
-    found: dict[str, Any] = {"text": text, "usage": usage(seconds)}
-    if ask.format == "verbose_json":
-        found |= {
-            "task": "transcribe",
-            "language": ask.served.language,
-            "duration": round(seconds, 3),
-            "segments": [segment(number, final) for number, final in enumerate(finals)],
-        }
-    if "word" in ask.granularities:
-        found["words"] = [word_json(word) for word in words]
-    if ask.alternatives > 1:
-        found["alternatives"] = [
-            [{"text": other.text, "confidence": other.confidence} for other in final.alternatives] for final in finals
-        ]
-    return JSONResponse(found)
-
-
-def usage(seconds: float) -> dict[str, Any]:
-    return {"type": "duration", "seconds": math.ceil(seconds)}
-
-
-def word_json(word: Word) -> dict[str, Any]:
-    return {
-        "word": word.text,
-        "start": round(word.start_s, 3),
-        "end": round(word.end_s, 3),
-        "confidence": round(word.confidence, 4),
-    }
-
-
-def segment(number: int, final: Final) -> dict[str, Any]:
-    """All ten fields of OpenAI's segments, which strict clients want; those that only Whisper has say nothing."""
-    text = final.text
-    return {
-        "id": number,
-        "seek": 0,
-        "start": round(final.start_s, 3),
-        "end": round(final.end_s, 3),
-        "text": text,
-        "tokens": [],
-        "temperature": 0.0,
-        "avg_logprob": final.alternatives[0].confidence / max(len(text), 1) if final.alternatives else 0.0,
-        "compression_ratio": len(text.encode()) / max(len(zlib.compress(text.encode())), 1),
-        "no_speech_prob": 0.0,
-    }
 
 
 class Events(StreamingResponse):
@@ -343,12 +171,8 @@ class Events(StreamingResponse):
                 if final.text:
                     delta = f" {final.text}" if text else final.text
                     text += delta
-                    yield _event({"type": "transcript.text.delta", "delta": delta})
-            yield _event({"type": "transcript.text.done", "text": text, "usage": usage(file.seconds)})
+                    yield event({"type": "transcript.text.delta", "delta": delta})
+            yield event({"type": "transcript.text.done", "text": text, "usage": usage(file.seconds)})
         except ServingError as error:  # the status has been sent already
-            yield _event(error.as_openai())
+            yield event(error.as_openai())
         yield "data: [DONE]\n\n"
-
-
-def _event(data: Mapping[str, Any]) -> str:
-    return f"data: {json.dumps(data, ensure_ascii=False)}\n\n"

@@ -11,26 +11,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import uvicorn
-from starlette.types import ASGIApp
-
 from deepspeech_training.console import Console
-from deepspeech_training.errors import EXIT_OK, FlagError, UserError
+from deepspeech_training.errors import EXIT_OK
 from deepspeech_training.runtime.network import without_delegate_notice
 from deepspeech_training.serving.access_log import AccessLog
 from deepspeech_training.serving.app import make_app
 from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
-from deepspeech_training.serving.models import ModelSource, ServedModel, find_sources, load
+from deepspeech_training.serving.models import ModelSource, ServedModel, find_sources, load, warm_up
+from deepspeech_training.serving.ports import Port, listen, tls_context, url_of
 from deepspeech_training.serving.reload import Reloader
 from deepspeech_training.serving.security import Security
 from deepspeech_training.serving.service import Service
 
 EXIT_INTERRUPTED = 130
-KEEP_ALIVE_S = 75  # a client's idle connection; longer than the pools of common proxies keep theirs
-PING_S = 20.0  # websockets: a client that does not answer for as long again has vanished
-LISTEN_BACKLOG = 512
 TICK_S = 0.05
 
 
@@ -57,63 +52,79 @@ def run(settings: Settings, console: Console) -> int:
     Raises:
         UserError: a model cannot be served, or a port not be had.
     """
-    tls = _tls(settings)
+    tls = tls_context(settings.certificate, settings.certificate_key)
+    sources = find_sources(settings.model, settings.scorer)
     access_log = AccessLog(settings.access_log)
-    listener = listen(settings.host, settings.port)
     try:
-        with without_delegate_notice():
-            sources = find_sources(settings.model, settings.scorer)
-            models = {source.name: load(source, num_threads=settings.threads + 1) for source in sources}
-        return asyncio.run(_serve(settings, models, sources, listener, tls, access_log, console))
+        with listen(settings.host, settings.port) as listener:
+            return asyncio.run(_serve(settings, sources, listener, tls, access_log, console))
     finally:
-        listener.close()
         access_log.close()
 
 
 async def _serve(
     settings: Settings,
-    models: dict[str, ServedModel],
     sources: Sequence[ModelSource],
     listener: socket.socket,
     tls: ssl.SSLContext | None,
     access_log: AccessLog,
     console: Console,
 ) -> int:
+    """Answer from the first moment, take on work when the models are loaded, and end when it is told to."""
     metrics = Metrics()
-    engine = Engine(models, settings.limits, metrics, num_threads=settings.threads)
+    engine = Engine({}, settings.limits, metrics, num_threads=settings.threads)
     service = Service(engine, settings.limits, settings.security, metrics, access_log)
     stop = Stop()
     with _logging_to(console), stop.on_signals():
-        server = Port(make_app(service), listener, tls, settings.limits)
-        reloader = Reloader(
-            engine,
-            settings.model,
-            settings.scorer,
-            sources,
-            console,
-            every_s=settings.reload_s,
-            num_threads=settings.threads + 1,
-        )
-        tasks = [asyncio.create_task(server.serve())]
+        port = Port(make_app(service), listener, tls, settings.limits)
+        serving = asyncio.create_task(port.serve())
+        tasks: list[asyncio.Task] = []
         try:
-            await server.listening(tasks[0])
+            await port.listening(serving)
+            tasks.append(asyncio.create_task(_load(sources, settings, engine)))
+            if await stop.asked(serving, tasks[0]):
+                return stop.exit_code
+            tasks[0].result()
             service.phase = "ready"
-            for served in models.values():
+            for served in engine.models.values():
                 console.info(_described(served))
             console.info(f"Limits: {settings.limits.lines()}")
-            sys.stdout.write(f"Listening on {_url(listener, settings.host, tls is not None)}\n")
+            sys.stdout.write(f"Listening on {url_of(listener, settings.host, tls=tls is not None)}\n")
             sys.stdout.flush()
+            reloader = Reloader(
+                engine,
+                settings.model,
+                settings.scorer,
+                sources,
+                console,
+                every_s=settings.reload_s,
+                num_threads=settings.threads + 1,
+            )
             tasks.append(asyncio.create_task(reloader.run()))
-            await stop.asked(tasks[0])
-            service.phase = "draining"
-            await _drain(service, stop, console)
+            if await stop.asked(serving):
+                service.phase = "draining"
+                await _drain(service, stop, console)
+            return stop.exit_code
         finally:
-            server.should_exit = True
-            for task in tasks[1:]:
+            port.should_exit = True
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await asyncio.gather(serving, *tasks, return_exceptions=True)
             engine.shut_down()
-    return stop.exit_code
+
+
+async def _load(sources: Sequence[ModelSource], settings: Settings, engine: Engine) -> None:
+    """Load the models and let each hear something, which compiles the beam search where one is used."""
+
+    def work() -> dict[str, ServedModel]:
+        with without_delegate_notice():
+            # One thread of streams, one of files and the check of /live may need the network at the same time.
+            models = {source.name: load(source, num_threads=settings.threads + 1) for source in sources}
+        for served in models.values():
+            warm_up(served)
+        return models
+
+    engine.models.update(await asyncio.to_thread(work))
 
 
 async def _drain(service: Service, stop: "Stop", console: Console) -> None:
@@ -121,14 +132,15 @@ async def _drain(service: Service, stop: "Stop", console: Console) -> None:
     engine, grace_s = service.engine, service.limits.grace_s
     engine.draining.set()
     if engine.busy:
-        console.info(f"Ending: {engine.num_sessions} streams are given up to {grace_s:g} s (--grace_s)")
-    with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(grace_s):
-            while engine.busy and not stop.in_a_hurry:
-                await asyncio.sleep(TICK_S)
+        console.info(f"Ending: {engine.num_sessions} streams and files are given up to {grace_s:g} s (--grace_s)")
+    await _until_idle(engine, stop, grace_s)
     engine.closing.set()
+    await _until_idle(engine, stop, service.limits.send_timeout_s)  # for the last finals
+
+
+async def _until_idle(engine: Engine, stop: "Stop", most_s: float) -> None:
     with contextlib.suppress(TimeoutError):
-        async with asyncio.timeout(service.limits.send_timeout_s):  # for the last finals
+        async with asyncio.timeout(most_s):
             while engine.busy and not stop.in_a_hurry:
                 await asyncio.sleep(TICK_S)
 
@@ -162,92 +174,12 @@ class Stop:
         self.exit_code = EXIT_INTERRUPTED if number == signal.SIGINT else EXIT_OK
         self._first.set()
 
-    async def asked(self, server: asyncio.Task) -> None:
-        """Wait for the first signal, or for a server that ends by itself."""
+    async def asked(self, *others: asyncio.Task) -> bool:
+        """Wait for the first signal, or until one of the others ends by itself; whether it was a signal."""
         waiting = asyncio.create_task(self._first.wait())
-        await asyncio.wait({waiting, server}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({waiting, *others}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
-
-
-class Port(uvicorn.Server):
-    """A port with its application. It leaves signals alone: uvicorn would close each socket at once (uvicorn#1344)."""
-
-    def __init__(self, app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None, limits: Limits):
-        config = uvicorn.Config(
-            app,
-            loop="asyncio",
-            http="h11",
-            ws="websockets-sansio",
-            ws_max_size=limits.max_message_bytes,
-            ws_per_message_deflate=False,  # audio does not shrink, and each stream would keep 300 kB for it
-            ws_ping_interval=PING_S,
-            ws_ping_timeout=PING_S,
-            lifespan="off",
-            log_config=None,
-            access_log=False,
-            proxy_headers=False,
-            server_header=False,
-            backlog=LISTEN_BACKLOG,
-            timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=2,
-        )
-        config.load()
-        config.ssl = tls
-        super().__init__(config)
-        self._listener = listener
-
-    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        await self._serve(sockets or [self._listener])
-
-    async def listening(self, serving: asyncio.Task) -> None:
-        """Wait until it answers."""
-        while not self.started:
-            if serving.done():
-                serving.result()
-            await asyncio.sleep(TICK_S / 10)
-
-
-def listen(host: str, port: int) -> socket.socket:
-    """A socket that listens; port 0 is any free one.
-
-    Raises:
-        UserError: the address or the port cannot be had.
-    """
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host.strip("[]"), port))
-        listener.listen(LISTEN_BACKLOG)
-        listener.setblocking(False)
-    except (OSError, OverflowError) as error:
-        listener.close()
-        raise UserError(
-            f"--host {host} --port {port}: cannot listen there: {getattr(error, 'strerror', None) or error}\n"
-            "Name another --port, or an address of this machine."
-        ) from None
-    return listener
-
-
-def _tls(settings: Settings) -> ssl.SSLContext | None:
-    if not settings.certificate and not settings.certificate_key:
-        return None
-    if not settings.certificate or not settings.certificate_key:
-        raise FlagError("--certificate and --certificate_key belong together: give both, or neither")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    try:
-        context.load_cert_chain(settings.certificate, settings.certificate_key)
-    except (OSError, ssl.SSLError) as error:
-        raise FlagError(
-            f"--certificate {settings.certificate}: it cannot be used with {settings.certificate_key}: "
-            f"{getattr(error, 'strerror', None) or error}"
-        ) from None
-    return context
-
-
-def _url(listener: socket.socket, host: str, tls: bool) -> str:
-    port = listener.getsockname()[1]
-    return f"http{'s' * tls}://{f'[{host}]' if ':' in host else host}:{port}"
+        return self._first.is_set()
 
 
 def _described(served: ServedModel) -> str:

@@ -1,0 +1,81 @@
+"""An audio file at work: decoded in a process of its own, and recognised sentence by sentence."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import numpy as np
+
+from deepspeech_training.runtime.media import MediaError, MediaLimits, decode
+from deepspeech_training.runtime.utterances import Final, StreamSettings, transcribe
+from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.metrics import Metrics
+from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.workers import Workers
+
+
+class AsyncFile:
+    """A file in its turn, made by `Engine.open_file`.
+
+    Args:
+        closed: is told when the next one may begin.
+
+    Attributes:
+        seconds: of audio.
+    """
+
+    def __init__(self, served: ServedModel, workers: Workers, metrics: Metrics, closed: Callable[[], None]):
+        self.served = served
+        self._workers, self._metrics, self._closed = workers, metrics, closed
+        self.seconds = 0.0
+        self._audio = np.zeros(0, np.float32)
+        self._sample_rate = served.sample_rate
+        self._open = True
+
+    def __enter__(self) -> "AsyncFile":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    async def read(self, source: bytes | Path, name: str, *, most_s: float) -> None:
+        """Decode the audio.
+
+        Args:
+            name: what its sender calls it; no path.
+        Raises:
+            ServingError: bad_audio or too_long.
+        """
+
+        def work() -> tuple[np.ndarray, int]:
+            limits = MediaLimits(seconds=most_s)
+            return decode(source, name=name, limits=limits, sample_rate=self.served.sample_rate)
+
+        try:
+            (self._audio, self._sample_rate), _ = await self._workers.run_file(work)
+        except MediaError as error:
+            if error.code == "too_long":
+                raise ServingError(f"{error} The limit: --max_audio_s {most_s:g}.", "too_long", param="file") from None
+            raise ServingError(str(error), "bad_audio", param="file") from None
+        self.seconds = len(self._audio) / self._sample_rate
+
+    async def finals(self, settings: StreamSettings) -> AsyncIterator[Final]:
+        """What is said, sentence by sentence."""
+        found = transcribe(self.served.model, self._audio, sample_rate=self._sample_rate, settings=settings)
+        work_s = 0.0
+        while True:
+            final, piece_s = await self._workers.run_file(lambda: next(found, None))
+            work_s += piece_s
+            if final is None:
+                break
+            yield final
+        metrics = self._metrics
+        metrics.audio_s.labels("file").inc(self.seconds)
+        metrics.recognition_s.labels("file").inc(work_s)
+        metrics.real_time_factor.labels("file").observe(work_s / max(self.seconds, 0.01))
+
+    def close(self) -> None:
+        """Give the turn to the next file; a second time is harmless."""
+        if self._open:
+            self._open = False
+            self._audio = np.zeros(0, np.float32)
+            self._closed()

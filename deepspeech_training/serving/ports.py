@@ -1,0 +1,102 @@
+"""The ports: sockets that listen, TLS, and uvicorn as it must be for long streams of audio."""
+
+import asyncio
+import socket
+import ssl
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.serving.limits import Limits
+
+KEEP_ALIVE_S = 75  # a client's idle connection; longer than the pools of common proxies keep theirs
+PING_S = 20.0  # websockets: a client that does not answer for as long again has vanished
+LISTEN_BACKLOG = 512
+POLL_S = 0.005
+
+
+class Port(uvicorn.Server):
+    """A port with its application. It leaves signals alone: uvicorn would close each socket at once (uvicorn#1344)."""
+
+    def __init__(self, app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None, limits: Limits):
+        config = uvicorn.Config(
+            app,
+            loop="asyncio",
+            http="h11",
+            ws="websockets-sansio",
+            ws_max_size=limits.max_message_bytes,
+            ws_per_message_deflate=False,  # audio does not shrink, and each stream would keep 300 kB for it
+            ws_ping_interval=PING_S,
+            ws_ping_timeout=PING_S,
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            proxy_headers=False,
+            server_header=False,
+            backlog=LISTEN_BACKLOG,
+            timeout_keep_alive=KEEP_ALIVE_S,
+            timeout_graceful_shutdown=2,
+        )
+        config.load()
+        config.ssl = tls
+        super().__init__(config)
+        self._listener = listener
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        await self._serve(sockets or [self._listener])
+
+    async def listening(self, serving: asyncio.Task) -> None:
+        """Wait until it answers."""
+        while not self.started:
+            if serving.done():
+                serving.result()
+            await asyncio.sleep(POLL_S)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens; port 0 is any free one.
+
+    Raises:
+        UserError: the address or the port cannot be had.
+    """
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host.strip("[]"), port))
+        listener.listen(LISTEN_BACKLOG)
+        listener.setblocking(False)
+    except (OSError, OverflowError) as error:
+        listener.close()
+        raise UserError(
+            f"--host {host} --port {port}: cannot listen there: {getattr(error, 'strerror', None) or error}\n"
+            "Name another --port, or an address of this machine."
+        ) from None
+    return listener
+
+
+def tls_context(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
+    """What https needs; None where neither file is given.
+
+    Raises:
+        FlagError: only one is given, or they cannot be used.
+    """
+    if not certificate and not key:
+        return None
+    if not certificate or not key:
+        raise FlagError("--certificate and --certificate_key belong together: give both, or neither")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    try:
+        context.load_cert_chain(certificate, key)
+    except (OSError, ssl.SSLError) as error:
+        raise FlagError(
+            f"--certificate {certificate}: it cannot be used with {key}: {getattr(error, 'strerror', None) or error}"
+        ) from None
+    return context
+
+
+def url_of(listener: socket.socket, host: str, *, tls: bool) -> str:
+    """Where clients find it."""
+    port = listener.getsockname()[1]
+    return f"http{'s' * tls}://{f'[{host}]' if ':' in host else host}:{port}"

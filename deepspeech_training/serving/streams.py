@@ -1,0 +1,154 @@
+"""A stream at work: audio in, events out, each call in the pool and in its order."""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from deepspeech_training.runtime.model import StreamError
+from deepspeech_training.runtime.utterances import (
+    Endpointing,
+    Event,
+    Final,
+    Partial,
+    Session,
+    SpeechStarted,
+    StreamSettings,
+)
+from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.metrics import Metrics
+from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.workers import Workers
+
+SAMPLE_BYTES = {"int16": 2, "float32": 4}
+
+
+class AsyncSession:
+    """A stream, made by `Engine.admit`. Calls take effect in the order in which they are made, one at a time.
+
+    Args:
+        closed: is told when it ends.
+    """
+
+    served: ServedModel
+
+    def __init__(
+        self, protocol: str, id: str, workers: Workers, metrics: Metrics, closed: Callable[["AsyncSession"], None]
+    ):
+        self.protocol, self.id = protocol, id
+        self._workers, self._metrics, self._closed = workers, metrics, closed
+        self.waiting_s = 0.0  # audio that a protocol has received and not fed yet; it keeps this figure itself
+        self._session: Session | None = None
+        self._turn = asyncio.Lock()
+        self._bytes_per_s = 1
+        self._received = self._recognised = 0  # bytes since `begin`
+        self._audio_s = self._work_s = 0.0
+        self._speech_since: float | None = None  # when the audio came in which speech began that has no partial yet
+        self._open = True
+
+    def __enter__(self) -> "AsyncSession":
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    async def __aenter__(self) -> "AsyncSession":
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        self.close()
+
+    @property
+    def seconds(self) -> float:
+        """Of audio that has been fed since it began."""
+        return self._received / self._bytes_per_s
+
+    @property
+    def lag_s(self) -> float:
+        """Seconds of audio that have been fed and are not recognised yet."""
+        return (self._received - self._recognised) / self._bytes_per_s
+
+    async def begin(
+        self,
+        served: ServedModel,
+        settings: StreamSettings,
+        endpointing: Endpointing,
+        *,
+        sample_rate: int,
+        channels: int = 1,
+        dtype: str = "int16",
+    ) -> None:
+        """Begin to recognise; what was begun before is forgotten.
+
+        Raises:
+            ServingError: bad_request; no such audio can be recognised.
+        """
+
+        def make() -> Session:
+            return Session(served.model, settings, endpointing, sample_rate=sample_rate, channels=channels, dtype=dtype)
+
+        async with self._turn:
+            try:
+                self._session, _ = await self._workers.run(make)
+            except ValueError as error:
+                raise ServingError(str(error), "bad_request") from None
+        self.served, self._speech_since = served, None
+        self._received = self._recognised = 0
+        self._bytes_per_s = sample_rate * channels * SAMPLE_BYTES[dtype]
+
+    async def feed(self, audio: bytes, *, since: float | None = None) -> list[Event]:
+        """Take audio, any number of bytes, and give what it brings.
+
+        Args:
+            since: when it has arrived (`time.monotonic()`), if not now.
+        """
+        self._received += len(audio)
+        return await self._run(lambda session: session.feed(audio), len(audio), since)
+
+    async def flush(self) -> list[Event]:
+        """End the utterance now; the stream goes on."""
+        return await self._run(lambda session: session.flush())
+
+    async def finish(self) -> list[Event]:
+        """The last events of the stream; none if it has not begun."""
+        return await self._run(lambda session: session.finish())
+
+    async def _run(
+        self, work: Callable[[Session], list[Event]], num_bytes: int = 0, since: float | None = None
+    ) -> list[Event]:
+        since = time.monotonic() if since is None else since
+        async with self._turn:
+            session = self._session
+            if session is None:
+                return []
+            try:
+                events, work_s = await self._workers.run(lambda: work(session))
+            except ValueError as error:  # samples that are no numbers
+                raise ServingError(str(error), "bad_audio") from None
+            except StreamError:
+                raise ServingError("the stream has ended; begin another", "bad_request") from None
+        self._recognised += num_bytes
+        self._count(events, since, work_s, num_bytes / self._bytes_per_s)
+        return events
+
+    def _count(self, events: list[Event], since: float, work_s: float, audio_s: float) -> None:
+        metrics, now = self._metrics, time.monotonic()
+        self._work_s += work_s
+        self._audio_s += audio_s
+        metrics.audio_s.labels(self.protocol).inc(audio_s)
+        metrics.recognition_s.labels(self.protocol).inc(work_s)
+        for event in events:
+            if isinstance(event, SpeechStarted):
+                self._speech_since = since
+            elif isinstance(event, Partial) and self._speech_since is not None:
+                metrics.first_partial_s.observe(now - self._speech_since)
+                self._speech_since = None
+            elif isinstance(event, Final):
+                metrics.final_s.observe(now - since)
+
+    def close(self) -> None:
+        """Give the place free; a second time is harmless. A job that still runs ends by itself."""
+        if self._open:
+            self._open, self._session = False, None
+            if self._audio_s:
+                self._metrics.real_time_factor.labels(self.protocol).observe(self._work_s / self._audio_s)
+            self._closed(self)
