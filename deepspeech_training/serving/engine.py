@@ -18,8 +18,6 @@ from deepspeech_training.serving.models import ServedModel
 from deepspeech_training.serving.streams import AsyncSession
 from deepspeech_training.serving.workers import FILES_AT_ONCE, Workers
 
-__all__ = ["AsyncFile", "AsyncSession", "Engine"]
-
 # What clients of other services call their models: the default one is meant.
 ALIASES = ("", "default", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-realtime-whisper")
 MAX_RESULTS = 50

@@ -16,8 +16,9 @@ from starlette.types import Receive, Scope, Send
 
 from deepspeech_training.runtime.utterances import Final, StreamSettings
 from deepspeech_training.serving import values
-from deepspeech_training.serving.engine import AsyncFile, Engine
+from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.files import AsyncFile
 from deepspeech_training.serving.models import ServedModel
 from deepspeech_training.serving.service import Service
 from deepspeech_training.serving.transcripts import FORMATS, answer, event, joined, usage

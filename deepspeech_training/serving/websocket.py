@@ -17,10 +17,11 @@ from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from deepspeech_training.runtime.utterances import Endpointing, Event, SpeechEnded, SpeechStarted, StreamSettings
-from deepspeech_training.serving.engine import SAMPLE_BYTES, AsyncSession, Engine
+from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.streams import SAMPLE_BYTES, AsyncSession
 from deepspeech_training.serving.values import json_object
 
 log = logging.getLogger("deepspeech.serving")

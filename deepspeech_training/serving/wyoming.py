@@ -11,9 +11,9 @@ from typing import Any
 
 from deepspeech_training.runtime.utterances import Endpointing, Event, Final, Partial
 from deepspeech_training.serving import values
-from deepspeech_training.serving.engine import AsyncSession
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.service import Service
+from deepspeech_training.serving.streams import AsyncSession
 from deepspeech_training.serving.wyoming_events import MAX_HEADER_BYTES, WyomingEvent, read_event
 from deepspeech_training.version import VERSION
 
