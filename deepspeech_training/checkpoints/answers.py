@@ -70,7 +70,12 @@ def answers_of_weights(
 def answers_of_export(file: ModelFile, clip: str | None) -> tuple[Answers, str]:
     """The same for an exported model, in the runtime; it shows nothing of single layers."""
     with without_delegate_notice():
-        model = Model(file, num_threads=1)
+        return answers_of_model(Model(file, num_threads=1), clip)
+
+
+def answers_of_model(model: Model, clip: str | None) -> tuple[Answers, str]:
+    """The same for one that is loaded."""
+    file = model.file
     audio, name = _speech(clip, file.geometry)
 
     def log_probs(sound: np.ndarray) -> np.ndarray:

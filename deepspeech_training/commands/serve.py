@@ -2,6 +2,7 @@
 
 import argparse
 import dataclasses
+import importlib.util
 from pathlib import Path
 
 from deepspeech_training.console import Console
@@ -28,6 +29,16 @@ def parser(prog: str) -> argparse.ArgumentParser:
     )
     parser.add_argument("--host", default="127.0.0.1", metavar="ADDRESS", help="where to listen (default %(default)s)")
     parser.add_argument("--port", type=int, default=PORT, metavar="N", help="0: any free one (default %(default)s)")
+    parser.add_argument(
+        "--vosk_port", type=int, metavar="N", help="vosk-server's protocol on a port of its own too, any path: 2700"
+    )
+    parser.add_argument(
+        "--wyoming_port",
+        type=int,
+        metavar="N",
+        help="Wyoming, Home Assistant's protocol, which has no keys: 10300",
+    )
+    parser.add_argument("--wyoming_mdns", action="store_true", help="tell the local network of --wyoming_port, by mDNS")
     parser.add_argument(
         "--threads",
         type=int,
@@ -84,8 +95,9 @@ def parser(prog: str) -> argparse.ArgumentParser:
 def run(flags: argparse.Namespace, console: Console) -> int:
     """Serve until SIGTERM (exit code 0) or Ctrl-C."""
     limits = Limits(**{limit.name: getattr(flags, limit.name) for limit in dataclasses.fields(Limits)})
-    for name, least, most in (("port", 0, 65535), ("threads", 1, 1024), ("reload_s", 0, 86400)):
-        if not least <= getattr(flags, name) <= most:
+    bounds = {name: (0, 65535) for name in ("port", "vosk_port", "wyoming_port")}
+    for name, (least, most) in {**bounds, "threads": (1, 1024), "reload_s": (0, 86400)}.items():
+        if getattr(flags, name) is not None and not least <= getattr(flags, name) <= most:
             raise FlagError(f"--{name} {getattr(flags, name):g}: it must be from {least} to {most}")
     try:
         from deepspeech_training.serving import security, server
@@ -101,6 +113,15 @@ def run(flags: argparse.Namespace, console: Console) -> int:
             f"--host {flags.host}: whoever reaches this machine could use the service\n"
             f"Set a key ({security.KEY_VARIABLE} or --api_key_file FILE), or say --no_key."
         )
+    if flags.wyoming_port is not None and not flags.no_key and not security.is_loopback(flags.host):
+        raise FlagError(
+            f"--wyoming_port {flags.wyoming_port}: this protocol has no keys, so whoever reaches {flags.host} could "
+            "use it\nSay --no_key if that is meant (a key that is set stays wanted on the other ports)."
+        )
+    if flags.wyoming_mdns and flags.wyoming_port is None:
+        raise FlagError("--wyoming_mdns: there is nothing to tell of without --wyoming_port")
+    if flags.wyoming_mdns and importlib.util.find_spec("zeroconf") is None:
+        raise UserError("--wyoming_mdns needs the package zeroconf: pip install 'deepspeech_training[wyoming]'")
     settings = server.Settings(
         model=Path(flags.model),
         scorer=Path(flags.scorer) if flags.scorer else None,
@@ -115,5 +136,8 @@ def run(flags: argparse.Namespace, console: Console) -> int:
         certificate=flags.certificate,
         certificate_key=flags.certificate_key,
         reload_s=flags.reload_s,
+        vosk_port=flags.vosk_port,
+        wyoming_port=flags.wyoming_port,
+        wyoming_mdns=flags.wyoming_mdns,
     )
     return server.run(settings, console)

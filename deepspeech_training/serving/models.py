@@ -3,14 +3,18 @@
 import contextlib
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from deepspeech_training.audio.synthetic_speech import synthesize_seconds
+from deepspeech_training.checkpoints.answers import answers_of_model
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
 from deepspeech_training.machine.resources import available_memory, gigabytes
+from deepspeech_training.reporting.diagnosis import VERDICTS, diagnose
+from deepspeech_training.reporting.evidence import Evidence
 from deepspeech_training.runtime.model import Model, to_int16
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.utterances import StreamSettings, transcribe
@@ -107,22 +111,26 @@ def _in_folder(folder: Path, scorer: Path | None) -> ModelSource:
     return ModelSource(folder.name, next(folder.glob("*.tflite")), folder, scorer or (scorers[0] if scorers else None))
 
 
-def load(source: ModelSource, *, num_threads: int) -> ServedModel:
-    """Check and load a model.
+def load(sources: Sequence[ModelSource], *, num_threads: int) -> list[ServedModel]:
+    """Check and load models.
 
     Args:
-        num_threads: calls of its network at the same time, each with working memory of its own.
+        num_threads: calls of a network at the same time, each with working memory of its own.
     Raises:
         UserError: a file is damaged or of another kind, they do not fit together, or there is too little memory.
     """
-    file = ModelFile.read(source.path)
-    check_memory(file, num_threads)
+    files = [ModelFile.read(source.path) for source in sources]
+    check_memory(files, num_threads, free=available_memory())
+    return [_load(source, file, num_threads) for source, file in zip(sources, files, strict=True)]
+
+
+def _load(source: ModelSource, file: ModelFile, num_threads: int) -> ServedModel:
     model = Model(file, num_threads=num_threads)
     scorer = None
     if source.scorer is not None:
         scorer = Scorer.read(source.scorer)
         scorer.check_labels(None if file.bytes_mode else file.labels)
-    return ServedModel(source.name, model, scorer, _facts(source, file, scorer))
+    return ServedModel(source.name, model, scorer, _facts(source, model, scorer))
 
 
 def warm_up(served: ServedModel) -> None:
@@ -133,23 +141,34 @@ def warm_up(served: ServedModel) -> None:
         pass
 
 
-def check_memory(file: ModelFile, num_threads: int, *, free: int | None = None) -> None:
-    """Refuse a model that would end the process for want of memory.
+def check_memory(files: Sequence[ModelFile], num_threads: int, *, free: int | None) -> None:
+    """Refuse models that would end the process for want of memory.
 
+    Args:
+        free: bytes that can be taken; None where that cannot be told.
     Raises:
-        UserError: it needs more than there is.
+        UserError: they need more than that.
     """
-    free = available_memory() if free is None else free
-    needed = len(file.data) * (1 + BYTES_PER_INTERPRETER * num_threads)
+    needed = sum(len(file.data) for file in files) * (1 + BYTES_PER_INTERPRETER * num_threads)
     if free is not None and needed > free:
         raise UserError(
-            f"{file.path}: served on {num_threads} threads the model needs some {gigabytes(needed)} of memory, and "
-            f"{gigabytes(free)} are free\nGive the service more, lower --threads, or export with int8 weights."
+            f"{', '.join(file.path for file in files)}: served on {num_threads - 1} threads the model needs some "
+            f"{gigabytes(needed)} of memory, and {gigabytes(free)} are free\n"
+            "Give the service more, lower --threads, or export with int8 weights."
         )
 
 
-def _facts(source: ModelSource, file: ModelFile, scorer: Scorer | None) -> dict[str, Any]:
+def _verdict(model: Model) -> str:
+    """What the diagnosis of `deepspeech inspect` says of the file alone."""
+    answers, _ = answers_of_model(model, None)
+    diagnosis = diagnose(Evidence(not_finite=0, answers=answers))
+    reasons = "; ".join(finding.what for finding in diagnosis.findings)
+    return f"{VERDICTS[diagnosis.verdict]} ({reasons})" if reasons else VERDICTS[diagnosis.verdict]
+
+
+def _facts(source: ModelSource, model: Model, scorer: Scorer | None) -> dict[str, Any]:
     """What a client may know of a model; None where nothing says it."""
+    file = model.file
     card = _card(source.folder) if source.folder else {}
     return {
         "language": card.get("language", ""),
@@ -166,6 +185,7 @@ def _facts(source: ModelSource, file: ModelFile, scorer: Scorer | None) -> dict[
         "bytes": len(file.data),
         "sha256": hashlib.sha256(file.data).hexdigest(),
         "network": {name: list(shape) for name, shape in file.state_shapes.items()},
+        "verdict": _verdict(model),
         **(_measured(source.folder / PARITY_FILE) if source.folder else _measured(None)),
     }
 

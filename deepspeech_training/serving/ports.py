@@ -1,8 +1,11 @@
 """The ports: sockets that listen, TLS, and uvicorn as it must be for long streams of audio."""
 
 import asyncio
+import contextlib
+import ipaddress
 import socket
 import ssl
+from collections.abc import AsyncIterator
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -46,16 +49,30 @@ class Port(uvicorn.Server):
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
         await self._serve(sockets or [self._listener])
 
-    async def listening(self, serving: asyncio.Task) -> None:
-        """Wait until it answers."""
-        while not self.started:
+
+@contextlib.asynccontextmanager
+async def running(
+    app: ASGIApp, listener: socket.socket, tls: ssl.SSLContext | None, limits: Limits
+) -> AsyncIterator[asyncio.Task]:
+    """An application that answers on a port for the length of the block."""
+    port = Port(app, listener, tls, limits)
+    serving = asyncio.create_task(port.serve())
+    try:
+        while not port.started:
             if serving.done():
                 serving.result()
             await asyncio.sleep(POLL_S)
+        yield serving
+    finally:
+        port.should_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
 
 
-def listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int, flag: str) -> socket.socket:
     """A socket that listens; port 0 is any free one.
+
+    Args:
+        flag: that the port comes from, for the message.
 
     Raises:
         UserError: the address or the port cannot be had.
@@ -70,8 +87,8 @@ def listen(host: str, port: int) -> socket.socket:
     except (OSError, OverflowError) as error:
         listener.close()
         raise UserError(
-            f"--host {host} --port {port}: cannot listen there: {getattr(error, 'strerror', None) or error}\n"
-            "Name another --port, or an address of this machine."
+            f"--host {host} {flag} {port}: cannot listen there: {getattr(error, 'strerror', None) or error}\n"
+            f"Name another {flag}, or an address of this machine."
         ) from None
     return listener
 
@@ -96,7 +113,15 @@ def tls_context(certificate: str | None, key: str | None) -> ssl.SSLContext | No
     return context
 
 
-def url_of(listener: socket.socket, host: str, *, tls: bool) -> str:
+def url_of(listener: socket.socket, host: str, *, tls: bool, scheme: str = "http") -> str:
     """Where clients find it."""
     port = listener.getsockname()[1]
-    return f"http{'s' * tls}://{f'[{host}]' if ':' in host else host}:{port}"
+    return f"{scheme}{'s' * tls}://{f'[{host}]' if ':' in host else host}:{port}"
+
+
+def addresses_of(host: str) -> list[str]:
+    """The addresses of this machine that a listener on `host` is reached by."""
+    if not ipaddress.ip_address(host).is_unspecified:
+        return [host]
+    found = socket.getaddrinfo(socket.gethostname(), None, type=socket.SOCK_STREAM)
+    return sorted({str(address[0]) for *_, address in found})

@@ -58,7 +58,7 @@ class Reloader:
 
     async def _take(self, source: ModelSource) -> None:
         try:
-            served = await asyncio.to_thread(load, source, num_threads=self._num_threads)
+            served = (await asyncio.to_thread(load, [source], num_threads=self._num_threads))[0]
         except UserError as error:
             self._engine.metrics.reloads.labels("refused").inc()
             kept = "the one before stays" if source.name in self._engine.models else "it is not served"

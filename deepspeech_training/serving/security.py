@@ -78,8 +78,9 @@ class Security:
         headers = Headers(scope=scope)
         self.check_host(headers.get("host"))
         self.check_origin(headers.get("origin"), headers.get("host"))
-        preflight = scope["type"] == "http" and scope["method"] == "OPTIONS"  # browsers send it without a key
-        if not (preflight or is_open(scope["path"]) or self.has_key(scope)):
+        # Browsers send OPTIONS without a key; no socket is open to all.
+        is_free = scope["type"] == "http" and (scope["method"] == "OPTIONS" or is_open(scope["path"]))
+        if not (is_free or self.has_key(scope)):
             raise ServingError(
                 "a key is wanted: send it as `Authorization: Bearer KEY` (other ways: docs/serving.md)", "no_key"
             )

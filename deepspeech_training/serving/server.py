@@ -7,23 +7,26 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK
 from deepspeech_training.runtime.network import without_delegate_notice
+from deepspeech_training.serving import vosk
 from deepspeech_training.serving.access_log import AccessLog
 from deepspeech_training.serving.app import make_app
 from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
 from deepspeech_training.serving.models import ModelSource, ServedModel, find_sources, load, warm_up
-from deepspeech_training.serving.ports import Port, listen, tls_context, url_of
+from deepspeech_training.serving.ports import addresses_of, listen, running, tls_context, url_of
 from deepspeech_training.serving.reload import Reloader
 from deepspeech_training.serving.security import Security
 from deepspeech_training.serving.service import Service
+from deepspeech_training.serving.wyoming import WyomingServer, announced
 
 EXIT_INTERRUPTED = 130
 TICK_S = 0.05
@@ -44,6 +47,9 @@ class Settings:
     certificate: str | None
     certificate_key: str | None
     reload_s: float
+    vosk_port: int | None
+    wyoming_port: int | None
+    wyoming_mdns: bool
 
 
 def run(settings: Settings, console: Console) -> int:
@@ -56,16 +62,30 @@ def run(settings: Settings, console: Console) -> int:
     sources = find_sources(settings.model, settings.scorer)
     access_log = AccessLog(settings.access_log)
     try:
-        with listen(settings.host, settings.port) as listener:
-            return asyncio.run(_serve(settings, sources, listener, tls, access_log, console))
+        with contextlib.ExitStack() as sockets:
+            main = sockets.enter_context(listen(settings.host, settings.port, "--port"))
+            others = {}
+            for name in ("vosk_port", "wyoming_port"):
+                if (number := getattr(settings, name)) is not None:
+                    others[name] = sockets.enter_context(listen(settings.host, number, f"--{name}"))
+            return asyncio.run(_serve(settings, sources, Sockets(main, **others), tls, access_log, console))
     finally:
         access_log.close()
+
+
+@dataclass(frozen=True)
+class Sockets:
+    """Those that listen."""
+
+    main: socket.socket
+    vosk_port: socket.socket | None = None
+    wyoming_port: socket.socket | None = None
 
 
 async def _serve(
     settings: Settings,
     sources: Sequence[ModelSource],
-    listener: socket.socket,
+    sockets: Sockets,
     tls: ssl.SSLContext | None,
     access_log: AccessLog,
     console: Console,
@@ -75,42 +95,42 @@ async def _serve(
     engine = Engine({}, settings.limits, metrics, num_threads=settings.threads)
     service = Service(engine, settings.limits, settings.security, metrics, access_log)
     stop = Stop()
-    with _logging_to(console), stop.on_signals():
-        port = Port(make_app(service), listener, tls, settings.limits)
-        serving = asyncio.create_task(port.serve())
-        tasks: list[asyncio.Task] = []
-        try:
-            await port.listening(serving)
-            tasks.append(asyncio.create_task(_load(sources, settings, engine)))
-            if await stop.asked(serving, tasks[0]):
-                return stop.exit_code
-            tasks[0].result()
-            service.phase = "ready"
-            for served in engine.models.values():
-                console.info(_described(served))
-            console.info(f"Limits: {settings.limits.lines()}")
-            sys.stdout.write(f"Listening on {url_of(listener, settings.host, tls=tls is not None)}\n")
-            sys.stdout.flush()
-            reloader = Reloader(
-                engine,
-                settings.model,
-                settings.scorer,
-                sources,
-                console,
-                every_s=settings.reload_s,
-                num_threads=settings.threads + 1,
-            )
-            tasks.append(asyncio.create_task(reloader.run()))
-            if await stop.asked(serving):
-                service.phase = "draining"
-                await _drain(service, stop, console)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.enter_context(_logging_to(console))
+        stack.enter_context(stop.on_signals())
+        stack.callback(engine.shut_down)
+        ports = [await stack.enter_async_context(running(make_app(service), sockets.main, tls, settings.limits))]
+        loading = await stack.enter_async_context(background(_load(sources, settings, engine)))
+        if await stop.asked(*ports, loading):
             return stop.exit_code
-        finally:
-            port.should_exit = True
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(serving, *tasks, return_exceptions=True)
-            engine.shut_down()
+        loading.result()
+        service.phase = "ready"
+        for served in engine.models.values():
+            console.info(_described(served))
+        console.info(f"Limits: {settings.limits.lines()}")
+        if sockets.vosk_port is not None:
+            app = make_app(service, vosk.routes())
+            ports.append(await stack.enter_async_context(running(app, sockets.vosk_port, tls, settings.limits)))
+            console.info(f"Vosk: {url_of(sockets.vosk_port, settings.host, tls=tls is not None, scheme='ws')}")
+        if sockets.wyoming_port is not None:
+            await stack.enter_async_context(_wyoming(service, settings, sockets.wyoming_port, console))
+        sys.stdout.write(f"Listening on {url_of(sockets.main, settings.host, tls=tls is not None)}\n")
+        sys.stdout.flush()
+        reloader = Reloader(
+            engine,
+            settings.model,
+            settings.scorer,
+            sources,
+            console,
+            every_s=settings.reload_s,
+            num_threads=settings.threads + 1,
+        )
+        await stack.enter_async_context(background(reloader.run()))
+        if not await stop.asked(*ports):
+            raise RuntimeError("a port has stopped to answer") from next(p.exception() for p in ports if p.done())
+        service.phase = "draining"
+        await _drain(service, stop, console)
+        return stop.exit_code
 
 
 async def _load(sources: Sequence[ModelSource], settings: Settings, engine: Engine) -> None:
@@ -118,13 +138,31 @@ async def _load(sources: Sequence[ModelSource], settings: Settings, engine: Engi
 
     def work() -> dict[str, ServedModel]:
         with without_delegate_notice():
-            # One thread of streams, one of files and the check of /live may need the network at the same time.
-            models = {source.name: load(source, num_threads=settings.threads + 1) for source in sources}
-        for served in models.values():
+            # All threads of streams and that of files may need the network at the same time.
+            models = load(sources, num_threads=settings.threads + 1)
+        for served in models:
             warm_up(served)
-        return models
+        return {served.name: served for served in models}
 
     engine.models.update(await asyncio.to_thread(work))
+
+
+@contextlib.asynccontextmanager
+async def _wyoming(
+    service: Service, settings: Settings, listener: socket.socket, console: Console
+) -> AsyncIterator[None]:
+    """Wyoming's port, and its announcement in the local network."""
+    server = WyomingServer(service)
+    await server.start(listener)
+    host, port = listener.getsockname()[:2]
+    console.info(f"Wyoming: {url_of(listener, settings.host, tls=False, scheme='tcp')}")
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            if settings.wyoming_mdns:
+                await stack.enter_async_context(announced(port, addresses_of(host), f"deepspeech-{port}"))
+            yield
+    finally:
+        await server.stop()
 
 
 async def _drain(service: Service, stop: "Stop", console: Console) -> None:
@@ -180,6 +218,17 @@ class Stop:
         await asyncio.wait({waiting, *others}, return_when=asyncio.FIRST_COMPLETED)
         waiting.cancel()
         return self._first.is_set()
+
+
+@contextlib.asynccontextmanager
+async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task]:
+    """A task that ends with the block."""
+    task = asyncio.create_task(work)
+    try:
+        yield task
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def _described(served: ServedModel) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from starlette.routing import BaseRoute, WebSocketRoute
 from starlette.websockets import WebSocket
 
 from deepspeech_training.runtime.utterances import Alternative, Endpointing, Event, Final, Partial, Word
@@ -164,3 +165,8 @@ def _as_word(word: Word) -> dict[str, Any]:
 async def endpoint(websocket: WebSocket) -> None:
     """On /vosk, and on any path of the port of its own."""
     await serve(websocket, VoskStream)
+
+
+def routes() -> list[BaseRoute]:
+    """Of the port of its own: any path, as at vosk-server."""
+    return [WebSocketRoute("/{path:path}", endpoint)]

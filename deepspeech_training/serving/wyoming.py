@@ -6,6 +6,7 @@ The protocol knows no keys: whoever reaches the port may use it.
 import asyncio
 import contextlib
 import logging
+import socket
 from collections.abc import Sequence
 from typing import Any
 
@@ -36,10 +37,9 @@ class WyomingServer:
         self._connections: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
-    async def start(self, host: str, port: int) -> int:
-        """Begin to listen; returns the port, which differs from the given one if that is 0."""
-        self._server = await asyncio.start_server(self._connected, host, port, limit=MAX_HEADER_BYTES)
-        return self._server.sockets[0].getsockname()[1]
+    async def start(self, listener: socket.socket) -> None:
+        """Answer whom a socket brings that listens."""
+        self._server = await asyncio.start_server(self._connected, sock=listener, limit=MAX_HEADER_BYTES)
 
     async def stop(self) -> None:
         """Take no more connections; those that there are end with the engine's `draining` and `closing`."""

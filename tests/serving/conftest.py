@@ -73,6 +73,25 @@ class Server:
     def err(self) -> str:
         return "".join(self._said["stderr"])
 
+    def said(self, pattern: str) -> str:
+        """What stderr has at a pattern's first group, as soon as it is there."""
+        deadline = time.monotonic() + ENDS_IN_S
+        while time.monotonic() < deadline:
+            if found := re.search(pattern, self.err):
+                return found[1]
+            time.sleep(0.02)
+        raise AssertionError(f"stderr has nothing like {pattern}:\n{self.err}")
+
+    @property
+    def vosk_url(self) -> str:
+        """Of --vosk_port."""
+        return self.said(r"Vosk: (\S+)")
+
+    @property
+    def wyoming_port(self) -> int:
+        """Of --wyoming_port."""
+        return int(self.said(r"Wyoming: \S+:(\d+)"))
+
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Send a signal and wait; the exit code."""
         if self.process.poll() is None:
