@@ -103,14 +103,18 @@ class OwnStream(Conversation):
 
     def __init__(self, websocket: WebSocket):
         super().__init__(websocket)
-        self._start = Start.read({name: value for name, value in self.query.items() if name not in KEYS})
+        self._set({name: value for name, value in self.query.items() if name not in KEYS})
         self._heard = False
 
-    async def begin(self) -> None:
-        """Open the session and say so; once more after a `start` message."""
-        start, engine = self._start, self.engine
-        served = engine.model(start.model or None, start.language or None)
-        settings = engine.settings(
+    def _set(self, found: Mapping[str, object]) -> None:
+        """Take settings, all or none.
+
+        Raises:
+            ServingError: they cannot be had.
+        """
+        start = Start.read(found)
+        served = self.engine.model(start.model or None, start.language or None)
+        settings = self.engine.settings(
             served,
             beam_width=start.beam_width,
             scorer=start.scorer,
@@ -119,11 +123,16 @@ class OwnStream(Conversation):
             hot_words=dict(start.hot_words),
             num_results=max(1, start.alternatives),
         )
-        endpointing = start.as_endpointing()
+        self._endpointing = start.as_endpointing()
+        self._start, self._served, self._settings = start, served, settings
+
+    async def begin(self) -> None:
+        """Open the session and say so; once more after a `start` message."""
+        start, served = self._start, self._served
         await self.begin_session(
             served,
-            settings,
-            endpointing,
+            self._settings,
+            self._endpointing,
             sample_rate=start.rate,
             channels=start.channels,
             dtype=FORMATS[start.format],
@@ -134,7 +143,7 @@ class OwnStream(Conversation):
                 "session": self.session.id,
                 "model": served.name,
                 "sample_rate": served.model.sampleRate(),
-                "endpointing": asdict(endpointing),
+                "endpointing": asdict(self._endpointing),
                 "limits": {
                     "idle_s": self.limits.idle_s,
                     "max_session_s": self.limits.max_session_s,
@@ -162,7 +171,7 @@ class OwnStream(Conversation):
             case "start" if self._heard:
                 raise values.bad("start comes before the first audio")
             case "start":
-                self._start = Start.read(message)
+                self._set(message)
                 await self.begin()
             case _:
                 raise values.bad(
