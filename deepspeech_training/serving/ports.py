@@ -14,7 +14,8 @@ from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.serving.limits import Limits
 
 KEEP_ALIVE_S = 75  # a client's idle connection; longer than the pools of common proxies keep theirs
-PING_S = 20.0  # websockets: a client that does not answer for as long again has vanished
+PING_S = 20.0  # keeps the way of a websocket through proxies open
+DEAD_PEER_S = 30  # a client that does not acknowledge, or leaves no room for, what it is sent has vanished
 LISTEN_BACKLOG = 512
 POLL_S = 0.005
 
@@ -31,7 +32,8 @@ class Port(uvicorn.Server):
             ws_max_size=limits.max_message_bytes,
             ws_per_message_deflate=False,  # audio does not shrink, and each stream would keep 300 kB for it
             ws_ping_interval=PING_S,
-            ws_ping_timeout=PING_S,
+            # The answer of a client that sends faster than it is recognised stands behind its audio.
+            ws_ping_timeout=None,
             lifespan="off",
             log_config=None,
             access_log=False,
@@ -81,6 +83,8 @@ def listen(host: str, port: int, flag: str) -> socket.socket:
     listener = socket.socket(family, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if hasattr(socket, "TCP_USER_TIMEOUT"):  # Linux; connections inherit it
+            listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 1000 * DEAD_PEER_S)
         listener.bind((host.strip("[]"), port))
         listener.listen(LISTEN_BACKLOG)
         listener.setblocking(False)

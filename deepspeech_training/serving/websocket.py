@@ -118,11 +118,7 @@ class Conversation:
 
     async def feed(self, audio: bytes) -> None:
         """Recognise further audio, and tell what comes of it."""
-        try:
-            events = await self.session.feed(audio, since=self._since)
-        except ValueError as error:  # samples that are no numbers
-            raise ServingError(str(error), "bad_audio") from None
-        await self.report(events)
+        await self.report(await self.session.feed(audio, since=self._since))
 
     async def report(self, events: Sequence[Event]) -> None:
         """Tell events."""

@@ -22,6 +22,7 @@ log = logging.getLogger("deepspeech.serving")
 PROTOCOL = "wyoming"
 ATTRIBUTION = {"name": "DeepSpeech training", "url": "https://github.com/mozilla/DeepSpeech"}
 SAMPLE_BYTES = 2
+LINGER_S = 1.0
 MORE_CONNECTIONS = 16  # than sessions: a `describe` has to be answered at any time
 
 
@@ -106,6 +107,12 @@ class WyomingConnection:
         """Say why the connection ends."""
         self._service.metrics.refused.labels(error.code).inc()
         await self._send("error", text=error.message, code=error.code)
+        # What the client has sent meanwhile must be read: closing before would reset the connection.
+        self._writer.write_eof()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LINGER_S):
+                while await self._reader.read(MAX_HEADER_BYTES):
+                    pass
 
     async def _next(self) -> WyomingEvent | None:
         """The next event, unless the service ends before: at once where no audio has begun."""

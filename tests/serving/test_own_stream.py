@@ -3,6 +3,7 @@
 import asyncio
 import json
 import random
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -37,7 +38,7 @@ def test_a_sentence_comes_with_its_words_and_times(url, clip):
     words = final["words"]
     assert [word["word"] for word in words] == SENTENCE.split()
     assert all(0 <= word["confidence"] <= 1 and word["start"] < word["end"] for word in words)
-    assert all(first["end"] <= second["start"] for first, second in zip(words, words[1:], strict=False))
+    assert all(first["end"] <= second["start"] for first, second in pairwise(words))
     assert final["alternatives"][0]["text"] == SENTENCE
     assert len(final["alternatives"]) > 1
     assert of_type(said, "partial")[0]["words"]
