@@ -63,12 +63,13 @@ async def transcriptions(request: Request) -> Response:
 
 
 async def translations(request: Request) -> Response:
-    """POST /v1/audio/translations."""
-    raise ServingError(
-        "these models write what is said in the language in which it is said; they do not translate: "
-        "use /v1/audio/transcriptions",
-        "bad_request",
-    )
+    """POST /v1/audio/translations: read, so that the client gets to see the answer, and refused."""
+    async with Upload(request, request.app.state.service):
+        raise ServingError(
+            "these models write what is said in the language in which it is said; they do not translate: "
+            "use /v1/audio/transcriptions",
+            "bad_request",
+        )
 
 
 async def compare(request: Request) -> Response:

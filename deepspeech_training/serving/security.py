@@ -118,7 +118,7 @@ def keys_of(scope: Scope) -> list[str]:
     kind, _, key = headers.get("authorization", "").partition(" ")
     found = [key.strip()] if kind.lower() in ("bearer", "token") else []
     found += [headers.get("x-api-key", "")]
-    query = parse_qs(scope["query_string"].decode("latin-1"), max_num_fields=100) if scope["query_string"] else {}
+    query = parse_qs(scope["query_string"].decode("latin-1"))
     found += [*query.get("key", []), *query.get("token", [])]
     protocols = list(scope.get("subprotocols", ()))
     found += [name.removeprefix(start) for name in protocols for start in SUBPROTOCOL_KEYS if name.startswith(start)]
