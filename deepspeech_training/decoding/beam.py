@@ -21,6 +21,7 @@ LARGEST_BEAM = 100_000
 LONGEST_CHARACTER = 4  # bytes of UTF-8
 NUM_BYTES = 255  # labels in bytes mode: byte values 1 to 255
 SETTLED_AT_A_TIME = 4096
+COMMIT_EVERY = 16  # frames, counted from the start, so that where a clip is cut makes no difference
 
 
 def _record(**fields: type) -> np.dtype:
@@ -101,6 +102,8 @@ class BeamDecoder:
         cutoff_prob: of each frame only the likeliest classes are looked at, up to this probability together; 1 is all.
         cutoff_top_n: and at most so many, but only where `cutoff_prob` is below 1 (as in the clients).
         hot_words: what to add to the log probability of some words, before `alpha`; needs a scorer.
+        commit_after: frames after which a word of the best hypothesis is decided, so that all others go; None: never,
+            as in the clients.
         say: called with a line before the search is compiled, which takes about half a minute, once on a machine.
     Raises:
         ScorerError: the scorer is for other labels.
@@ -118,6 +121,7 @@ class BeamDecoder:
         cutoff_prob: float = 1.0,
         cutoff_top_n: int = CLIENT_CUTOFF_TOP_N,
         hot_words: Mapping[str, float] | None = None,
+        commit_after: int | None = None,
         say: Callable[[str], None] | None = None,
     ):
         if not 1 <= width <= LARGEST_BEAM:
@@ -130,6 +134,7 @@ class BeamDecoder:
             scorer.check_labels(labels)
         self.num_labels = NUM_BYTES if labels is None else len(labels)
         self.width = width
+        self.commit_after = commit_after
         self._spelling = _spelling(labels)
         self._trie, self._dictionary = _scorer_arrays(scorer)
         self._order = 2 if scorer is None else scorer.language_model.order
@@ -235,6 +240,16 @@ class BeamStream:
         """How many labels, with their frames, all further results begin with."""
         return min(len(self._labels), len(self._frames))
 
+    @property
+    def agreed(self) -> int:
+        """How many labels all further results begin with; their frames may still change."""
+        return len(self._labels) + int(self._kernels.agreed(self._search))
+
+    @property
+    def _frame(self) -> int:
+        """Frames that were decoded."""
+        return int(self._search.state[self._kernels.FRAME])
+
     def feed(self, probs: np.ndarray) -> None:
         """Decode further frames: float [frames, classes], probabilities (not their logarithms).
 
@@ -246,9 +261,15 @@ class BeamStream:
             raise ValueError(f"the shape {probs.shape} is not [frames, {self._decoder.num_labels + 1}]")
         done = 0
         while done < len(probs):
-            done = self._kernels.advance(self._search, self._decoder._trie, self._decoder._dictionary, probs, done)
-            if done < len(probs):
+            stop = (
+                len(probs) if self._decoder.commit_after is None else done + COMMIT_EVERY - self._frame % COMMIT_EVERY
+            )
+            tables = self._decoder._trie, self._decoder._dictionary
+            done = self._kernels.advance(self._search, *tables, probs[:stop], done)
+            if done < min(stop, len(probs)):
                 self._make_room()
+            elif self._decoder.commit_after is not None and self._frame % COMMIT_EVERY == 0:
+                self._kernels.commit(self._search, self._frame - 1 - self._decoder.commit_after)
         self._settle()
 
     def results(self, num_results: int = 1) -> list[Candidate]:

@@ -964,6 +964,64 @@ def settle(search, labels, frames):
 
 
 @compiled
+def agreed(search):
+    """How many labels that are not settled all prefixes of the beam begin with."""
+    nodes, depth = search.nodes, 0
+    node = search.state[ROOT]
+    while (
+        nodes[node].place == NONE
+        and nodes[node].first_child != NONE
+        and nodes[nodes[node].first_child].next_sibling == NONE
+    ):
+        node = nodes[node].first_child
+        depth += 1
+    return depth
+
+
+@compiled
+def commit(search, latest):
+    """Drop the prefixes that differ from the best one in its words up to a frame; without spaces, in its labels.
+
+    Args:
+        latest: the last frame whose words are decided.
+    """
+    nodes, times, state, prefixes = search.nodes, search.times, search.state, search.prefixes
+    num_old, best = state[NUM_PREFIXES], 0
+    for place in range(1, num_old):
+        if prefixes[place].score > prefixes[best].score:
+            best = place
+    node, time = prefixes[best].node, prefixes[best].time
+    while node != state[ROOT] and (
+        times[time].frame > latest or (state[SPACE] >= 0 and nodes[node].label != state[SPACE])
+    ):
+        node = nodes[node].parent
+        if time != state[TIME_ROOT]:
+            time = times[time].parent
+    if node == state[ROOT]:
+        return
+    kept = 0
+    for place in range(num_old):
+        at = prefixes[place].node
+        while at != node and at != state[ROOT]:
+            at = nodes[at].parent
+        prefixes[place].chosen = at == node
+        if not prefixes[place].chosen:
+            _release_time(search, prefixes[place].time)
+            nodes[prefixes[place].node].place = NONE
+    for place in range(num_old):
+        if not prefixes[place].chosen:
+            _drop_node(search, prefixes[place].node)
+    for place in range(num_old):
+        old, prefix = prefixes[place], prefixes[kept]
+        if old.chosen:
+            prefix.node, prefix.time, prefix.score = old.node, old.time, old.score
+            prefix.blank_score, prefix.label_score = old.blank_score, old.label_score
+            nodes[prefix.node].place = kept
+            kept += 1
+    state[NUM_PREFIXES] = kept
+
+
+@compiled
 def begin_sentence(search, trie):
     """Give the root the context of a sentence's begin."""
     sentence = trie.sizes[SIZES_SENTENCE]

@@ -50,6 +50,11 @@ class GreedyStream:
         """How many labels, with their frames, all further results begin with: all of them."""
         return len(self.labels)
 
+    @property
+    def agreed(self) -> int:
+        """How many labels all further results begin with."""
+        return len(self.labels)
+
     def feed(self, probs: np.ndarray) -> None:
         """Decode further frames; `probs` float [frames, classes], probabilities (not their logarithms)."""
         best = np.argmax(probs, axis=-1)

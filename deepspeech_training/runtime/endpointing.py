@@ -17,7 +17,8 @@ from deepspeech_training.runtime.segments import DETECTOR_RATES, FRAME_S
 PRE_ROLL_FRAMES = 12  # 360 ms: soft beginnings, what a new detector cannot know yet, and two frames to be sure
 WARM_UP_FRAMES = 7  # a new detector takes its first frames for speech, whatever they are
 SURE_OF = 2  # of the last three frames: a single one is mostly a click
-# Of the longest length: from where on it is found out how quiet it gets, and from where on a moment as quiet ends it.
+# Of the longest length: from where on it is found out how quiet it gets, and from where on a quiet moment ends it: at
+# first one with a quarter of the least power so far, at last one with four times that.
 QUIET_FROM, QUIET_SOUGHT = 0.6, 0.8
 QUIET_FRAMES = 3  # a quiet moment: 90 ms, longer than the stop of a consonant
 
@@ -163,9 +164,10 @@ class Endpointer:
             self._energies.append(float(frame @ frame))
             if len(self._energies) == QUIET_FRAMES:
                 energy = sum(self._energies)
-                if length < QUIET_SOUGHT * self._longest:
+                left = (self._longest - length) / (self._longest * (1 - QUIET_SOUGHT))
+                if left > 1:
                     self._quietest = min(self._quietest, energy)
-                elif energy <= 2 * self._quietest:
+                elif energy <= self._quietest * 4 ** (1 - 2 * left):
                     return "longest"
         return ""
 

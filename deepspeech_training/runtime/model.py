@@ -83,6 +83,10 @@ class TextDecoder(Decoder, Protocol):
     def settled(self) -> int:
         """How many labels, with their frames, all further results begin with."""
 
+    @property
+    def agreed(self) -> int:
+        """How many labels all further results begin with; their frames may still change."""
+
 
 class Model:
     """An exported model, ready to transcribe. Any number of threads may use one Model, each with its own streams.
@@ -181,6 +185,8 @@ class Model:
         if not width:
             return GreedyStream(blank=len(self.file.labels))
         key = replace(settings, beam_width=width, num_results=1)
+        geometry = self.file.geometry
+        frame_s = self.file.stride * geometry.step_samples / geometry.sample_rate
         with self._decoders_lock:
             decoder = self._decoders.pop(key, None)
             if decoder is None:
@@ -191,6 +197,7 @@ class Model:
                     alpha=settings.alpha,
                     beta=settings.beta,
                     hot_words=dict(settings.hot_words),
+                    commit_after=None if settings.commit_s is None else round(settings.commit_s / frame_s),
                 )
             self._decoders[key] = decoder
             if len(self._decoders) > DECODERS_KEPT:

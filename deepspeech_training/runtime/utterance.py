@@ -34,6 +34,7 @@ class Utterance:
         self._separator = "" if self._space is None else " "
         self._words: list[Word] = []  # that cannot change any more
         self._done = 0  # labels of them, with the space after each
+        self._num_stable = 0  # words that all further results begin with; times and confidence may still change
         # Of the words that may still change, those of the last results: most are in the next ones too.
         self._known: dict[tuple[int, ...], Word] = {}
         self._next_known: dict[tuple[int, ...], Word] = {}
@@ -50,12 +51,12 @@ class Utterance:
         if self._posteriors.num_frames == self._heard_frames:
             return None
         self._heard_frames = self._posteriors.num_frames
-        words = self._heard(1)[0].words
-        text = self._joined(words)
-        if text == self._text:
+        heard = self._heard(1)[0]
+        if heard.text == self._text:
             return None
-        self._text = text
-        return Partial(text, self._joined(self._words), words, self._start_s, self._seq)
+        self._text = heard.text
+        stable = self._joined(heard.words[: self._num_stable])
+        return Partial(heard.text, stable, heard.words, self._start_s, self._seq)
 
     def finish(self, *, end_s: float, reason: str) -> Final:
         """What was heard in all; nothing may be fed any more."""
@@ -83,14 +84,21 @@ class Utterance:
 
     def _settle(self, candidate: Candidate) -> None:
         """Make the words of what all candidates have in common, up to the last space of it."""
-        settled = min(self._decoder.settled, len(candidate.labels))
-        if self._space is not None:
-            while settled > self._done and candidate.labels[settled - 1] != self._space:
-                settled -= 1
+        settled = self._whole_words(candidate.labels, self._decoder.settled)
         if settled > self._done:
             self._words += self._spell(candidate, self._done, settled)
             self._done = settled
             self._posteriors.drop_before(candidate.frames[settled - 1])
+        agreed = self._whole_words(candidate.labels, self._decoder.agreed)
+        self._num_stable = len(self._words) + len(self._bounds(candidate.labels, self._done, agreed))
+
+    def _whole_words(self, labels: list[int], end: int) -> int:
+        """Of the labels before `end`, those up to the last space; without a space in the alphabet all."""
+        end = min(end, len(labels))
+        if self._space is not None:
+            while end > self._done and labels[end - 1] != self._space:
+                end -= 1
+        return end
 
     def _spell(self, candidate: Candidate, begin: int, end: int) -> list[Word]:
         """The words of some labels; without a space in the alphabet each character is one."""

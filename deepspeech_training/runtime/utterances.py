@@ -5,6 +5,7 @@ whole recording.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
@@ -152,7 +153,8 @@ def transcribe(
         ValueError: a rate that cannot be, audio of another type or shape, samples that are not finite numbers.
         ScorerError: the scorer was built for another alphabet.
     """
-    settings, rate = settings or StreamSettings(), model.sampleRate()
+    settings = replace(settings or StreamSettings(), commit_s=None)  # nobody reads along
+    rate = model.sampleRate()
     intake = Intake(sample_rate=sample_rate, channels=1, dtype=audio.dtype.name, model_rate=rate)
     samples = np.concatenate([intake.feed(audio), intake.flush()])
     pieces = [(0, len(samples))]

@@ -96,6 +96,44 @@ def test_a_long_stream_keeps_little_and_gives_what_the_whole_gives(scorer):
     assert len(stream.results()[0].labels) == len(stream.results()[0].frames) > 2000
 
 
+@settings(max_examples=25, deadline=None)
+@given(st.data())
+def test_what_is_committed_is_never_taken_back_and_cuts_change_nothing(scorer, data):
+    with_scorer, commit_after = data.draw(st.booleans()), data.draw(st.integers(0, 60))
+    seed, confusion = data.draw(st.integers(0, 99)), data.draw(st.floats(0.1, 0.6))
+    probs = clip_of("she had your dark suit in greasy wash water", seed=seed, confusion=confusion)
+    chosen = scorer if with_scorer else None
+    decoder = BeamDecoder(ENGLISH.characters, width=30, scorer=chosen, commit_after=commit_after)
+    stream, agreed = decoder.stream(), []
+    for piece in np.split(probs, sorted(data.draw(st.lists(st.integers(0, len(probs)), max_size=9)))):
+        stream.feed(piece)
+        for candidate in stream.results(30):
+            assert candidate.labels[: len(agreed)] == agreed
+            assert len(candidate.labels) == len(candidate.frames)
+        assert len(agreed) <= stream.agreed and stream.settled <= stream.agreed
+        agreed = stream.results()[0].labels[: stream.agreed]
+    assert stream.results(9) == decoder.decode(probs, num_results=9)
+    late = BeamDecoder(ENGLISH.characters, width=30, scorer=chosen, commit_after=len(probs))
+    assert late.decode(probs) == BeamDecoder(ENGLISH.characters, width=30, scorer=chosen).decode(probs)
+
+
+@pytest.mark.parametrize("with_scorer", [True, False])
+def test_a_word_is_committed_in_time(scorer, with_scorer):
+    """And a search that commits for long keeps little."""
+    probs = np.concatenate([clip_of("she had your dark suit ", seed=seed, confusion=0.5) for seed in range(100)])
+    chosen = scorer if with_scorer else None
+    stream = BeamDecoder(ENGLISH.characters, width=30, scorer=chosen, commit_after=50).stream()
+    lags = []
+    for start in range(0, len(probs), 16):
+        stream.feed(probs[start : start + 16])
+        best = stream.results()[0]
+        lags.append(start - next((frame for frame in best.frames[stream.agreed :]), start))
+    assert max(lags) < 50 + 16 + 60  # a word is shorter than 60 frames here
+    assert len(stream._search.nodes) < 2000 and len(stream._search.times) < 2000
+    free = int(stream._search.state[stream._kernels.FREE_NODES])
+    assert len(stream._search.nodes) - free < 1000
+
+
 def test_the_golden_beams(scorer):
     """What both clients (0.9.3 and 1.4.0) gave for these clips, to the last bit of the confidence."""
     for case in json.loads(GOLDEN.read_text()):
