@@ -16,6 +16,8 @@ import numpy as np
 import pytest
 import soundfile
 from models.small_models import random_model
+from playwright.sync_api import sync_playwright
+from serving import chromium
 
 from deepspeech_training.audio.synthetic_speech import synthesize
 
@@ -193,6 +195,15 @@ def server(_servers, small_model) -> Server:
 def spoken_server(_servers, spoken_model, spoken_scorer) -> Server:
     """One server of `spoken_model` with its scorer."""
     return _servers("--model", spoken_model, "--scorer", spoken_scorer)
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    """Drives Chromium; while it is open no test of the module can run an event loop of its own."""
+    if chromium.executable() is None:
+        pytest.skip("no Chromium to look at the page with: apt-get install chromium")
+    with sync_playwright() as playwright:
+        yield playwright
 
 
 @pytest.fixture

@@ -10,13 +10,13 @@ export function askForKey(server) {
   byId("key-why").textContent = server.key
     ? "The key that was given is not the one of this server. A new one is kept for this tab only, until you close it."
     : "Whoever runs it has set one. It is kept for this tab only, until you close it.";
+  dialog.returnValue = ""; // of the last time
   dialog.showModal();
-  byId("key-cancel").onclick = () => dialog.close("cancel");
+  byId("key-cancel").onclick = () => dialog.close();
   byId("key-form").onsubmit = () => {
     server.key = byId("key").value.trim();
   };
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue !== "cancel" && Boolean(server.key)), { once: true });
-    dialog.addEventListener("cancel", () => { dialog.returnValue = "cancel"; }, { once: true });
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "use" && Boolean(server.key)), { once: true });
   });
 }

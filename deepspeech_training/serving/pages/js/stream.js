@@ -32,6 +32,8 @@ export class SpeechStream extends EventTarget {
   #attempts = 0;
   #origin = 0; // sample at which the present session began
   #sent = 0; // samples that were handed to the browser
+  #pinged = 0; // of those, when the server was last asked how far it is
+  #recognised = 0; // samples that the server has worked on
   #settled = 0; // samples that need not be heard again
   #speaking = false; // an utterance is open
   #readyAt = 0; // ms
@@ -127,14 +129,15 @@ export class SpeechStream extends EventTarget {
       this.#settle(moved(message.end));
       this.#emit("partial", null);
       this.#emit("final", inRecording(message, moved));
-    } else if (message.type === "done") this.#settle(this.replay.end / this.rate);
+    } else if (message.type === "pong") this.#recognised = this.#pinged - message.lag_s * this.rate;
+    else if (message.type === "done") this.#settle(this.replay.end / this.rate);
   }
 
   /** The server is ready: says what can't be heard again, and sends from where it can. */
   #begin() {
     const from = Math.max(this.#settled, this.replay.start);
     this.#tellLost(this.#settled, from);
-    this.#origin = this.#sent = this.#settled = from;
+    this.#origin = this.#sent = this.#pinged = this.#recognised = this.#settled = from;
     this.#ready = true;
     this.#attempts = 0;
     this.#speaking = false;
@@ -167,15 +170,18 @@ export class SpeechStream extends EventTarget {
     const start = this.replay.dropOldest();
     if (start > this.#sent && this.#ready) {
       this.#reconnect(new Trouble("slow_network", "The network is too slow for this recording."));
-    } else if (this.#ready && !this.#speaking) {
-      this.#settled = Math.max(this.#settled, start); // the server heard it, and nobody spoke
+    } else if (start <= this.#recognised && !this.#speaking) {
+      this.#settled = Math.max(this.#settled, start); // nobody spoke
     }
   }
 
   #checkLine() {
     if (!this.#socket || this.#socket.readyState !== WebSocket.OPEN) return;
     if (performance.now() - this.#heardAt > SILENT_LINE_MS) this.#reconnect(new Trouble("gone", "The line to the server is dead."));
-    else this.#socket.send(JSON.stringify({ type: "ping" }));
+    else if (this.#ready) {
+      this.#pinged = this.#sent;
+      this.#socket.send(JSON.stringify({ type: "ping" }));
+    }
   }
 
   #reconnect(trouble) {
