@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from deepspeech_training.decoding.beam import LARGEST_BEAM
-from deepspeech_training.decoding.scorer import check_weight
+from deepspeech_training.decoding.scorer import Scorer, check_weight
 from deepspeech_training.errors import FlagError
 from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.settings import StreamSettings
 
 
 @dataclass(frozen=True)
@@ -58,6 +59,15 @@ class BeamOptions:
                 raise ValueError(f"--hot_words: {word.strip()!r} is given twice")
             found[word.strip()] = check_weight(f"--hot_words {word.strip()}", number)
         return found
+
+    def for_streams(self) -> StreamSettings:
+        """The same for streams that have settings of their own.
+
+        Raises:
+            ScorerError: the scorer cannot be read.
+        """
+        scorer = None if self.scorer is None else Scorer.read(self.scorer)
+        return StreamSettings(self.beam_width, scorer, self.lm_alpha, self.lm_beta, tuple(self.boosts.items()))
 
     def set_up(self, model: Model, *, candidates: int = 1) -> None:
         """Make a model decode so; several candidates need a beam too.

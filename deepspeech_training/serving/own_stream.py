@@ -10,16 +10,8 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from deepspeech_training.runtime.utterances import (
-    Alternative,
-    Endpointing,
-    Event,
-    Final,
-    Partial,
-    SpeechEnded,
-    SpeechStarted,
-    Word,
-)
+from deepspeech_training.runtime.event_json import as_message
+from deepspeech_training.runtime.utterances import Endpointing, Event, Final, Partial, SpeechEnded, SpeechStarted
 from deepspeech_training.serving import values
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.websocket import Conversation, serve
@@ -180,63 +172,17 @@ class OwnStream(Conversation):
 
     async def tell(self, events: Sequence[Event]) -> None:
         for event in events:
+            message = as_message(event, words=self._start.words, alternatives=self._start.alternatives > 0)
             match event:
-                case SpeechStarted(at_s):
-                    await self.send({"type": "speech_start", "at": round(at_s, 3)})
-                case SpeechEnded(at_s):
-                    await self.send({"type": "speech_end", "at": round(at_s, 3)})
                 case Partial() if self._start.partials:
-                    await self.send(self._partial(event))
+                    await self.send({**message, "heard": round(self.session.seconds, 3), "lag_s": self.lag_s})
                 case Final():
-                    await self.send(self._final(event))
-
-    def _partial(self, event: Partial) -> dict[str, Any]:
-        return {
-            "type": "partial",
-            "text": event.text,
-            "stable": event.stable,
-            **({"words": [as_word(word) for word in event.words]} if self._start.words else {}),
-            "start": round(event.start_s, 3),
-            "heard": round(self.session.seconds, 3),
-            "lag_s": self.lag_s,
-            "seq": event.seq,
-        }
-
-    def _final(self, event: Final) -> dict[str, Any]:
-        alternatives = [as_alternative(alternative) for alternative in event.alternatives]
-        return {
-            "type": "final",
-            "text": event.text,
-            "words": [as_word(word) for word in event.words],
-            **({"alternatives": alternatives} if self._start.alternatives else {}),
-            "confidence": round(event.confidence, 4),
-            "start": round(event.start_s, 3),
-            "end": round(event.end_s, 3),
-            "reason": event.reason,
-            "lag_s": self.lag_s,
-            "seq": event.seq,
-        }
+                    await self.send({**message, "lag_s": self.lag_s})
+                case SpeechStarted() | SpeechEnded():
+                    await self.send(message)
 
     async def refuse(self, error: ServingError) -> None:
         await self.send({"type": "error", "code": error.code, "message": error.message})
-
-
-def as_word(word: Word) -> dict[str, Any]:
-    return {
-        "word": word.text,
-        "start": round(word.start_s, 3),
-        "end": round(word.end_s, 3),
-        "confidence": round(word.confidence, 4),
-    }
-
-
-def as_alternative(alternative: Alternative) -> dict[str, Any]:
-    """`confidence` is the logarithm of the probability of the path, as the 0.9.3 clients have it."""
-    return {
-        "text": alternative.text,
-        "confidence": round(alternative.confidence, 4),
-        "words": [as_word(word) for word in alternative.words],
-    }
 
 
 async def endpoint(websocket: WebSocket) -> None:
