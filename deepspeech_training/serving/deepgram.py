@@ -142,7 +142,7 @@ class DeepgramStream(Conversation):
             await self._close_stream()
         self._sha256.update(data)
         await self.feed(data)
-        await self._tell_utterance_end()
+        await self._tell_utterance_end(self.session.seconds)
 
     async def command(self, message: dict[str, Any]) -> None:
         match message.get("type"):
@@ -199,6 +199,7 @@ class DeepgramStream(Conversation):
         for event in events:
             match event:
                 case SpeechStarted(at_s):
+                    await self._tell_utterance_end(at_s)
                     self._last_word_end = None
                     if self._options.vad_events:
                         await self.send({"type": "SpeechStarted", "channel": [0], "timestamp": round(at_s, 3)})
@@ -209,10 +210,10 @@ class DeepgramStream(Conversation):
                 case SpeechEnded():
                     pass  # the final says so
 
-    async def _tell_utterance_end(self) -> None:
+    async def _tell_utterance_end(self, silent_until_s: float) -> None:
         """UtteranceEnd, once the silence after the last word is as long as the client wants."""
         wanted_ms, end_s = self._options.utterance_end_ms, self._last_word_end
-        if wanted_ms is not None and end_s is not None and self.session.seconds >= end_s + wanted_ms / 1000:
+        if wanted_ms is not None and end_s is not None and silent_until_s >= end_s + wanted_ms / 1000:
             self._last_word_end = None
             await self.send({"type": "UtteranceEnd", "channel": [0], "last_word_end": round(end_s, 3)})
 

@@ -77,12 +77,8 @@ class RealtimeSession(Conversation):
         """An error event; the session goes on."""
         await self.refuse(error)
 
-    async def refuse(self, error: ServingError) -> None:
-        kind = "invalid_request_error" if error.code == "bad_request" else "server_error"
-        code = "invalid_value" if error.code == "bad_request" else error.code
-        code = NOTHING_TO_COMMIT if error.param == NOTHING_TO_COMMIT else code
-        told = {"type": kind, "code": code, "message": error.message, "param": error.param, "event_id": self._event_id}
-        await self._send("error", error=told)
+    async def refuse(self, error: ServingError, **fields: Any) -> None:
+        await self._send("error", error={**error.as_openai()["error"], "event_id": self._event_id, **fields})
 
     # --- settings -----------------------------------------------------------------------------------------------------
 
@@ -174,9 +170,8 @@ class RealtimeSession(Conversation):
 
     async def _commit(self) -> None:
         if not self._new_audio:
-            raise ServingError(
-                "there is no audio to commit since the last turn", "bad_request", param=NOTHING_TO_COMMIT
-            )
+            await self.refuse(values.bad("there is no audio to commit since the last turn"), code=NOTHING_TO_COMMIT)
+            return
         await self.report(await self.session.flush())
         if self._new_audio:
             await self._complete()

@@ -28,6 +28,7 @@ log = logging.getLogger("deepspeech.serving")
 LONGEST_JOINED_S = 1.0  # of audio in one call, so that one stream that is behind does not keep others waiting
 LONGEST_REASON = 123  # bytes, RFC 6455
 CLOSING_CODES = {"internal": 1011, "too_large": 1009, "draining": 1012, "overloaded": 1013, "not_ready": 1013}
+OF_THE_MESSAGE = ("bad_request", "bad_audio", "unknown_model")  # errors after which a session may go on
 POLICY = 1008  # all other errors: the client sent what it must not send, or nothing for too long
 
 
@@ -188,7 +189,7 @@ class Conversation:
             else:
                 await self.command(json_object(message))
         except ServingError as error:
-            if error.code != "bad_request":
+            if error.code not in OF_THE_MESSAGE:
                 raise
             await self.mend(error)
 
