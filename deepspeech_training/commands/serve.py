@@ -4,11 +4,15 @@ import argparse
 import dataclasses
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.serving.limits import Limits, limit_fields
+
+if TYPE_CHECKING:
+    from deepspeech_training.serving.server import Settings
 
 PORT = 8000
 
@@ -24,6 +28,12 @@ def parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--model", required=True, metavar="PATH", help="a .tflite, the folder of an export, or a folder of several"
     )
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """All that a service can be told, but for what it serves."""
     parser.add_argument(
         "--scorer", metavar="FILE", help="decode with this .scorer; default: the one beside the model, if there is one"
     )
@@ -89,11 +99,22 @@ def parser(prog: str) -> argparse.ArgumentParser:
             metavar="N",
             help=f"{limit.metadata['meaning']}{unit} (default %(default)g)",
         )
-    return parser
 
 
 def run(flags: argparse.Namespace, console: Console) -> int:
     """Serve until SIGTERM (exit code 0) or Ctrl-C."""
+    settings = settings_of(flags)
+    from deepspeech_training.serving import server
+
+    return server.run(settings, console)
+
+
+def settings_of(flags: argparse.Namespace) -> "Settings":
+    """What the flags of `add_options`, and --model, ask for.
+
+    Raises:
+        UserError: they ask for what cannot be, would be unsafe, or needs a package that is not installed.
+    """
     limits = Limits(**{limit.name: getattr(flags, limit.name) for limit in dataclasses.fields(Limits)})
     bounds = {name: (0, 65535) for name in ("port", "vosk_port", "wyoming_port")}
     for name, (least, most) in {**bounds, "threads": (1, 1024), "reload_s": (0, 86400)}.items():
@@ -105,7 +126,7 @@ def run(flags: argparse.Namespace, console: Console) -> int:
         if (error.name or "").startswith("deepspeech_training"):
             raise
         raise UserError(
-            f"deepspeech serve needs the package {error.name}\nInstall it: pip install 'deepspeech_training[serve]'"
+            f"the service needs the package {error.name}\nInstall it: pip install 'deepspeech_training[serve]'"
         ) from None
     keys = security.read_keys(flags.api_key_file)
     if not keys and not flags.no_key and not security.is_loopback(flags.host):
@@ -122,7 +143,7 @@ def run(flags: argparse.Namespace, console: Console) -> int:
         raise FlagError("--wyoming_mdns: there is nothing to tell of without --wyoming_port")
     if flags.wyoming_mdns and importlib.util.find_spec("zeroconf") is None:
         raise UserError("--wyoming_mdns needs the package zeroconf: pip install 'deepspeech_training[wyoming]'")
-    settings = server.Settings(
+    return server.Settings(
         model=Path(flags.model),
         scorer=Path(flags.scorer) if flags.scorer else None,
         host=flags.host,
@@ -140,4 +161,3 @@ def run(flags: argparse.Namespace, console: Console) -> int:
         wyoming_port=flags.wyoming_port,
         wyoming_mdns=flags.wyoming_mdns,
     )
-    return server.run(settings, console)

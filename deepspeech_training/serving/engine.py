@@ -7,6 +7,7 @@ streams each has at most one job in the pool.
 import asyncio
 import itertools
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_training.runtime.utterances import Endpointing, StreamSettings
@@ -23,6 +24,17 @@ ALIASES = ("", "default", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcr
 MAX_RESULTS = 50
 
 
+@dataclass(frozen=True)
+class WaitsFor:
+    """Why there is no model yet, and when to come again."""
+
+    message: str
+    retry_after_s: float
+
+    def error(self) -> ServingError:
+        return ServingError(self.message, "not_ready", retry_after_s=self.retry_after_s)
+
+
 class Engine:
     """What all protocols share.
 
@@ -33,12 +45,14 @@ class Engine:
     Attributes:
         draining: set when the service ends: nothing new is taken on.
         closing: set when the grace time is over: streams send their finals and close (1012).
+        waits_for: what is said while there is no model.
     """
 
     def __init__(self, models: Mapping[str, ServedModel], limits: Limits, metrics: Metrics, *, num_threads: int):
         self.models = dict(models)
         self.limits, self.metrics = limits, metrics
         self.draining, self.closing = asyncio.Event(), asyncio.Event()
+        self.waits_for = WaitsFor("the model is still being loaded", retry_after_s=5)
         self._workers = Workers(num_threads)
         self._sessions: set[AsyncSession] = set()
         self._ids = itertools.count(1)
@@ -67,7 +81,7 @@ class Engine:
             ServingError: unknown_model, or not_ready while there is none.
         """
         if not self.models:
-            raise ServingError("the model is still being loaded", "not_ready", retry_after_s=5)
+            raise self.waits_for.error()
         if name and name not in ALIASES:
             if name not in self.models:
                 offered = ", ".join(self.models)
@@ -172,7 +186,7 @@ class Engine:
         if self.draining.is_set():
             raise ServingError("the service is about to restart", "draining", retry_after_s=5)
         if not self.models:
-            raise ServingError("the model is still being loaded", "not_ready", retry_after_s=5)
+            raise self.waits_for.error()
 
     async def open_file(self, served: ServedModel, source: bytes | Path, name: str) -> "AsyncFile":
         """Wait for the turn of an audio file, and decode it; as a context manager it gives the turn to the next one.

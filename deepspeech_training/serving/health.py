@@ -80,8 +80,10 @@ async def ready(request: Request) -> Response:
     """GET /ready: 200 while it takes on work, or 503 with what it is doing instead; for sending it requests."""
     service: Service = request.app.state.service
     if service.phase == "ready":
-        return JSONResponse({"status": "ready"})
-    return JSONResponse({"status": "not ready", "phase": service.phase}, 503, {"Retry-After": "5"})
+        return JSONResponse({"status": "ready", **service.told()})
+    retry_s = service.engine.waits_for.retry_after_s
+    told = {"status": "not ready", "phase": service.phase, **service.told()}
+    return JSONResponse(told, 503, {"Retry-After": f"{retry_s:.0f}"})
 
 
 async def health(request: Request) -> Response:
@@ -95,6 +97,7 @@ async def health(request: Request) -> Response:
             "device": "cpu",
             "model": next(iter(models), None),
             "uptime_s": round(time.monotonic() - service.started, 1),
+            **service.told(),
         }
     )
 

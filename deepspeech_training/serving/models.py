@@ -34,12 +34,14 @@ class ModelSource:
         path: the .tflite.
         folder: the export folder, with the card and the parity report; None for a file alone.
         scorer: the .scorer that it is decoded with, or None.
+        note: what is to be known of it, such as that its training continues.
     """
 
     name: str
     path: Path
     folder: Path | None
     scorer: Path | None
+    note: str = ""
 
     def signature(self) -> tuple[Any, ...]:
         """Changes when one of the files does; () while one is missing."""
@@ -172,6 +174,7 @@ def _facts(source: ModelSource, model: Model, scorer: Scorer | None) -> dict[str
     card = _card(source.folder) if source.folder else {}
     return {
         "language": card.get("language", ""),
+        "note": source.note,
         "version": card.get("model_version"),
         "author": card.get("author"),
         "license": card.get("license"),

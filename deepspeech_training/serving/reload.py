@@ -1,40 +1,43 @@
 """New exports under the same path go live without a restart; a broken one is refused, and the old one stays."""
 
 import asyncio
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 from deepspeech_training.serving.engine import Engine
-from deepspeech_training.serving.models import ModelSource, find_sources, load
+from deepspeech_training.serving.models import ModelSource, ServedModel, load, warm_up
 
 
 class Reloader:
     """Looks at the files of the models every few seconds. Streams that are open keep the model that they began with.
 
     Args:
-        sources: what has been loaded.
+        find: the models that are to be served; raises UserError where there are none.
+        loaded: those that are served already.
         every_s: 0: never.
         num_threads: as `models.load` has it.
+
+    Attributes:
+        faults: why the model of a name, as it lies there now, is not served.
     """
 
     def __init__(
         self,
         engine: Engine,
-        path: Path,
-        scorer: Path | None,
-        sources: Sequence[ModelSource],
+        find: Callable[[], Sequence[ModelSource]],
         console: Console,
         *,
+        loaded: Sequence[ModelSource] = (),
         every_s: float,
         num_threads: int,
     ):
         self._engine, self._console = engine, console
-        self._path, self._scorer = path, scorer
+        self._find = find
         self._every_s, self._num_threads = every_s, num_threads
-        self._loaded = {source.name: source.signature() for source in sources}
+        self._loaded = {source.name: source.signature() for source in loaded}
         self._seen: dict[str, tuple] = {}
+        self.faults: dict[str, str] = {}
 
     async def run(self) -> None:
         """Look for ever."""
@@ -45,7 +48,7 @@ class Reloader:
     async def look(self) -> None:
         """Load what has changed and then stayed the same for one look: a file may still be written."""
         try:
-            sources = await asyncio.to_thread(find_sources, self._path, self._scorer)
+            sources = await asyncio.to_thread(self._find)
         except (UserError, OSError):
             return  # a folder that is being replaced; what is loaded stays
         for source in sources:
@@ -57,15 +60,22 @@ class Reloader:
                 await self._take(source)
 
     async def _take(self, source: ModelSource) -> None:
+        is_new = source.name not in self._engine.models
         try:
-            served = (await asyncio.to_thread(load, [source], num_threads=self._num_threads))[0]
+            served = await asyncio.to_thread(self._load, source)
         except UserError as error:
+            self.faults[source.name] = str(error)
             self._engine.metrics.reloads.labels("refused").inc()
-            kept = "the one before stays" if source.name in self._engine.models else "it is not served"
-            self._console.error(f"Model {source.name} has changed and cannot be used; {kept}:\n{error}")
+            what = "cannot be used" if is_new else "has changed and cannot be used; the one before stays"
+            self._console.error(f"Model {source.name} {what}:\n{error}")
             return
+        self.faults.pop(source.name, None)
         self._engine.models[source.name] = served
         self._engine.metrics.reloads.labels("live").inc()
-        self._console.info(
-            f"Model {source.name} has changed: the new one is live, sha256 {served.facts['sha256'][:12]}"
-        )
+        what = "is live" if is_new else "has changed: the new one is live"
+        self._console.info(f"Model {source.name} {what}, sha256 {served.facts['sha256'][:12]}")
+
+    def _load(self, source: ModelSource) -> ServedModel:
+        (served,) = load([source], num_threads=self._num_threads)
+        warm_up(served)
+        return served

@@ -62,13 +62,8 @@ def run(settings: Settings, console: Console) -> int:
     sources = find_sources(settings.model, settings.scorer)
     access_log = AccessLog(settings.access_log)
     try:
-        with contextlib.ExitStack() as sockets:
-            main = sockets.enter_context(listen(settings.host, settings.port, "--port"))
-            others = {}
-            for name in ("vosk_port", "wyoming_port"):
-                if (number := getattr(settings, name)) is not None:
-                    others[name] = sockets.enter_context(listen(settings.host, number, f"--{name}"))
-            return asyncio.run(_serve(settings, sources, Sockets(main, **others), tls, access_log, console))
+        with open_sockets(settings) as sockets:
+            return asyncio.run(_serve(settings, sources, sockets, tls, access_log, console))
     finally:
         access_log.close()
 
@@ -80,6 +75,22 @@ class Sockets:
     main: socket.socket
     vosk_port: socket.socket | None = None
     wyoming_port: socket.socket | None = None
+
+
+@contextlib.contextmanager
+def open_sockets(settings: Settings) -> Iterator[Sockets]:
+    """Listen on all ports of the service.
+
+    Raises:
+        UserError: one is taken.
+    """
+    with contextlib.ExitStack() as stack:
+        main = stack.enter_context(listen(settings.host, settings.port, "--port"))
+        others = {}
+        for name in ("vosk_port", "wyoming_port"):
+            if (number := getattr(settings, name)) is not None:
+                others[name] = stack.enter_context(listen(settings.host, number, f"--{name}"))
+        yield Sockets(main, **others)
 
 
 async def _serve(
@@ -96,7 +107,7 @@ async def _serve(
     service = Service(engine, settings.limits, settings.security, metrics, access_log)
     stop = Stop()
     async with contextlib.AsyncExitStack() as stack:
-        stack.enter_context(_logging_to(console))
+        stack.enter_context(logging_to(console))
         stack.enter_context(stop.on_signals())
         stack.callback(engine.shut_down)
         ports = [await stack.enter_async_context(running(make_app(service), sockets.main, tls, settings.limits))]
@@ -106,22 +117,16 @@ async def _serve(
         loading.result()
         service.phase = "ready"
         for served in engine.models.values():
-            console.info(_described(served))
+            console.info(described(served))
         console.info(f"Limits: {settings.limits.lines()}")
-        if sockets.vosk_port is not None:
-            app = make_app(service, vosk.routes())
-            ports.append(await stack.enter_async_context(running(app, sockets.vosk_port, tls, settings.limits)))
-            console.info(f"Vosk: {url_of(sockets.vosk_port, settings.host, tls=tls is not None, scheme='ws')}")
-        if sockets.wyoming_port is not None:
-            await stack.enter_async_context(_wyoming(service, settings, sockets.wyoming_port, console))
+        ports += await stack.enter_async_context(other_ports(service, settings, sockets, tls, console))
         sys.stdout.write(f"Listening on {url_of(sockets.main, settings.host, tls=tls is not None)}\n")
         sys.stdout.flush()
         reloader = Reloader(
             engine,
-            settings.model,
-            settings.scorer,
-            sources,
+            lambda: find_sources(settings.model, settings.scorer),
             console,
+            loaded=sources,
             every_s=settings.reload_s,
             num_threads=settings.threads + 1,
         )
@@ -129,7 +134,7 @@ async def _serve(
         if not await stop.asked(*ports):
             raise RuntimeError("a port has stopped to answer") from next(p.exception() for p in ports if p.done())
         service.phase = "draining"
-        await _drain(service, stop, console)
+        await drain(service, stop, console)
         return stop.exit_code
 
 
@@ -145,6 +150,22 @@ async def _load(sources: Sequence[ModelSource], settings: Settings, engine: Engi
         return {served.name: served for served in models}
 
     engine.models.update(await asyncio.to_thread(work))
+
+
+@contextlib.asynccontextmanager
+async def other_ports(
+    service: Service, settings: Settings, sockets: Sockets, tls: ssl.SSLContext | None, console: Console
+) -> AsyncIterator[list[asyncio.Task]]:
+    """The protocols that have a port of their own; -> what answers there."""
+    ports = []
+    async with contextlib.AsyncExitStack() as stack:
+        if sockets.vosk_port is not None:
+            app = make_app(service, vosk.routes())
+            ports.append(await stack.enter_async_context(running(app, sockets.vosk_port, tls, settings.limits)))
+            console.info(f"Vosk: {url_of(sockets.vosk_port, settings.host, tls=tls is not None, scheme='ws')}")
+        if sockets.wyoming_port is not None:
+            await stack.enter_async_context(_wyoming(service, settings, sockets.wyoming_port, console))
+        yield ports
 
 
 @contextlib.asynccontextmanager
@@ -165,7 +186,7 @@ async def _wyoming(
         await server.stop()
 
 
-async def _drain(service: Service, stop: "Stop", console: Console) -> None:
+async def drain(service: Service, stop: "Stop", console: Console) -> None:
     """Take on nothing new, and wait for what is in work: at most the grace time, at a second signal no longer."""
     engine, grace_s = service.engine, service.limits.grace_s
     engine.draining.set()
@@ -231,7 +252,7 @@ async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.T
         await asyncio.gather(task, return_exceptions=True)
 
 
-def _described(served: ServedModel) -> str:
+def described(served: ServedModel) -> str:
     facts = served.facts
     wer = "" if facts["wer"] is None else f", WER {facts['wer']:.4f} on {facts['measured_on']}"
     how = f"beam and {facts['scorer']}" if facts["scorer"] else "greedy"
@@ -242,7 +263,7 @@ def _described(served: ServedModel) -> str:
 
 
 @contextlib.contextmanager
-def _logging_to(console: Console) -> Iterator[None]:
+def logging_to(console: Console) -> Iterator[None]:
     """Warnings and errors of the libraries and of the protocols as lines of the console."""
 
     class Lines(logging.Handler):

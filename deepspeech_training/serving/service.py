@@ -1,7 +1,9 @@
 """What every route and socket finds at `app.state.service`."""
 
 import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from deepspeech_training.serving.access_log import AccessLog
 from deepspeech_training.serving.engine import Engine
@@ -15,8 +17,9 @@ class Service:
     """One running service.
 
     Attributes:
-        phase: what it is doing: "loading", "ready" or "draining".
+        phase: what it is doing: "loading", "ready" or "draining"; `deepspeech app` has more, such as "training".
         started: `time.monotonic()` of its start.
+        told: what /ready and /health say besides.
     """
 
     engine: Engine
@@ -26,3 +29,4 @@ class Service:
     access_log: AccessLog
     phase: str = "loading"
     started: float = field(default_factory=time.monotonic)
+    told: Callable[[], Mapping[str, Any]] = dict
