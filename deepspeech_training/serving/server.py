@@ -272,6 +272,8 @@ def logging_to(console: Console) -> Iterator[None]:
             say(self.format(record))
 
     root, handler = logging.getLogger(), Lines(logging.WARNING)
+    # uvicorn takes the refusal of a websocket by an HTTP status for a fault of the application.
+    handler.addFilter(lambda record: "without completing handshake" not in record.getMessage())
     root.addHandler(handler)
     try:
         yield

@@ -26,6 +26,7 @@ from deepspeech_training.serving.values import json_object
 
 log = logging.getLogger("deepspeech.serving")
 LONGEST_JOINED_S = 1.0  # of audio in one call, so that one stream that is behind does not keep others waiting
+DRAINING_IDLE_S = 2.0  # a service that ends waits no longer for the rest of a sentence
 LONGEST_REASON = 123  # bytes, RFC 6455
 CLOSING_CODES = {"internal": 1011, "too_large": 1009, "draining": 1012, "overloaded": 1013, "not_ready": 1013}
 OF_THE_MESSAGE = ("bad_request", "bad_audio", "unknown_model")  # errors after which a session may go on
@@ -230,7 +231,7 @@ class Conversation:
 
         Raises:
             Gone: the client has left.
-            ServingError: it was silent for too long, the session may not last longer, or the server stops and nobody is
+            ServingError: it was silent for too long, the session may not last longer, or the service ends and nobody is
                 in the middle of a sentence.
         """
         while True:
@@ -241,16 +242,19 @@ class Conversation:
             if now >= self._ends_at:
                 raise ServingError(f"a session may last {self.limits.max_session_s:g} s (--max_session_s)", "too_long")
             if self.engine.closing.is_set() or (self._draining and not (self._waiting or self._speaking)):
-                raise ServingError("the service restarts: connect again", "draining")
+                raise self._draining_error()
             if self._waiting:
                 return self._take()
-            until_s = min(self.idle_s, self._ends_at - now)
+            idle_s = DRAINING_IDLE_S if self._draining else self.idle_s
             try:
-                async with asyncio.timeout(max(until_s, 0.001)):
+                async with asyncio.timeout(min(idle_s, self._ends_at - now)):
                     await self._arrived.wait()
             except TimeoutError:
-                if until_s == self.idle_s:
-                    raise self.idle_error() from None
+                if time.monotonic() < self._ends_at:
+                    raise (self._draining_error() if self._draining else self.idle_error()) from None
+
+    def _draining_error(self) -> ServingError:
+        return ServingError("the service restarts: connect again", "draining")
 
     def _take(self) -> str | bytes:
         """The message that waits longest, with the audio behind it: under load there are fewer and longer calls."""
