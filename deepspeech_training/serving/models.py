@@ -183,6 +183,8 @@ def _facts(source: ModelSource, model: Model, scorer: Scorer | None) -> dict[str
         "sample_rate": file.geometry.sample_rate,
         "beam_width": file.beam_width,
         "scorer": scorer.path.rsplit("/", 1)[-1] if scorer else None,
+        "alpha": scorer.alpha if scorer else None,
+        "beta": scorer.beta if scorer else None,
         "created": int(source.path.stat().st_mtime),
         "file": source.path.name,
         "bytes": len(file.data),

@@ -90,6 +90,7 @@ def test_an_insecure_address_is_told_and_files_work_there(browser, make_server, 
         visitor.page.wait_for_selector("#sound:not([hidden])")
 
 
+@pytest.mark.slow
 def test_a_server_that_comes_back_hears_what_was_said_meanwhile(
     playwright, make_server, spoken_model, spoken_scorer, spoken_clip, tmp_path
 ):
@@ -198,6 +199,7 @@ def test_a_file_that_cannot_be_read_is_told_in_the_words_of_the_server(browser, 
         visitor.gone("file")
 
 
+@pytest.mark.slow
 def test_a_busy_server_is_told_and_tried_again(browser, make_server, small_model):
     server = make_server("--model", small_model, "--max_sessions", 1)
     with chromium.visit(browser, server.url) as visitor:
@@ -210,6 +212,7 @@ def test_a_busy_server_is_told_and_tried_again(browser, make_server, small_model
         visitor.stop()
 
 
+@pytest.mark.slow
 def test_a_slow_line_is_told(browser, server):
     with chromium.visit(browser, server.url) as visitor:
         page = visitor.ready().page

@@ -33,10 +33,13 @@ export function showFacts({ id, facts }) {
   showVerdict(facts.verdict);
 }
 
+/** A verdict of `deepspeech inspect`, such as "HEALTHY: nothing found that speaks against it". */
 function showVerdict(verdict) {
-  const text = typeof verdict === "object" && verdict ? (verdict.message ?? verdict.text ?? verdict.verdict) : verdict;
-  byId("verdict").hidden = !text;
-  byId("verdict").textContent = text ?? "";
+  const [, word, reason] = /^([A-Z]+): (.*)$/s.exec(verdict ?? "") ?? [];
+  byId("verdict").hidden = !word;
+  if (!word) return;
+  byId("verdict").className = ["HEALTHY", "UNKNOWN"].includes(word) ? "verdict" : "verdict bad";
+  byId("verdict").replaceChildren(element("strong", {}, word[0] + word.slice(1).toLowerCase()), `: ${reason}`);
 }
 
 const number = (value) => typeof value === "number" && Number.isFinite(value);

@@ -1,7 +1,7 @@
 // Whole recordings: OpenAI's transcription with what our server adds to it, and the comparison of decoders.
 
 import { refusal } from "./server.js";
-import { SERVER_GONE, Trouble } from "./trouble.js";
+import { Trouble } from "./trouble.js";
 
 /**
  * Transcribes a file.
@@ -44,7 +44,7 @@ function post(server, path, form, { onProgress, signal }) {
       if (request.status !== 200) reject(refusal(request.status, request.responseText));
       else resolve(JSON.parse(request.responseText));
     };
-    request.onerror = () => reject(new Trouble("gone", SERVER_GONE));
+    request.onerror = () => reject(new Trouble("gone", "The server was gone before it had answered. The sound is still here: press Again when it is back."));
     request.onabort = () => reject(new Trouble("cancelled", "Cancelled."));
     signal?.addEventListener("abort", () => request.abort());
     request.send(form);

@@ -8,9 +8,12 @@ import { SpeechStream } from "./stream.js";
 import { clock } from "./times.js";
 
 const NOTABLE_LAG_S = 3;
-const SUBJECTS = ["microphone", "line", "behind", "silent", "kept"];
+const SUBJECTS = ["microphone", "line", "behind", "silent", "kept", "before"];
 
-/** Events: `state` {state: "starting" | "on" | "finishing" | "off"}, `ended` {recording}, `key` (the server wants one). */
+/**
+ * Events: `state` {state: "starting" | "on" | "finishing" | "off"}, `line` {open}: whether the server is there,
+ * and at the end `ended` or, where the server wants one, `key`.
+ */
 export class Live extends EventTarget {
   state = "off";
   #server;
@@ -20,6 +23,7 @@ export class Live extends EventTarget {
   #microphone = null;
   #stream = null;
   #recording = null;
+  #wakeLock = null;
   #wantsKey = false;
 
   constructor(server, settings, transcript, sound) {
@@ -53,6 +57,7 @@ export class Live extends EventTarget {
       this.stop();
     });
     this.#become("on");
+    this.#wakeLock = await navigator.wakeLock?.request("screen").catch(() => null); // a phone that sleeps does not listen
   }
 
   /** Stops the microphone and waits for the last words. */
@@ -94,13 +99,19 @@ export class Live extends EventTarget {
     const share = peak > 0 ? Math.max(0, Math.min(1, 1 + (20 * Math.log10(peak)) / 60)) : 0;
     byId("meter").firstElementChild.style.transform = `scaleX(${share.toFixed(3)})`;
     byId("meter").setAttribute("aria-valuenow", Math.round(100 * share));
-    byId("meter").classList.toggle("loud", peak > 0.98);
+    byId("meter").classList.toggle("loud", peak > 0.999);
   }
 
   #tellLine({ state, trouble }) {
-    if (state === "waiting") notice("line", `${trouble.message} Keep speaking: the last 30 seconds are kept here and sent when it is back.`, { dismiss: false });
-    else if (state === "open") clearNotice("line");
-    else if (state === "closed" && this.state === "finishing") clearNotice("line");
+    if (state === "waiting") {
+      notice("line", `${trouble.message} Keep speaking: the last 30 seconds are kept here and sent when it is back.`, { dismiss: false });
+      this.#emit("line", { open: false });
+    } else if (state === "open") {
+      clearNotice("line");
+      this.#emit("line", { open: true });
+    } else if (state === "closed" && this.state === "finishing") {
+      clearNotice("line");
+    }
   }
 
   #tellLag({ network_s, server_s }) {
@@ -123,13 +134,18 @@ export class Live extends EventTarget {
 
   #end() {
     clearNotice("behind", "silent");
+    this.#wakeLock?.release();
     if (this.#recording.samples) this.#sound.setRecording(this.#recording);
     this.#become("off");
-    this.dispatchEvent(new CustomEvent(this.#wantsKey ? "key" : "ended"));
+    this.#emit(this.#wantsKey ? "key" : "ended");
   }
 
   #become(state) {
     this.state = state;
-    this.dispatchEvent(new CustomEvent("state", { detail: { state } }));
+    this.#emit("state", { state });
+  }
+
+  #emit(name, detail) {
+    this.dispatchEvent(new CustomEvent(name, { detail }));
   }
 }

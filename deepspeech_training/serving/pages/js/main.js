@@ -15,7 +15,7 @@ import { TranscriptView } from "./transcript-view.js";
 import { Transcript } from "./transcript.js";
 import { NO_TEXT_YET, NOTHING_YET } from "./trouble.js";
 
-const CONFIG_AGAIN_MS = 3000;
+const CONFIG_AGAIN_MS = 2000;
 const HOW_TO_BEGIN = byId("empty").textContent;
 const server = new Server();
 const transcript = new Transcript();
@@ -23,28 +23,32 @@ const view = new TranscriptView(transcript);
 const settings = new Settings();
 const sound = new Sound(transcript, view);
 const live = new Live(server, settings, transcript, sound);
+let asksAgain = 0; // timer
 let working = null; // AbortController of the upload in progress
 
 // --- the server ------------------------------------------------------------------------------------------------------
 
 /** Asks what is served, until somebody answers; asks for the key where one is wanted. */
 async function connect() {
-  connection("connecting", "Connecting");
+  clearTimeout(asksAgain);
   try {
     const config = await server.get("v1/config");
+    clearNotice("server");
+    byId("version").textContent = `deepspeech ${config.version}`;
     if (!config.key_accepted) {
       await wantKey();
-      return;
+    } else if (config.phase === "ready") {
+      settings.setModels(config.models, config.limits);
+      showModel();
+      connection("ready", "Ready");
+    } else {
+      connection("connecting", config.phase === "loading" ? "Loading the model" : "The server restarts");
+      asksAgain = setTimeout(connect, CONFIG_AGAIN_MS);
     }
-    settings.setModels(config.models, config.limits);
-    byId("version").textContent = `deepspeech ${config.version}`;
-    showModel();
-    clearNotice("server");
-    connection("ready", "Ready");
   } catch (trouble) {
     connection("gone", "No server");
-    notice("server", trouble.message, { dismiss: false });
-    setTimeout(connect, CONFIG_AGAIN_MS);
+    notice("server", `${trouble.message} This page looks for it every few seconds.`, { dismiss: false });
+    asksAgain = setTimeout(connect, CONFIG_AGAIN_MS);
   }
 }
 
@@ -81,8 +85,12 @@ async function record() {
   if (live.state !== "off" || refusedBySettings()) return;
   working?.abort();
   hideComparison();
+  const before = toText(transcript);
   byId("clock").textContent = "0:00";
   await live.start();
+  if (live.state === "on" && before) {
+    notice("before", "This recording replaces the last one.", { kind: "info", dismiss: true, action: { label: "Copy its text", run: () => copy(before) } });
+  }
 }
 
 live.addEventListener("state", ({ detail: { state } }) => {
@@ -94,6 +102,11 @@ live.addEventListener("state", ({ detail: { state } }) => {
   if (state === "off") view.empty = "Nothing was recognised. Press Record and speak, or choose a recording.";
 });
 live.addEventListener("key", wantKey);
+live.addEventListener("line", ({ detail: { open } }) => {
+  if (open) connection("ready", "Ready");
+  else connection("gone", "Reconnecting");
+});
+live.addEventListener("ended", connect); // another model may be served by now
 
 // --- files ------------------------------------------------------------------------------------------------------------
 
@@ -135,6 +148,7 @@ async function work(job) {
   } catch (trouble) {
     if (trouble.code === "no_key") await wantKey();
     else if (trouble.code !== "cancelled") notice("file", trouble.message);
+    if (trouble.code === "gone") await connect();
     view.empty = HOW_TO_BEGIN;
   } finally {
     if (working === mine) {
@@ -190,8 +204,7 @@ function withText(act) {
   };
 }
 
-async function copy() {
-  const text = toText(transcript);
+async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
@@ -203,6 +216,10 @@ async function copy() {
     document.execCommand("copy");
     area.remove();
   }
+}
+
+async function copyTranscript() {
+  await copy(toText(transcript));
   byId("copy").textContent = "Copied";
   setTimeout(() => { byId("copy").textContent = "Copy"; }, 2000);
 }
@@ -221,7 +238,7 @@ byId("file").addEventListener("change", ({ target }) => {
 });
 byId("again").addEventListener("click", again);
 byId("compare").addEventListener("click", compareDecoders);
-byId("copy").addEventListener("click", withText(copy));
+byId("copy").addEventListener("click", withText(copyTranscript));
 byId("save-text").addEventListener("click", withText(() => download(`${baseName()}.txt`, toText(transcript), "text/plain")));
 byId("save-srt").addEventListener("click", withText(() => download(`${baseName()}.srt`, toSrt(transcript), "application/x-subrip")));
 byId("save-json").addEventListener("click", withText(() => download(`${baseName()}.json`, toJson(transcript, about()), "application/json")));
@@ -247,6 +264,13 @@ addEventListener("drop", (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();
   if (event.dataTransfer.files[0]) take(event.dataTransfer.files[0]);
+});
+
+addEventListener("beforeunload", (event) => {
+  if (live.state !== "off") event.preventDefault();
+});
+document.addEventListener("visibilitychange", () => {
+  if (document.visibilityState === "visible" && live.state === "off" && !working) connect();
 });
 
 connect();

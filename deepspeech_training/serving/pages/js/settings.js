@@ -133,9 +133,8 @@ export class Settings extends EventTarget {
     byId("hot-hint").textContent = scored || !this.model
       ? "Names and terms that are said more (or, below 0, less) often than the scorer expects."
       : "Hot words work through the scorer, which is not in use.";
-    this.#field("beam_width").placeholder = facts.beam_width ?? "as set";
-    this.#field("alpha").placeholder = facts.alpha ?? "as set";
-    this.#field("beta").placeholder = facts.beta ?? "as set";
+    this.#field("beam_width").placeholder = facts.beam_width ?? "";
+    for (const weight of ["alpha", "beta"]) this.#field(weight).placeholder = facts[weight]?.toFixed(2) ?? "";
     byId("pause").textContent = `${Number(this.#field("hangover_s").value).toFixed(1)} s`;
     byId("pause-row").hidden = !this.#field("endpointing").checked;
   }

@@ -3,7 +3,10 @@
 import { byId, element } from "./dom.js";
 import { marked } from "./reading.js";
 import { clock, interval } from "./times.js";
+import { Transcript } from "./transcript.js";
 import { wordElement, wordRow } from "./words.js";
+
+const KEPT_ANNOUNCEMENTS = 20;
 
 /** Event `word` {index}: a word was pressed; the index counts over the whole transcript. */
 export class TranscriptView extends EventTarget {
@@ -25,6 +28,7 @@ export class TranscriptView extends EventTarget {
 
   /** Shows which word is played; null: none. */
   highlight(index) {
+    if (this.#current && Number(this.#current.dataset.index) === index) return;
     this.#current?.classList.remove("now");
     this.#current = index === null ? null : this.#word(index);
     this.#current?.classList.add("now");
@@ -38,14 +42,14 @@ export class TranscriptView extends EventTarget {
   #update(what) {
     if (what === "all") this.#clear();
     const { utterances, lost } = this.#transcript;
-    const follows = this.#atEnd();
+    const follows = this.#seesEnd();
     while (this.#shown < utterances.length) this.#addUtterance(utterances[this.#shown++], what !== "all");
     while (this.#shownLost < lost.length) this.#addLost(lost[this.#shownLost++]);
     this.#showPartial();
     byId("empty").hidden = !this.#transcript.isEmpty || lost.length > 0;
     byId("legend").hidden = byId("word-list").hidden = this.#words === 0;
     if (byId("word-list").open) this.#fillTable();
-    if (follows && what !== "all") byId("partial").scrollIntoView({ block: "nearest" });
+    if (follows && what !== "all") this.#lastLine()?.scrollIntoView({ block: "nearest" });
   }
 
   #clear() {
@@ -62,20 +66,28 @@ export class TranscriptView extends EventTarget {
     } else {
       said.append(utterance.text);
     }
+    const start = Transcript.startOf(utterance);
     const paragraph = element("div", { className: "paragraph" },
-      element("time", { className: "at", dateTime: `PT${utterance.start.toFixed(1)}S` }, clock(utterance.start)), said);
+      element("time", { className: "at", dateTime: `PT${start.toFixed(1)}S` }, clock(start)), said);
     const others = otherReadings(utterance);
-    if (others) said.append(others);
+    if (others) paragraph.append(others);
     this.#paragraphs.append(paragraph);
     const first = this.#paragraphs.querySelector(".word");
     if (first && !this.#paragraphs.querySelector('.word[tabindex="0"]')) first.tabIndex = 0;
-    if (announce) byId("announcer").append(element("p", {}, utterance.text));
+    if (announce) this.#announce(utterance.text);
   }
 
   #addLost({ start, end }) {
     const text = `Lost: what was said ${interval(start, end)} did not reach the server.`;
     this.#paragraphs.append(element("p", { className: "lost" }, text));
-    byId("announcer").append(element("p", {}, text));
+    this.#announce(text);
+  }
+
+  /** For screen readers, who read what is added. */
+  #announce(text) {
+    const announcer = byId("announcer");
+    announcer.append(element("p", {}, text));
+    if (announcer.children.length > KEPT_ANNOUNCEMENTS) announcer.firstChild.remove();
   }
 
   #showPartial() {
@@ -131,8 +143,14 @@ export class TranscriptView extends EventTarget {
     this.dispatchEvent(new CustomEvent("word", { detail: { index: Number(word.dataset.index) } }));
   }
 
-  #atEnd() {
-    return innerHeight + scrollY >= document.documentElement.scrollHeight - 120;
+  #lastLine() {
+    return byId("partial").hidden ? this.#paragraphs.lastElementChild : byId("partial");
+  }
+
+  /** Whoever looks at the last line wants to see the next one; whoever has scrolled away does not. */
+  #seesEnd() {
+    const { top, bottom } = this.#lastLine()?.getBoundingClientRect() ?? { top: innerHeight, bottom: 0 };
+    return top < innerHeight && bottom > 0;
   }
 }
 
@@ -143,7 +161,7 @@ function otherReadings({ text, alternatives }) {
   const list = element("ol", {}, ...others.map((other) => {
     const score = other.confidence === undefined || other.confidence === null ? null
       : element("span", { className: "score", title: "log probability of this reading" }, other.confidence.toFixed(1));
-    return element("li", {}, element("span", {}, ...(other.text ? marked(text, other.text) : ["(nothing)"])), score);
+    return element("li", {}, element("span", { dir: "auto" }, ...(other.text ? marked(text, other.text) : ["(nothing)"])), score);
   }));
   return element("details", { className: "others" },
     element("summary", {}, others.length === 1 ? "1 other reading" : `${others.length} other readings`), list);

@@ -44,6 +44,11 @@ export class Transcript extends EventTarget {
     return this.utterances.flatMap((utterance, index) => utterance.words.map((word) => ({ ...word, utterance: index })));
   }
 
+  /** When somebody began to speak; a stretch of silence may come before the first word. */
+  static startOf(utterance) {
+    return utterance.words[0]?.start ?? utterance.start;
+  }
+
   get isEmpty() {
     return this.utterances.length === 0 && !this.partial;
   }

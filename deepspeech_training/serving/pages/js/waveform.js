@@ -130,7 +130,7 @@ export class Waveform extends EventTarget {
       const to = x(word.end);
       if (to < 0 || from > width) return;
       const selected = index === this.#selected;
-      context.globalAlpha = selected ? 1 : 0.35 + 0.65 * (word.confidence ?? 1);
+      context.globalAlpha = selected ? 1 : 0.55 + 0.45 * (word.confidence ?? 1);
       context.fillStyle = colour(selected ? "--accent" : "--text");
       context.fillRect(from, height - 22, Math.max(2, to - from - 1), 2);
       const textWidth = context.measureText(word.text).width;
