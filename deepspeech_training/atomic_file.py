@@ -48,7 +48,7 @@ def write_atomically(path: Path, chunks: Iterable[bytes]) -> str:
             with contextlib.suppress(OSError):
                 beside.unlink()
             raise
-        _fsync_folder(target.parent)
+        fsync_folder(target.parent)
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
@@ -99,7 +99,8 @@ def _name_beside(path: Path) -> Path:
     return path.with_name(f".{name.decode(errors='ignore')}{ending}")
 
 
-def _fsync_folder(folder: Path) -> None:
+def fsync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, such as one that was renamed."""
     with contextlib.suppress(OSError):  # some mounts (SMB, FUSE) cannot; the file itself is on the disk already
         descriptor = os.open(folder, os.O_RDONLY)
         try:

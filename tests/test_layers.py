@@ -23,6 +23,7 @@ decoding
 runtime
 checkpoints
 importers scorer exporting
+registry
 inference serving
 tasks
 training

@@ -106,15 +106,15 @@ def _training_lines(training: Mapping[str, Any], judged_by: Sequence[Figure], sa
             f"{training['epochs_without_improvement']} epochs without a lower loss"
         )
     yield f"Rate      learning rate {training['learning_rate']:.3g}, {training['precision']}"
-    given = _not_default(training["flags"])
+    given = not_default(training["flags"])
     if given:
         yield f"Trained   with {' '.join(given)}"
 
 
-def _not_default(flags: Mapping[str, Any]) -> list[str]:
+def not_default(flags: Mapping[str, Any]) -> list[str]:
     """The flags that are not at their defaults, as they are written on a command line.
 
-    >>> _not_default({"ema": 0.99, "weight_decay": 0.0, "freeze_layers": ["layer_1", "lstm"], "augment": ["gain"]})
+    >>> not_default({"ema": 0.99, "weight_decay": 0.0, "freeze_layers": ["layer_1", "lstm"], "augment": ["gain"]})
     ['--ema 0.99', '--freeze_layers layer_1,lstm', '--augment gain']
     """
     defaults, given = as_dict(Config()), []

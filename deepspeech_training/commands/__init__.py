@@ -70,6 +70,19 @@ SECTIONS: dict[str, dict[str, Command]] = {
             "commands.sessions", "what was run here: session logs, listed, compared and plotted", when_cut_off=EXIT_OK
         ),
     },
+    "Models on the volume": {
+        "models list": Command("commands.models_list", "registered models, and what is promoted", when_cut_off=EXIT_OK),
+        "models show": Command("commands.models_show", "the card of a version; its files are checked"),
+        "models register": Command(
+            "commands.models_register",
+            "an export becomes a version, and is promoted unless it is worse",
+            resumes="stopped; nothing was registered, or the same command completes it",
+        ),
+        "models promote": Command("commands.models_promote", "have a version served"),
+        "models rollback": Command("commands.models_rollback", "back to the version that was promoted before"),
+        "models remove": Command("commands.models_remove", "delete a version"),
+        "models compare": Command("commands.models_compare", "two versions on the same test set, with intervals"),
+    },
     "The program": {
         "doctor": Command("commands.doctor", "check GPU, driver, volume, disk, memory and packages"),
         "docs": Command("commands.docs", "write or check the generated pages of docs/, in a checkout"),

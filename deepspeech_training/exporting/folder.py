@@ -28,10 +28,10 @@ from deepspeech_training.console import Console
 from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.exporting import parity
+from deepspeech_training.exporting.card import PARITY_FILE
 from deepspeech_training.models.tflite import ExportSettings, write_tflite
 from deepspeech_training.version import VERSION
 
-PARITY_FILE = "parity.json"
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # linux/fs.h, fcntl.h
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same export makes the same zip
 

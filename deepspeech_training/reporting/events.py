@@ -102,6 +102,7 @@ class SetSummary(Record):
         clips: how many samples.
         hours: of audio; None where the task has none.
         characters: of what is to be learnt.
+        speakers: how many; None where the CSV does not name one for each sample.
     """
 
     set: str
@@ -110,6 +111,7 @@ class SetSummary(Record):
     hours: float | None
     characters: int
     fingerprint: str
+    speakers: int | None = None
 
     @classmethod
     def of(cls, kind: str, found: SampleSet[Any], sample_rate: int | None) -> Self:
@@ -118,6 +120,7 @@ class SetSummary(Record):
         for sample in found.samples:
             digest.update(f"{Path(sample.path).name}\0{sample.cost}\0{sample.content}\n".encode())
         cost = sum(sample.cost for sample in found.samples)
+        speakers = {getattr(sample, "speaker", None) for sample in found.samples}
         return cls(
             kind,
             found.csv_path,
@@ -125,6 +128,7 @@ class SetSummary(Record):
             hours=None if sample_rate is None else round(cost / sample_rate / 3600, 6),
             characters=sum(len(sample.content) for sample in found.samples),
             fingerprint=digest.hexdigest()[:16],
+            speakers=None if None in speakers else len(speakers),
         )
 
     @property

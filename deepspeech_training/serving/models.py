@@ -1,8 +1,6 @@
 """The models that are served: found under the path of `--model`, checked, loaded, and what is known of them."""
 
-import contextlib
 import hashlib
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,15 +10,15 @@ from deepspeech_training.audio.synthetic_speech import synthesize_seconds
 from deepspeech_training.checkpoints.answers import answers_of_model
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
+from deepspeech_training.exporting.card import read_card, read_parity
 from deepspeech_training.machine.resources import available_memory, gigabytes
+from deepspeech_training.registry.store import Version, is_registry, promoted_in
 from deepspeech_training.reporting.diagnosis import VERDICTS, diagnose
 from deepspeech_training.reporting.evidence import Evidence
 from deepspeech_training.runtime.model import Model, to_int16
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.utterances import StreamSettings, transcribe
 
-PARITY_FILE = "parity.json"  # as exporting/folder.py writes it
-MAX_CARD_BYTES = 1_000_000
 # Resident bytes for each byte of the file: XNNPACK's layout of int8 weights (docs/inference.md); float32 takes less.
 BYTES_PER_INTERPRETER = 6
 
@@ -35,6 +33,7 @@ class ModelSource:
         folder: the export folder, with the card and the parity report; None for a file alone.
         scorer: the .scorer that it is decoded with, or None.
         note: what is to be known of it, such as that its training continues.
+        registered: the version of a registry that it is, or None; it is checked before it is served.
     """
 
     name: str
@@ -42,6 +41,7 @@ class ModelSource:
     folder: Path | None
     scorer: Path | None
     note: str = ""
+    registered: Version | None = None
 
     def signature(self) -> tuple[Any, ...]:
         """Changes when one of the files does; () while one is missing."""
@@ -76,7 +76,8 @@ def find_sources(path: Path, scorer: Path | None = None) -> list[ModelSource]:
 
     A `.tflite` is one model, called as the file. A folder with one `.tflite` is an export, called as the folder. In
     any other folder each `.tflite`, and each folder with one in it, is a model by its own name. A `.scorer` beside a
-    model in an export folder is its scorer, unless `scorer` names one for all.
+    model in an export folder is its scorer, unless `scorer` names one for all. Of a registry, which is checked first,
+    it is the promoted version of each model.
 
     Raises:
         UserError: there is none.
@@ -88,6 +89,8 @@ def find_sources(path: Path, scorer: Path | None = None) -> list[ModelSource]:
             f"--model {path}: there is no such file or folder (looked for {path.absolute()})\n"
             "Name a .tflite, the folder of an export (--export_dir), or a folder of several."
         )
+    if is_registry(path):
+        return _promoted(path, scorer)
     files = sorted(path.glob("*.tflite"))
     exports = sorted(folder for folder in path.iterdir() if folder.is_dir() and len(list(folder.glob("*.tflite"))) == 1)
     if len(files) == 1 and not exports:
@@ -113,6 +116,16 @@ def _in_folder(folder: Path, scorer: Path | None) -> ModelSource:
     return ModelSource(folder.name, next(folder.glob("*.tflite")), folder, scorer or (scorers[0] if scorers else None))
 
 
+def _promoted(path: Path, scorer: Path | None) -> list[ModelSource]:
+    versions = promoted_in(path)
+    if not versions:
+        raise UserError(
+            f"--model {path}: of the models that are registered there, no version is promoted\n"
+            f"Promote one: deepspeech models promote NAME/VERSION (deepspeech models list --dir {path})."
+        )
+    return [ModelSource(v.name, v.model_path, v.folder, scorer or v.scorer_path, registered=v) for v in versions]
+
+
 def load(sources: Sequence[ModelSource], *, num_threads: int) -> list[ServedModel]:
     """Check and load models.
 
@@ -121,6 +134,9 @@ def load(sources: Sequence[ModelSource], *, num_threads: int) -> list[ServedMode
     Raises:
         UserError: a file is damaged or of another kind, they do not fit together, or there is too little memory.
     """
+    for source in sources:
+        if source.registered is not None:
+            source.registered.check()
     files = [ModelFile.read(source.path) for source in sources]
     check_memory(files, num_threads, free=available_memory())
     return [_load(source, file, num_threads) for source, file in zip(sources, files, strict=True)]
@@ -171,11 +187,11 @@ def _verdict(model: Model) -> str:
 def _facts(source: ModelSource, model: Model, scorer: Scorer | None) -> dict[str, Any]:
     """What a client may know of a model; None where nothing says it."""
     file = model.file
-    card = _card(source.folder) if source.folder else {}
+    card = read_card(source.folder) if source.folder else {}
     return {
         "language": card.get("language", ""),
         "note": source.note,
-        "version": card.get("model_version"),
+        "version": str(source.registered.number) if source.registered else card.get("model_version"),
         "author": card.get("author"),
         "license": card.get("license"),
         "alphabet": None if file.bytes_mode else list(file.labels),
@@ -191,31 +207,19 @@ def _facts(source: ModelSource, model: Model, scorer: Scorer | None) -> dict[str
         "sha256": hashlib.sha256(file.data).hexdigest(),
         "network": {name: list(shape) for name, shape in file.state_shapes.items()},
         "verdict": _verdict(model),
-        **(_measured(source.folder / PARITY_FILE) if source.folder else _measured(None)),
+        **(_compared(source.folder) if source.folder else NOT_MEASURED),
+        **(_tested(source.registered) if source.registered else {}),
     }
 
 
-def _card(folder: Path) -> dict[str, str]:
-    """The fields of the card's front matter; those that still have a placeholder count as none."""
-    fields: dict[str, str] = {}
-    for path in sorted(folder.glob("*.md")):
-        text = _small_text(path)
-        if not text.startswith("---\n"):
-            continue
-        for line in text.split("---\n")[1].splitlines():
-            name, _, value = line.partition(": ")
-            with contextlib.suppress(ValueError):
-                value = json.loads(value) if value.startswith('"') else value
-            if value and not value.startswith("<"):
-                fields[name] = value
-    return fields
+NOT_MEASURED = {"wer": None, "cer": None, "measured_on": None, "weights": None}
 
 
-def _measured(report: Path | None) -> dict[str, Any]:
+def _compared(folder: Path) -> dict[str, Any]:
     """The error rates of the parity report, where it was made on test clips."""
-    facts: dict[str, Any] = {"wer": None, "cer": None, "measured_on": None, "weights": None}
+    facts: dict[str, Any] = dict(NOT_MEASURED)
     try:
-        found = json.loads(_small_text(report)) if report else {}
+        found = read_parity(folder)
         for kind, model in found.get("models", {}).items():
             if model["exported"]:
                 facts["weights"] = kind
@@ -227,10 +231,11 @@ def _measured(report: Path | None) -> dict[str, Any]:
     return facts
 
 
-def _small_text(path: Path) -> str:
+def _tested(version: Version) -> dict[str, Any]:
+    """The error rates of the first test set that a registered model was tested on, decoded as it is served."""
     try:
-        if path.stat().st_size > MAX_CARD_BYTES:
-            return ""
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
+        test = version.card()["tests"][0]
+        rates = {"wer": float(test["wer"]["value"]), "cer": float(test["cer"]["value"])}
+        return {**rates, "measured_on": f"{int(test['clips'])} clips of the test set"}
+    except (KeyError, IndexError, TypeError, ValueError):
+        return {}
