@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deepspeech_training.errors import FlagError
 from deepspeech_training.serving.metrics import Metrics
 
+METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
 MOST_WAITING_LINES = 10_000
 
 
@@ -98,10 +99,11 @@ class AccessMiddleware:
         finally:
             method = scope.get("method", "WEBSOCKET")
             if scope["type"] == "http":
-                self._metrics.requests.labels(self._route_of(scope), method, str(facts["status"])).inc()
+                known = method if method in METHODS else "other"  # clients can think of any number
+                self._metrics.requests.labels(self._route_of(scope), known, str(facts["status"])).inc()
             self._log.add(
                 client=(scope.get("client") or ("",))[0],
-                method=method,
+                method=method[:20],
                 path=scope["path"][:200],  # never the query: a key may stand in it
                 **facts,
                 ms=round(1000 * (time.monotonic() - begin), 1),

@@ -47,17 +47,16 @@ class Metrics:
             buckets=FACTORS,
             registry=registry,
         )
-        self.files = Gauge("deepspeech_files", "Uploaded files in work", registry=registry)
         self.reloads = Counter(
             "deepspeech_model_reloads", "Models taken from disk anew", ["outcome"], registry=registry
         )
         self._lag_s = Gauge("deepspeech_lag_seconds", "Audio of the stream that is furthest behind", registry=registry)
-        self._waiting = Gauge("deepspeech_files_waiting", "Uploaded files that wait for their turn", registry=registry)
+        self._files = Gauge("deepspeech_files", "Uploaded files at work, and those that wait", registry=registry)
 
-    def watch(self, *, lag_s: Callable[[], float], waiting: Callable[[], float]) -> None:
+    def watch(self, *, lag_s: Callable[[], float], files: Callable[[], float]) -> None:
         """Take two figures when somebody asks for them."""
         self._lag_s.set_function(lag_s)
-        self._waiting.set_function(waiting)
+        self._files.set_function(files)
 
     def text(self) -> bytes:
         return generate_latest(self._registry)

@@ -4,6 +4,8 @@ What it has that this recognition does not know (prompt, temperature, include, c
 as unknown fields are. What OpenAI's has not: `alternatives`, `beam_width`, `alpha`, `beta`, `scorer`, `hot_words`.
 """
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 from starlette.datastructures import FormData, UploadFile
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.types import Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
 from deepspeech_training.runtime.utterances import Final, StreamSettings
 from deepspeech_training.serving import values
@@ -49,7 +51,7 @@ async def transcriptions(request: Request) -> Response:
         file = await unless_gone(request, begin(service.engine, ask))
     note(request, seconds=round(file.seconds, 2))
     if ask.stream:
-        return Events(file, ask)
+        return Events(file, ask, send_timeout_s=service.limits.send_timeout_s)
     with file:
         finals = await unless_gone(request, all_of(file, ask.settings))
     return answer(
@@ -158,13 +160,17 @@ async def all_of(file: AsyncFile, settings: StreamSettings) -> list[Final]:
 class Events(StreamingResponse):
     """The text as it comes, as server-sent events; the turn of the file ends with the answer, however that ends."""
 
-    def __init__(self, file: AsyncFile, ask: Ask):
+    def __init__(self, file: AsyncFile, ask: Ask, *, send_timeout_s: float):
         super().__init__(self._events(file, ask), media_type="text/event-stream", headers=SSE_HEADERS)
-        self._file = file
+        self._file, self._send_timeout_s = file, send_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        with self._file:
-            await super().__call__(scope, receive, send)
+        async def send_in_time(message: Message) -> None:
+            async with asyncio.timeout(self._send_timeout_s):  # whoever does not read keeps the others waiting
+                await send(message)
+
+        with self._file, contextlib.suppress(TimeoutError):
+            await super().__call__(scope, receive, send_in_time)
 
     async def _events(self, file: AsyncFile, ask: Ask) -> AsyncIterator[str]:
         text = ""

@@ -7,17 +7,51 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 
+import h11
 import uvicorn
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.serving.limits import Limits
 
 KEEP_ALIVE_S = 75  # a client's idle connection; longer than the pools of common proxies keep theirs
+HEAD_S = 20.0
 PING_S = 20.0  # keeps the way of a websocket through proxies open
 DEAD_PEER_S = 30  # a client that does not acknowledge, or leaves no room for, what it is sent has vanished
 LISTEN_BACKLOG = 512
 POLL_S = 0.005
+
+
+class Http(H11Protocol):
+    """uvicorn's HTTP, but a client that has connected sends the head of its request within HEAD_S, or is cut off."""
+
+    _head_timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._watch_head()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._watch_head()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._stop_timer()
+
+    def _watch_head(self) -> None:
+        """Time what is there of a head; between requests on one connection uvicorn's own keep-alive does that."""
+        in_head = self.conn.their_state is h11.IDLE and not self.transport.is_closing()
+        if not in_head or self.transport.get_protocol() is not self:  # a socket has taken over
+            self._stop_timer()
+        elif self._head_timer is None:
+            self._head_timer = self.loop.call_later(HEAD_S, self.transport.close)
+
+    def _stop_timer(self) -> None:
+        if self._head_timer is not None:
+            self._head_timer.cancel()
+            self._head_timer = None
 
 
 class Port(uvicorn.Server):
@@ -27,7 +61,7 @@ class Port(uvicorn.Server):
         config = uvicorn.Config(
             app,
             loop="asyncio",
-            http="h11",
+            http=Http,
             ws="websockets-sansio",
             ws_max_size=limits.max_message_bytes,
             ws_per_message_deflate=False,  # audio does not shrink, and each stream would keep 300 kB for it

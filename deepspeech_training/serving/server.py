@@ -268,6 +268,8 @@ def logging_to(console: Console) -> Iterator[None]:
 
     class Lines(logging.Handler):
         def emit(self, record: logging.LogRecord) -> None:
+            if record.name == "uvicorn.error" and not record.msg.startswith("Exception in ASGI application"):
+                return  # what uvicorn says of clients that do not speak HTTP or UTF-8: not our fault, and no news
             say = console.error if record.levelno >= logging.ERROR else console.warn
             say(self.format(record))
 

@@ -1,6 +1,7 @@
 """What arrives with a request: its body counted and timed, and given up when the client goes away."""
 
 import asyncio
+import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
 
@@ -15,6 +16,7 @@ from deepspeech_training.serving.service import Service
 Result = TypeVar("Result")
 MAX_FILES = 4
 MAX_FIELDS = 1000
+LEAST_BYTES_PER_S = 2000
 LINGER_S = 5.0  # how long the rest of a refused upload is read, so that its client gets to see the answer
 
 
@@ -26,7 +28,7 @@ class Upload:
 
     def __init__(self, request: Request, service: Service):
         self._request, self._engine, self._limits = request, service.engine, service.limits
-        self._read_bytes = 0
+        self._begin, self._read_bytes = time.monotonic(), 0
         self._more = True
         self._form = FormData()
 
