@@ -1,23 +1,20 @@
 """WS /v1/listen, Deepgram's protocol of live audio: raw PCM in, `Results` out.
 
 Of what its query can ask, formatting is ignored (there is no punctuation to add), while what a client would rely on and
-this server cannot do is refused: other encodings, a channel each, redaction, callbacks.
+this server cannot do is refused (deepgram_query.py). A client that names no encoding may send a WAV.
 """
 
 import hashlib
 import math
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from starlette.datastructures import QueryParams
 from starlette.websockets import WebSocket
 
 from deepspeech_training.runtime.utterances import (
     Alternative,
-    Endpointing,
     Event,
     Final,
     Partial,
@@ -26,81 +23,14 @@ from deepspeech_training.runtime.utterances import (
     Word,
 )
 from deepspeech_training.serving import values
+from deepspeech_training.serving.deepgram_query import Options
 from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.headers import read_header
 from deepspeech_training.serving.websocket import Conversation, serve
 
-ENCODINGS = {"linear16": "int16", "linear32": "float32"}
-DEFAULT_RATE = 16000
-DEFAULT_ENDPOINTING_MS = 300  # Deepgram's 10 ms end a sentence at every comma
-CANNOT = ("multichannel", "redact", "callback", "diarize", "diarize_model", "detect_entities", "search", "replace")
 MODELS_OF_DEEPGRAM = ("nova", "flux", "enhanced", "base", "whisper", "general")  # their names mean the default model
 SILENCE_S = 10.0  # without a message; then Deepgram ends the stream with NET-0001
 CHANNEL_INDEX = [0, 1]
-
-
-@dataclass(frozen=True)
-class Options:
-    """The query of a connection."""
-
-    model: str
-    language: str
-    dtype: str
-    sample_rate: int
-    channels: int
-    interim_results: bool
-    vad_events: bool
-    utterance_end_ms: float | None
-    alternatives: int
-    hot_words: dict[str, float]
-    endpointing: Endpointing
-
-    @classmethod
-    def read(cls, query: QueryParams) -> "Options":
-        """
-        Raises:
-            ServingError: a value is wrong, or something is asked for that this server cannot do.
-        """
-        for name in CANNOT:
-            if query.get(name, "false").lower() not in values.FALSE:
-                raise values.bad(f"{name} is not supported", name)
-        encoding = query.get("encoding", "linear16")
-        if encoding not in ENCODINGS:
-            offered = " or ".join(ENCODINGS)
-            raise values.bad(f"encoding must be {offered}, it is {values.shown(encoding)}", "encoding")
-        language = values.text(query.get("language", ""), "language")
-        ends = query.get("utterance_end_ms")
-        return cls(
-            model=values.text(query.get("model", ""), "model"),
-            language="" if language == "multi" else language,
-            dtype=ENCODINGS[encoding],
-            sample_rate=values.whole(query.get("sample_rate", DEFAULT_RATE), "sample_rate", least=4000, most=192000),
-            channels=values.whole(query.get("channels", 1), "channels", least=1, most=8),
-            interim_results=values.truth(query.get("interim_results", False), "interim_results"),
-            vad_events=values.truth(query.get("vad_events", False), "vad_events"),
-            utterance_end_ms=None if ends is None else values.number(ends, "utterance_end_ms", least=100, most=60000),
-            alternatives=values.whole(
-                query.get("alternatives", 1), "alternatives", least=1, most=values.MOST_ALTERNATIVES
-            ),
-            hot_words=_hot_words(query),
-            endpointing=_endpointing(query.get("endpointing", str(DEFAULT_ENDPOINTING_MS))),
-        )
-
-
-def _hot_words(query: QueryParams) -> dict[str, float]:
-    """Words of `keyterm`, each as likely as the other, and of `keywords` with their boosts."""
-    terms = [word for term in query.getlist("keyterm") for word in values.text(term, "keyterm").split()]
-    words = dict.fromkeys(terms, values.DEFAULT_BOOST)
-    return words | values.hot_words(query.getlist("keywords"), "keywords")
-
-
-def _endpointing(found: str) -> Endpointing:
-    """Milliseconds of silence, or false."""
-    if found.lower() in values.FALSE:
-        return Endpointing(enabled=False)
-    wait_ms = (
-        DEFAULT_ENDPOINTING_MS if found.lower() == "true" else values.number(found, "endpointing", least=1, most=10000)
-    )
-    return Endpointing(hangover_s=max(wait_ms / 1000, 0.1))
 
 
 class DeepgramStream(Conversation):
@@ -110,17 +40,18 @@ class DeepgramStream(Conversation):
     def __init__(self, websocket: WebSocket):
         super().__init__(websocket)
         self._options = Options.read(self.query)
-        self._served = self._model()
+        self._served = self._wanted_model()
         self._settings = self.engine.settings(
             self._served, hot_words=self._options.hot_words, num_results=self._options.alternatives
         )
         self._request_id = str(uuid.uuid4())
         self._created = datetime.now(UTC)
         self._sha256 = hashlib.sha256()
+        self._head: bytes | None = None if self._options.says_encoding else b""
         self._last_word_end: float | None = None  # for which no UtteranceEnd was sent
         self.idle_s = min(SILENCE_S, self.limits.idle_s)
 
-    def _model(self) -> Any:
+    def _wanted_model(self) -> Any:
         name = self._options.model
         if name.startswith(MODELS_OF_DEEPGRAM) and name not in self.engine.models:
             name = ""
@@ -128,21 +59,35 @@ class DeepgramStream(Conversation):
 
     async def begin(self) -> None:
         options = self._options
+        await self._begin(options.sample_rate, options.channels, options.dtype)
+
+    async def _begin(self, sample_rate: int, channels: int, dtype: str) -> None:
         await self.begin_session(
             self._served,
             self._settings,
-            options.endpointing,
-            sample_rate=options.sample_rate,
-            channels=options.channels,
-            dtype=options.dtype,
+            self._options.endpointing,
+            sample_rate=sample_rate,
+            channels=channels,
+            dtype=dtype,
         )
 
     async def audio(self, data: bytes) -> None:
         if not data:  # the older way to say CloseStream
             await self._close_stream()
         self._sha256.update(data)
-        await self.feed(data)
+        await self.feed(data if self._head is None else await self._after_header(self._head + data))
         await self._tell_utterance_end(self.session.seconds)
+
+    async def _after_header(self, head: bytes) -> bytes:
+        """The samples of a stream whose client has not said what it sends: of a WAV, or as they are."""
+        header = read_header(head)
+        if header is None:
+            self._head = head
+            return b""
+        self._head = None
+        if header.size:
+            await self._begin(header.sample_rate, header.channels, header.dtype)
+        return head[header.size :]
 
     async def command(self, message: dict[str, Any]) -> None:
         match message.get("type"):
@@ -168,6 +113,8 @@ class DeepgramStream(Conversation):
         return events
 
     async def _close_stream(self) -> None:
+        if self._head:  # too short to be anything but samples
+            await self.feed(self._head)
         events = await self.session.finish()
         await self.tell(events)
         if not any(isinstance(event, Final) for event in events):
@@ -180,7 +127,9 @@ class DeepgramStream(Conversation):
         await self._send_metadata()
 
     async def mend(self, error: ServingError) -> None:
-        """A message that is none; the stream goes on."""
+        """A message that is none; the stream goes on. Audio that is none ends it."""
+        if error.code == "bad_audio":
+            raise error
         await self.refuse(error)
 
     async def refuse(self, error: ServingError) -> None:

@@ -41,7 +41,8 @@ class AsyncSession:
         self._turn = asyncio.Lock()
         self._bytes_per_s = 1
         self._received = self._recognised = 0  # bytes since `begin`
-        self._audio_s = self._work_s = 0.0
+        self.audio_s = 0.0  # that was recognised since the handshake
+        self._work_s = 0.0
         self._speech_since: float | None = None  # when the audio came in which speech began that has no partial yet
         self._open = True
 
@@ -133,7 +134,7 @@ class AsyncSession:
     def _count(self, events: list[Event], since: float, work_s: float, audio_s: float) -> None:
         metrics, now = self._metrics, time.monotonic()
         self._work_s += work_s
-        self._audio_s += audio_s
+        self.audio_s += audio_s
         metrics.audio_s.labels(self.protocol).inc(audio_s)
         metrics.recognition_s.labels(self.protocol).inc(work_s)
         for event in events:
@@ -149,6 +150,6 @@ class AsyncSession:
         """Give the place free; a second time is harmless. A job that still runs ends by itself."""
         if self._open:
             self._open, self._session = False, None
-            if self._audio_s:
-                self._metrics.real_time_factor.labels(self.protocol).observe(self._work_s / self._audio_s)
+            if self.audio_s:
+                self._metrics.real_time_factor.labels(self.protocol).observe(self._work_s / self.audio_s)
             self._closed(self)

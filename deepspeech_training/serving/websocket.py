@@ -57,6 +57,7 @@ class Conversation:
         self.query = websocket.query_params
         self.session: AsyncSession
         self.idle_s: float = self.limits.idle_s
+        self._model: str | None = None  # that it talks to
         self._speaking = False
         self._waiting: deque[tuple[float, str | bytes]] = deque()  # when it came, and what
         self._since = 0.0  # when the message came that is handled
@@ -114,6 +115,7 @@ class Conversation:
     ) -> None:
         """Begin to recognise in the place that this connection has; what it had begun before ends without a word."""
         await self.session.begin(served, settings, endpointing, sample_rate=sample_rate, channels=channels, dtype=dtype)
+        self._model = served.name
         self._bytes_per_s = sample_rate * channels * SAMPLE_BYTES[dtype] * self.growth
         self._most_waiting = self.limits.max_behind_s * self._bytes_per_s
         self._speaking = False
@@ -182,6 +184,11 @@ class Conversation:
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
+            self._note_for_access_log()
+
+    def _note_for_access_log(self) -> None:
+        facts = {"session": self.session.id, "model": self._model, "seconds": round(self.session.audio_s, 2)}
+        self.websocket.scope.setdefault("state", {})["access"] = facts
 
     async def _handle(self, message: str | bytes) -> None:
         try:

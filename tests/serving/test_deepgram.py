@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import json
+import random
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -167,6 +168,29 @@ def test_silence_without_keep_alive_ends_the_stream(make_server, small_model):
     assert code == 1011
     assert "NET-0001" in reason
     assert [message["type"] for message in said] == ["Metadata", "Error"]
+
+
+def test_a_client_that_names_no_encoding_may_send_a_wav_or_samples(url, spoken_clip, clip):
+    for file, sent in (("LDC93S1.wav", None), ("LDC93S1_pcms16le_2_44100.wav", None), ("", clip)):
+        audio = sent or (spoken_clip.parent / file).read_bytes()
+        said, code, _ = asyncio.run(raw(url, [*cuts(audio, random.Random(2)), {"type": "CloseStream"}]))
+        assert said[0]["channel"]["alternatives"][0]["transcript"] == SENTENCE
+        assert [message["type"] for message in said] == ["Results", "Metadata"]
+        assert code == 1000
+    said, code, _ = asyncio.run(raw(url, [b"RIFF", {"type": "CloseStream"}]))  # four samples after all
+    assert [message["type"] for message in said] == ["Results", "Metadata"]
+
+
+def test_compressed_audio_is_named_and_refused(url, spoken_server, spoken_clip):
+    for file, kind in (("LDC93S1.ogg", "Ogg"), ("LDC93S1.flac", "FLAC")):
+        said, code, reason = asyncio.run(raw(url, [(spoken_clip.parent / file).read_bytes()]))
+        assert said[-1]["type"] == "Error"
+        assert kind in said[-1]["description"]
+        assert (code, "linear16" in reason) == (1008, True)
+    for header in (b"RIFF\0\0\0\0WAVEfmt " + bytes(100), b"RIFF\0\0\0\0WAVE" + b"LIST\xff\xff\xff\xff" + bytes(20)):
+        _, code, reason = asyncio.run(raw(url, [header]))
+        assert (code, "WAV" in reason) == (1008, True)
+    assert "Traceback" not in spoken_server.err
 
 
 @pytest.mark.parametrize(
