@@ -11,6 +11,7 @@ from deepspeech_training.serving import pages
 
 FOLDER = resources.files("deepspeech_training.serving") / "pages"
 MODULES = sorted(entry.name for entry in (FOLDER / "js").iterdir())
+STYLES = sorted(entry.name for entry in (FOLDER / "css").iterdir())
 
 
 @pytest.fixture(scope="module")
@@ -19,7 +20,8 @@ def client():
 
 
 def test_each_file_of_the_folder_is_served_with_its_type_and_the_policy(client):
-    addresses = {"/": "text/html", "/pages/style.css": "text/css", "/pages/icon.svg": "image/svg+xml"}
+    addresses = {"/": "text/html", "/pages/icon.svg": "image/svg+xml"}
+    addresses |= {f"/pages/css/{name}": "text/css" for name in STYLES}
     addresses |= {f"/pages/js/{name}": "text/javascript" for name in MODULES}
     assert {route.path for route in pages.routes()} == set(addresses)
     for address, media_type in addresses.items():
@@ -32,10 +34,10 @@ def test_each_file_of_the_folder_is_served_with_its_type_and_the_policy(client):
 
 
 def test_what_a_browser_has_already_is_not_sent_again(client):
-    first = client.get("/pages/style.css")
-    again = client.get("/pages/style.css", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
+    first = client.get("/pages/css/base.css")
+    again = client.get("/pages/css/base.css", headers={"If-None-Match": f'"other", W/{first.headers["etag"]}'})
     assert (again.status_code, again.content) == (304, b"")
-    assert client.get("/pages/style.css", headers={"If-None-Match": '"other"'}).status_code == 200
+    assert client.get("/pages/css/base.css", headers={"If-None-Match": '"other"'}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -51,7 +53,9 @@ def test_only_get_and_head_are_answered(client):
     assert client.post("/").status_code == 405
 
 
-@pytest.mark.parametrize("name", ["index.html", "style.css", *(f"js/{name}" for name in MODULES)])
+@pytest.mark.parametrize(
+    "name", ["index.html", *(f"css/{name}" for name in STYLES), *(f"js/{name}" for name in MODULES)]
+)
 def test_a_file_of_the_page_names_no_other_host_and_keeps_to_the_policy(name):
     text = (FOLDER / name).read_text(encoding="utf-8")
     # http://localhost is what a sentence advises; w3.org is a name, not an address.
@@ -65,6 +69,11 @@ def test_each_module_imports_what_is_there():
     for name in MODULES:
         text = (FOLDER / "js" / name).read_text(encoding="utf-8")
         assert set(re.findall(r'from "\./([^"]+)"', text)) <= set(MODULES)
+
+
+def test_the_page_names_each_style_sheet():
+    html = (FOLDER / "index.html").read_text(encoding="utf-8")
+    assert sorted(re.findall(r'href="pages/css/([^"]+)"', html)) == STYLES
 
 
 def test_each_element_that_a_module_looks_for_is_on_the_page():

@@ -109,7 +109,7 @@ def test_a_server_that_comes_back_hears_what_was_said_meanwhile(
         visitor.page.wait_for_selector(".paragraph .word")
         visitor.gone("line")
         visitor.stop()
-        assert chromium.known_words(visitor.text(), SENTENCE) >= 2
+        assert chromium.known_words(visitor.text(), SENTENCE) >= 1  # none of them is in the text of a noise
         assert visitor.page.locator(".lost").count() == 0
     browser.close()
 

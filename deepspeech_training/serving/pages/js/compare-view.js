@@ -11,11 +11,21 @@ const SCORED = ["Beam and scorer", "and how likely the words are together"];
 export function showComparison(answer) {
   const columns = columnsOf(answer);
   const reference = columns[0][1];
-  byId("compared").replaceChildren(...columns.map(([[title, hint], text]) => element("article", {},
-    element("h3", {}, title),
-    element("p", { className: "hint" }, hint),
-    element("p", { className: "said", dir: "auto" }, ...(text ? marked(reference, text) : [element("em", {}, "nothing")])),
-  )));
+  byId("compared").replaceChildren(
+    ...columns.map(([[title, hint], text]) =>
+      element(
+        "article",
+        {},
+        element("h3", {}, title),
+        element("p", { className: "hint" }, hint),
+        element(
+          "p",
+          { className: "said", dir: "auto" },
+          ...(text ? marked(reference, text) : [element("em", {}, "nothing")]),
+        ),
+      ),
+    ),
+  );
   byId("compared").hidden = false;
 }
 
@@ -25,6 +35,16 @@ export function hideComparison() {
 }
 
 function columnsOf({ text, without_scorer, greedy }) {
-  if (without_scorer !== null) return [[GREEDY, greedy], [BEAM, without_scorer], [SCORED, text]];
-  return greedy === null ? [[GREEDY, text]] : [[GREEDY, greedy], [BEAM, text]];
+  if (without_scorer !== null)
+    return [
+      [GREEDY, greedy],
+      [BEAM, without_scorer],
+      [SCORED, text],
+    ];
+  return greedy === null
+    ? [[GREEDY, text]]
+    : [
+        [GREEDY, greedy],
+        [BEAM, text],
+      ];
 }

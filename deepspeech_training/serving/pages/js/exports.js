@@ -38,7 +38,9 @@ function cuesOf(transcript) {
 function fits(group, word) {
   const characters = group.reduce((sum, { text }) => sum + text.length + 1, 0) + word.text.length;
   return (
-    characters <= MOST_CHARACTERS && word.end - group[0].start <= LONGEST_S && word.start - group.at(-1).end < LONGEST_PAUSE_S
+    characters <= MOST_CHARACTERS &&
+    word.end - group[0].start <= LONGEST_S &&
+    word.start - group.at(-1).end < LONGEST_PAUSE_S
   );
 }
 

@@ -5,7 +5,12 @@ import { percent } from "./times.js";
 
 /** One line for the top of the page. */
 export function summary({ id, facts }) {
-  const parts = [id, language(facts.language), khz(facts.sample_rate), number(facts.wer) ? `WER ${rate(facts.wer)}` : null];
+  const parts = [
+    id,
+    language(facts.language),
+    khz(facts.sample_rate),
+    number(facts.wer) ? `WER ${rate(facts.wer)}` : null,
+  ];
   return parts.filter(Boolean).join(" · ");
 }
 
@@ -28,8 +33,14 @@ export function showFacts({ id, facts }) {
     ["Author", facts.author],
     ["License", facts.license],
   ];
-  byId("facts").replaceChildren(...rows.filter(([, value]) => value !== null && value !== undefined && value !== "")
-    .flatMap(([name, value]) => [element("dt", {}, name), element("dd", name === "SHA-256" ? { title: facts.sha256 } : {}, String(value))]));
+  byId("facts").replaceChildren(
+    ...rows
+      .filter(([, value]) => value !== null && value !== undefined && value !== "")
+      .flatMap(([name, value]) => [
+        element("dt", {}, name),
+        element("dd", name === "SHA-256" ? { title: facts.sha256 } : {}, String(value)),
+      ]),
+  );
   showVerdict(facts.verdict);
 }
 
@@ -66,5 +77,7 @@ function language(code) {
 function date(created) {
   if (!created) return null;
   const when = new Date(typeof created === "number" ? 1000 * created : created);
-  return Number.isNaN(when.getTime()) ? String(created) : when.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
+  return Number.isNaN(when.getTime())
+    ? String(created)
+    : when.toLocaleDateString("en-GB", { day: "numeric", month: "long", year: "numeric" });
 }

@@ -40,32 +40,47 @@ function post(server, path, form, { onProgress, signal }) {
     for (const [name, value] of Object.entries(server.headers)) request.setRequestHeader(name, value);
     request.upload.onprogress = ({ loaded, total }) => onProgress?.(loaded / total);
     request.upload.onload = () => onProgress?.(1);
-    request.onload = () => {
-      if (request.status !== 200) reject(refusal(request.status, request.responseText));
-      else resolve(JSON.parse(request.responseText));
-    };
-    request.onerror = () => reject(new Trouble("gone", "The server was gone before it had answered. The sound is still here: press Again when it is back."));
+    request.onload = () => resolve(request);
+    request.onerror = () =>
+      reject(
+        new Trouble(
+          "gone",
+          "The server was gone before it had answered. The sound is still here: press Again when it is back.",
+        ),
+      );
     request.onabort = () => reject(new Trouble("cancelled", "Cancelled."));
     signal?.addEventListener("abort", () => request.abort());
     request.send(form);
+  }).then(({ status, responseText }) => {
+    if (status !== 200) throw refusal(status, responseText);
+    return JSON.parse(responseText);
   });
 }
 
 /** verbose_json -> utterances as a stream's finals are: one for each segment, with its words. */
 export function utterancesOf(answer) {
-  const words = (answer.words ?? []).map(({ word, start, end, confidence }) => ({ text: word, start, end, confidence }));
-  const segments = answer.segments?.length ? answer.segments : [{ start: 0, end: answer.duration ?? 0, text: answer.text }];
+  const words = (answer.words ?? []).map(({ word, start, end, confidence }) => ({
+    text: word,
+    start,
+    end,
+    confidence,
+  }));
+  const segments = answer.segments?.length
+    ? answer.segments
+    : [{ start: 0, end: answer.duration ?? 0, text: answer.text }];
   let next = 0;
-  return segments.map((segment, index) => {
-    const until = segments[index + 1]?.start ?? Infinity;
-    const own = [];
-    while (next < words.length && words[next].start < until) own.push(words[next++]);
-    return {
-      text: segment.text.trim(),
-      words: own,
-      alternatives: answer.alternatives?.[index] ?? [],
-      start: segment.start,
-      end: segment.end,
-    };
-  }).filter((utterance) => utterance.text);
+  return segments
+    .map((segment, index) => {
+      const until = segments[index + 1]?.start ?? Infinity;
+      const own = [];
+      while (next < words.length && words[next].start < until) own.push(words[next++]);
+      return {
+        text: segment.text.trim(),
+        words: own,
+        alternatives: answer.alternatives?.[index] ?? [],
+        start: segment.start,
+        end: segment.end,
+      };
+    })
+    .filter((utterance) => utterance.text);
 }

@@ -17,6 +17,8 @@ export function askForKey(server) {
     server.key = byId("key").value.trim();
   };
   return new Promise((resolve) => {
-    dialog.addEventListener("close", () => resolve(dialog.returnValue === "use" && Boolean(server.key)), { once: true });
+    dialog.addEventListener("close", () => resolve(dialog.returnValue === "use" && Boolean(server.key)), {
+      once: true,
+    });
   });
 }

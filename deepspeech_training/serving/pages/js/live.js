@@ -23,6 +23,7 @@ export class Live extends EventTarget {
   #microphone = null;
   #stream = null;
   #recording = null;
+  #toldKept = false;
   #wakeLock = null;
   #wantsKey = false;
 
@@ -45,13 +46,15 @@ export class Live extends EventTarget {
       notice("microphone", trouble.message);
       return;
     }
-    this.#wantsKey = false;
+    this.#wantsKey = this.#toldKept = false;
     this.#transcript.clear();
     this.#sound.clear();
     this.#recording = new Recording(this.#microphone.sampleRate);
     this.#stream = this.#openStream();
     this.#microphone.addEventListener("chunk", ({ detail }) => this.#heard(detail));
-    this.#microphone.addEventListener("silent", () => notice("silent", "Nothing but silence comes from the microphone: is it muted, or is another one meant?"));
+    this.#microphone.addEventListener("silent", () =>
+      notice("silent", "Nothing but silence comes from the microphone: is it muted, or is another one meant?"),
+    );
     this.#microphone.addEventListener("lost", ({ detail }) => {
       notice("microphone", detail.trouble.message);
       this.stop();
@@ -60,8 +63,9 @@ export class Live extends EventTarget {
     this.#wakeLock = await navigator.wakeLock?.request("screen").catch(() => null); // a phone that sleeps does not listen
   }
 
-  /** Stops the microphone and waits for the last words. */
+  /** Stops the microphone and waits for the last words; once more: does not wait for them. */
   async stop() {
+    if (this.state === "finishing") this.#stream.abort();
     if (this.state !== "on") return;
     this.#become("finishing");
     await this.#microphone.close();
@@ -91,7 +95,13 @@ export class Live extends EventTarget {
     if (peak > 0) clearNotice("silent");
     byId("clock").textContent = clock(this.#recording.seconds);
     this.#sound.showLive(this.#recording);
-    if (this.#recording.startS > 0) notice("kept", `To hear them afterwards, only the last ${KEPT_S / 60} minutes of sound are kept; the text is kept whole.`, { kind: "info", dismiss: true });
+    if (this.#recording.startS > 0 && !this.#toldKept) this.#tellKept();
+  }
+
+  #tellKept() {
+    this.#toldKept = true;
+    const text = `Of the sound only the last ${KEPT_S / 60} minutes are kept to be heard afterwards; the text is kept whole.`;
+    notice("kept", text, { kind: "info", dismiss: true });
   }
 
   #level(peak) {
@@ -104,7 +114,11 @@ export class Live extends EventTarget {
 
   #tellLine({ state, trouble }) {
     if (state === "waiting") {
-      notice("line", `${trouble.message} Keep speaking: the last 30 seconds are kept here and sent when it is back.`, { dismiss: false });
+      const meanwhile =
+        this.state === "on"
+          ? "Keep speaking: the last 30 seconds are kept here and sent when it is back."
+          : "What was said last is sent when it is back; press Finishing to give it up.";
+      notice("line", `${trouble.message} ${meanwhile}`, { dismiss: false });
       this.#emit("line", { open: false });
     } else if (state === "open") {
       clearNotice("line");
@@ -116,7 +130,9 @@ export class Live extends EventTarget {
 
   #tellLag({ network_s, server_s }) {
     if (network_s > NOTABLE_LAG_S) {
-      notice("behind", `The network is slower than you speak: ${Math.round(network_s)} s wait to be sent.`, { kind: "info" });
+      notice("behind", `The network is slower than you speak: ${Math.round(network_s)} s wait to be sent.`, {
+        kind: "info",
+      });
     } else if (server_s > NOTABLE_LAG_S) {
       notice("behind", `The server is ${Math.round(server_s)} s behind; the text comes later.`, { kind: "info" });
     } else {

@@ -58,7 +58,10 @@ async function wantKey() {
     clearNotice("key");
     await connect();
   } else {
-    notice("key", "Without its key this server recognises nothing.", { dismiss: false, action: { label: "Enter the key", run: wantKey } });
+    notice("key", "Without its key this server recognises nothing.", {
+      dismiss: false,
+      action: { label: "Enter the key", run: wantKey },
+    });
   }
 }
 
@@ -78,7 +81,7 @@ function showModel() {
 // --- the microphone ---------------------------------------------------------------------------------------------------
 
 async function record() {
-  if (live.state === "on") {
+  if (live.state === "on" || live.state === "finishing") {
     await live.stop();
     return;
   }
@@ -89,7 +92,11 @@ async function record() {
   byId("clock").textContent = "0:00";
   await live.start();
   if (live.state === "on" && before) {
-    notice("before", "This recording replaces the last one.", { kind: "info", dismiss: true, action: { label: "Copy its text", run: () => copy(before) } });
+    notice("before", "This recording replaces the last one.", {
+      kind: "info",
+      dismiss: true,
+      action: { label: "Copy its text", run: () => copy(before) },
+    });
   }
 }
 
@@ -97,7 +104,7 @@ live.addEventListener("state", ({ detail: { state } }) => {
   const labels = { starting: "Starting", on: "Stop", finishing: "Finishing", off: "Record" };
   byId("record-label").textContent = labels[state];
   byId("record").className = `record ${state}`;
-  byId("record").setAttribute("aria-pressed", state === "on");
+  document.title = state === "on" ? "● Speech to text" : "Speech to text";
   if (state === "on") view.empty = "Listening. Speak when you like.";
   if (state === "off") view.empty = "Nothing was recognised. Press Record and speak, or choose a recording.";
 });
@@ -129,7 +136,8 @@ async function recognise(file) {
   await work(async (signal) => {
     const { utterances, duration } = await transcribe(server, file, settings.decoding, {
       signal,
-      onProgress: (share) => progress(share < 1 ? `Sending ${file.name}: ${Math.round(100 * share)} %` : `Recognising ${file.name}`),
+      onProgress: (share) =>
+        progress(share < 1 ? `Sending ${file.name}: ${Math.round(100 * share)} %` : `Recognising ${file.name}`),
     });
     sound.setDuration(duration);
     transcript.set(utterances);
@@ -221,7 +229,9 @@ async function copy(text) {
 async function copyTranscript() {
   await copy(toText(transcript));
   byId("copy").textContent = "Copied";
-  setTimeout(() => { byId("copy").textContent = "Copy"; }, 2000);
+  setTimeout(() => {
+    byId("copy").textContent = "Copy";
+  }, 2000);
 }
 
 const baseName = () => (sound.file?.name ?? "transcript").replace(/\.[^.]*$/, "");
@@ -239,9 +249,18 @@ byId("file").addEventListener("change", ({ target }) => {
 byId("again").addEventListener("click", again);
 byId("compare").addEventListener("click", compareDecoders);
 byId("copy").addEventListener("click", withText(copyTranscript));
-byId("save-text").addEventListener("click", withText(() => download(`${baseName()}.txt`, toText(transcript), "text/plain")));
-byId("save-srt").addEventListener("click", withText(() => download(`${baseName()}.srt`, toSrt(transcript), "application/x-subrip")));
-byId("save-json").addEventListener("click", withText(() => download(`${baseName()}.json`, toJson(transcript, about()), "application/json")));
+byId("save-text").addEventListener(
+  "click",
+  withText(() => download(`${baseName()}.txt`, toText(transcript), "text/plain")),
+);
+byId("save-srt").addEventListener(
+  "click",
+  withText(() => download(`${baseName()}.srt`, toSrt(transcript), "application/x-subrip")),
+);
+byId("save-json").addEventListener(
+  "click",
+  withText(() => download(`${baseName()}.json`, toJson(transcript, about()), "application/json")),
+);
 settings.addEventListener("change", () => {
   showModel();
   if (live.state === "on") notice("when", "Settings hold from the next recording on.", { kind: "info", dismiss: true });
@@ -249,7 +268,8 @@ settings.addEventListener("change", () => {
 
 const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
 // Beside the text there is room for the panels; above or below it they are in the way until somebody wants them.
-if (matchMedia("(max-width: 60rem)").matches) for (const panel of document.querySelectorAll(".panel")) panel.open = false;
+if (matchMedia("(max-width: 60rem)").matches)
+  for (const panel of document.querySelectorAll(".panel")) panel.open = false;
 
 addEventListener("dragover", (event) => {
   if (!hasFiles(event)) return;

@@ -34,9 +34,13 @@ export class Microphone extends EventTarget {
     const node = new AudioWorkletNode(this.#context, "chunks", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => this.#heard(data);
     this.#context.createMediaStreamSource(this.#stream).connect(node);
-    this.#stream.getAudioTracks()[0].onended = () => this.#emit("lost", {
-      trouble: new Trouble("microphone_lost", "The microphone is gone: it was unplugged, or its permission was taken back."),
-    });
+    this.#stream.getAudioTracks()[0].onended = () =>
+      this.#emit("lost", {
+        trouble: new Trouble(
+          "microphone_lost",
+          "The microphone is gone: it was unplugged, or its permission was taken back.",
+        ),
+      });
   }
 
   async close() {

@@ -7,7 +7,11 @@ export function notice(subject, text, { kind = "bad", action, dismiss = kind ===
   const shown = find(subject);
   if (shown?.dataset.text === text) return;
   clearNotice(subject);
-  const made = element("div", { className: `notice ${kind}`, role: kind === "bad" ? "alert" : "status" }, element("p", {}, text));
+  const made = element(
+    "div",
+    { className: `notice ${kind}`, role: kind === "bad" ? "alert" : "status" },
+    element("p", {}, text),
+  );
   made.dataset.subject = subject;
   made.dataset.text = text;
   if (action) made.append(button(action.label, "", action.run));

@@ -54,6 +54,7 @@ export class Server {
     try {
       const { key_accepted, phase } = await this.get("v1/config");
       if (!key_accepted) return new Trouble("no_key", "The server wants a key.");
+      if (phase === "loading") return new Trouble("not_ready", "The server loads its model.");
       if (phase === "draining") return new Trouble("restart", "The server restarts.");
     } catch (trouble) {
       return trouble;
@@ -67,7 +68,8 @@ export function refusal(status, text) {
   let error = {};
   try {
     const answer = JSON.parse(text);
-    error = typeof answer.error === "object" && answer.error ? answer.error : { message: answer.message ?? answer.error };
+    error =
+      typeof answer.error === "object" && answer.error ? answer.error : { message: answer.message ?? answer.error };
   } catch {
     // not ours: a proxy's page, for instance
   }

@@ -86,12 +86,24 @@ export class Settings extends EventTarget {
 
   #addHot(word, boost) {
     const value = element("output", { className: "boost" }, signed(boost));
-    const row = element("li", {},
-      element("input", { type: "text", value: word, placeholder: "word", maxLength: 100, spellcheck: false, "aria-label": "Hot word" }),
+    const row = element(
+      "li",
+      {},
+      element("input", {
+        type: "text",
+        value: word,
+        placeholder: "word",
+        maxLength: 100,
+        spellcheck: false,
+        "aria-label": "Hot word",
+      }),
       element("input", { type: "range", min: -20, max: 20, step: 0.5, value: boost, "aria-label": "Boost" }),
       value,
-      element("button", { type: "button", className: "plain remove", "aria-label": "Remove this hot word" }, "×"));
-    row.querySelector('[type="range"]').addEventListener("input", ({ target }) => { value.textContent = signed(Number(target.value)); });
+      element("button", { type: "button", className: "plain remove", "aria-label": "Remove this hot word" }, "×"),
+    );
+    row.querySelector('[type="range"]').addEventListener("input", ({ target }) => {
+      value.textContent = signed(Number(target.value));
+    });
     row.querySelector("button").addEventListener("click", () => {
       row.remove();
       byId("add-hot").focus();
@@ -130,9 +142,10 @@ export class Settings extends EventTarget {
     byId("scorer-weights").hidden = !scored;
     byId("scorer-hint").hidden = hasScorer || !this.model;
     byId("hot-words").disabled = !scored;
-    byId("hot-hint").textContent = scored || !this.model
-      ? "Names and terms that are said more (or, below 0, less) often than the scorer expects."
-      : "Hot words work through the scorer, which is not in use.";
+    byId("hot-hint").textContent =
+      scored || !this.model
+        ? "Names and terms that are said more (or, below 0, less) often than the scorer expects."
+        : "Hot words work through the scorer, which is not in use.";
     this.#field("beam_width").placeholder = facts.beam_width ?? "";
     for (const weight of ["alpha", "beta"]) this.#field(weight).placeholder = facts[weight]?.toFixed(2) ?? "";
     byId("pause").textContent = `${Number(this.#field("hangover_s").value).toFixed(1)} s`;
@@ -142,4 +155,5 @@ export class Settings extends EventTarget {
 
 const signed = (number) => (number > 0 ? `+${number}` : String(number).replace("-", "−"));
 
-const withoutUndefined = (values) => Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));
+const withoutUndefined = (values) =>
+  Object.fromEntries(Object.entries(values).filter(([, value]) => value !== undefined));

@@ -28,7 +28,9 @@ export class Sound {
       if (detail.what !== "partial") this.#waveform.setWords(transcript.words);
     });
     this.#player.addEventListener("time", ({ detail }) => this.#show(detail.seconds));
-    this.#player.addEventListener("state", ({ detail }) => { byId("play").textContent = detail.playing ? "Pause" : "Play"; });
+    this.#player.addEventListener("state", ({ detail }) => {
+      byId("play").textContent = detail.playing ? "Pause" : "Play";
+    });
     byId("play").addEventListener("click", () => this.#toggle());
     byId("zoom-in").addEventListener("click", () => this.#waveform.zoom(1.6));
     byId("zoom-out").addEventListener("click", () => this.#waveform.zoom(1 / 1.6));
@@ -68,7 +70,8 @@ export class Sound {
   setRecording(recording) {
     this.file = recording.toWav();
     this.#player.load(this.file, recording.startS);
-    byId("sound-name").textContent = recording.startS > 0 ? `the last ${Math.round(recording.seconds - recording.startS)} s` : "";
+    byId("sound-name").textContent =
+      recording.startS > 0 ? `the last ${Math.round(recording.seconds - recording.startS)} s` : "";
     this.#present({
       peaks: peaksOf(recording.toFloats(), recording.sampleRate),
       seconds: recording.seconds - recording.startS,
@@ -102,7 +105,11 @@ export class Sound {
     try {
       await this.#player.play(start, end);
     } catch (error) {
-      if (error.name !== "AbortError") notice("sound", "This browser cannot play this file; the server could read it all the same.", { kind: "info", dismiss: true });
+      if (error.name !== "AbortError")
+        notice("sound", "This browser cannot play this file; the server could read it all the same.", {
+          kind: "info",
+          dismiss: true,
+        });
     }
   }
 
@@ -115,4 +122,3 @@ export class Sound {
     byId("playhead").textContent = `${clock(seconds)} / ${clock(this.#seconds)}`;
   }
 }
-

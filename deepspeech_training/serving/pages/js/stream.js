@@ -52,7 +52,9 @@ export class SpeechStream extends EventTarget {
 
   start() {
     this.#every(100, () => this.#pump());
-    this.#every(1000, () => this.#emit("behind", { network_s: this.#unsent, server_s: this.#serverLag }));
+    this.#every(1000, () =>
+      this.#emit("behind", { network_s: this.#stuck, server_s: this.#ready ? this.#serverLag : 0 }),
+    );
     this.#every(PING_EVERY_MS, () => this.#checkLine());
     this.#connect();
   }
@@ -69,22 +71,23 @@ export class SpeechStream extends EventTarget {
     if (this.#closed) return Promise.resolve();
     return new Promise((resolve) => {
       this.#finishing = { resolve, asked: false };
-      this.#after(1000 * FINISH_WITHIN_S, () => {
-        this.#tellLost(this.#settled, this.replay.end);
-        this.#close();
-      });
+      this.#after(1000 * FINISH_WITHIN_S, () => this.abort());
       this.#pump();
     });
   }
 
   /** Ends now, without the last words. */
   abort() {
+    if (this.#closed) return;
+    this.#tellLost(this.#settled, this.replay.end);
     this.#close();
   }
 
-  get #unsent() {
-    const inBrowser = this.#socket?.bufferedAmount ?? 0;
-    return (this.replay.end - this.#sent) / this.rate + inBrowser / (2 * this.rate);
+  /** Seconds of sound that the network does not take. */
+  get #stuck() {
+    if (!this.#ready) return 0;
+    const inBrowser = this.#socket.bufferedAmount / (2 * this.rate);
+    return inBrowser < IN_FLIGHT_S ? inBrowser : inBrowser + (this.replay.end - this.#sent) / this.rate;
   }
 
   #connect() {
@@ -100,7 +103,8 @@ export class SpeechStream extends EventTarget {
     this.#greetings = 0;
     this.#heardAt = performance.now();
     let trouble = null;
-    socket.onopen = () => socket.send(JSON.stringify({ type: "start", rate: this.rate, format: "s16le", ...this.settings }));
+    socket.onopen = () =>
+      socket.send(JSON.stringify({ type: "start", rate: this.rate, format: "s16le", ...this.settings }));
     socket.onmessage = ({ data }) => {
       this.#heardAt = performance.now();
       const message = JSON.parse(data);
@@ -150,7 +154,10 @@ export class SpeechStream extends EventTarget {
     if (!this.#ready || this.#closed) return;
     const elapsed = (performance.now() - this.#readyAt) / 1000;
     const allowed = this.#origin + (BURST_S + BURST_SPEED * elapsed) * this.rate;
-    while (this.#sent < Math.min(allowed, this.replay.end) && this.#socket.bufferedAmount < IN_FLIGHT_S * 2 * this.rate) {
+    while (
+      this.#sent < Math.min(allowed, this.replay.end) &&
+      this.#socket.bufferedAmount < IN_FLIGHT_S * 2 * this.rate
+    ) {
       const chunk = this.replay.from(this.#sent);
       this.#socket.send(chunk);
       this.#sent += chunk.length;
@@ -177,7 +184,8 @@ export class SpeechStream extends EventTarget {
 
   #checkLine() {
     if (!this.#socket || this.#socket.readyState !== WebSocket.OPEN) return;
-    if (performance.now() - this.#heardAt > SILENT_LINE_MS) this.#reconnect(new Trouble("gone", "The line to the server is dead."));
+    if (performance.now() - this.#heardAt > SILENT_LINE_MS)
+      this.#reconnect(new Trouble("gone", "The line to the server is dead."));
     else if (this.#ready) {
       this.#pinged = this.#sent;
       this.#socket.send(JSON.stringify({ type: "ping" }));
@@ -254,7 +262,13 @@ export class SpeechStream extends EventTarget {
 }
 
 function inRecording(final, moved) {
-  const words = (list) => (list ?? []).map(({ word, start, end, confidence }) => ({ text: word, start: moved(start), end: moved(end), confidence }));
+  const words = (list) =>
+    (list ?? []).map(({ word, start, end, confidence }) => ({
+      text: word,
+      start: moved(start),
+      end: moved(end),
+      confidence,
+    }));
   return {
     text: final.text,
     words: words(final.words),

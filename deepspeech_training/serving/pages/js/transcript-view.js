@@ -67,8 +67,12 @@ export class TranscriptView extends EventTarget {
       said.append(utterance.text);
     }
     const start = Transcript.startOf(utterance);
-    const paragraph = element("div", { className: "paragraph" },
-      element("time", { className: "at", dateTime: `PT${start.toFixed(1)}S` }, clock(start)), said);
+    const paragraph = element(
+      "div",
+      { className: "paragraph" },
+      element("time", { className: "at", dateTime: `PT${start.toFixed(1)}S` }, clock(start)),
+      said,
+    );
     const others = otherReadings(utterance);
     if (others) paragraph.append(others);
     this.#paragraphs.append(paragraph);
@@ -116,7 +120,14 @@ export class TranscriptView extends EventTarget {
     const word = event.target.closest(".word");
     if (!word) return;
     const index = Number(word.dataset.index);
-    const to = { ArrowLeft: index - 1, ArrowUp: index - 1, ArrowRight: index + 1, ArrowDown: index + 1, Home: 0, End: this.#words - 1 }[event.key];
+    const to = {
+      ArrowLeft: index - 1,
+      ArrowUp: index - 1,
+      ArrowRight: index + 1,
+      ArrowDown: index + 1,
+      Home: 0,
+      End: this.#words - 1,
+    }[event.key];
     if (to !== undefined) {
       const other = this.#word(to);
       if (other) this.#focus(other);
@@ -158,11 +169,30 @@ export class TranscriptView extends EventTarget {
 function otherReadings({ text, alternatives }) {
   const others = (alternatives ?? []).filter((other) => other.text !== text);
   if (!others.length) return null;
-  const list = element("ol", {}, ...others.map((other) => {
-    const score = other.confidence === undefined || other.confidence === null ? null
-      : element("span", { className: "score", title: "log probability of this reading" }, other.confidence.toFixed(1));
-    return element("li", {}, element("span", { dir: "auto" }, ...(other.text ? marked(text, other.text) : ["(nothing)"])), score);
-  }));
-  return element("details", { className: "others" },
-    element("summary", {}, others.length === 1 ? "1 other reading" : `${others.length} other readings`), list);
+  const list = element(
+    "ol",
+    {},
+    ...others.map((other) => {
+      const score =
+        other.confidence === undefined || other.confidence === null
+          ? null
+          : element(
+              "span",
+              { className: "score", title: "log probability of this reading" },
+              other.confidence.toFixed(1),
+            );
+      return element(
+        "li",
+        {},
+        element("span", { dir: "auto" }, ...(other.text ? marked(text, other.text) : ["(nothing)"])),
+        score,
+      );
+    }),
+  );
+  return element(
+    "details",
+    { className: "others" },
+    element("summary", {}, others.length === 1 ? "1 other reading" : `${others.length} other readings`),
+    list,
+  );
 }

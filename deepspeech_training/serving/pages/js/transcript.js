@@ -41,7 +41,9 @@ export class Transcript extends EventTarget {
 
   /** All words in order, each with the number of its utterance. */
   get words() {
-    return this.utterances.flatMap((utterance, index) => utterance.words.map((word) => ({ ...word, utterance: index })));
+    return this.utterances.flatMap((utterance, index) =>
+      utterance.words.map((word) => ({ ...word, utterance: index })),
+    );
   }
 
   /** When somebody began to speak; a stretch of silence may come before the first word. */

@@ -58,7 +58,12 @@ export class Waveform extends EventTarget {
 
   #setPeaks(peaks) {
     this.#peaks = peaks;
-    this.#gain = 1 / Math.max(QUIETEST, peaks.reduce((most, peak) => Math.max(most, peak), 0));
+    this.#gain =
+      1 /
+      Math.max(
+        QUIETEST,
+        peaks.reduce((most, peak) => Math.max(most, peak), 0),
+      );
   }
 
   setWords(words) {
@@ -72,8 +77,14 @@ export class Waveform extends EventTarget {
     this.#canvas.setAttribute("aria-valuemin", this.#words.length ? 1 : 0);
     this.#canvas.setAttribute("aria-valuemax", this.#words.length);
     this.#canvas.setAttribute("aria-valuenow", this.#selected + 1);
-    this.#canvas.setAttribute("aria-valuetext", word ? `word ${this.#selected + 1} of ${this.#words.length}: ${describe(word)}`
-      : this.#words.length ? `${this.#words.length} words` : "no words yet");
+    this.#canvas.setAttribute(
+      "aria-valuetext",
+      word
+        ? `word ${this.#selected + 1} of ${this.#words.length}: ${describe(word)}`
+        : this.#words.length
+          ? `${this.#words.length} words`
+          : "no words yet",
+    );
     if (word) this.#reveal(word.start, word.end);
     this.draw();
   }
@@ -89,7 +100,10 @@ export class Waveform extends EventTarget {
 
   zoom(factor) {
     const middle = this.#playhead ?? this.#words[this.#selected]?.start ?? this.#view.from + this.#view.length / 2;
-    const length = Math.max(Math.min(LEAST_SHOWN_S, this.#seconds), Math.min(this.#view.length / factor, this.#seconds));
+    const length = Math.max(
+      Math.min(LEAST_SHOWN_S, this.#seconds),
+      Math.min(this.#view.length / factor, this.#seconds),
+    );
     this.#view = { from: this.#within(middle - length / 2, length), length };
     this.draw();
   }
@@ -150,7 +164,12 @@ export class Waveform extends EventTarget {
     const { width, height, context, colour } = prepared(this.#overview);
     const x = (seconds) => ((seconds - this.#start) / this.#seconds) * width;
     context.fillStyle = colour("--tint");
-    context.fillRect(x(this.#view.from), 0, Math.max(3, x(this.#view.from + this.#view.length) - x(this.#view.from)), height);
+    context.fillRect(
+      x(this.#view.from),
+      0,
+      Math.max(3, x(this.#view.from + this.#view.length) - x(this.#view.from)),
+      height,
+    );
     context.fillStyle = colour("--wave");
     for (let px = 0; px < width; px += 2) {
       const at = this.#start + (px / width) * this.#seconds;
@@ -164,7 +183,10 @@ export class Waveform extends EventTarget {
 
   #level(seconds, length) {
     const first = Math.max(0, Math.floor((seconds - this.#start) * PEAKS_PER_S));
-    const last = Math.min(this.#peaks.length, Math.max(first + 1, Math.ceil((seconds - this.#start + length) * PEAKS_PER_S)));
+    const last = Math.min(
+      this.#peaks.length,
+      Math.max(first + 1, Math.ceil((seconds - this.#start + length) * PEAKS_PER_S)),
+    );
     let level = 0;
     for (let i = first; i < last; i++) level = Math.max(level, this.#peaks[i]);
     return seconds < this.#start ? 0 : Math.min(1, level * this.#gain);
@@ -210,9 +232,17 @@ export class Waveform extends EventTarget {
 
   #key(event) {
     const last = this.#words.length - 1;
-    const to = { ArrowRight: this.#selected + 1, ArrowUp: this.#selected + 1, ArrowLeft: this.#selected - 1, ArrowDown: this.#selected - 1, Home: 0, End: last }[event.key];
+    const to = {
+      ArrowRight: this.#selected + 1,
+      ArrowUp: this.#selected + 1,
+      ArrowLeft: this.#selected - 1,
+      ArrowDown: this.#selected - 1,
+      Home: 0,
+      End: last,
+    }[event.key];
     if (to !== undefined && last >= 0) this.select(Math.max(0, Math.min(to, last)));
-    else if ((event.key === "Enter" || event.key === " ") && this.#selected >= 0) this.#emit("word", { index: this.#selected });
+    else if ((event.key === "Enter" || event.key === " ") && this.#selected >= 0)
+      this.#emit("word", { index: this.#selected });
     else if (event.key === "+" || event.key === "-") this.zoom(event.key === "+" ? 1.6 : 1 / 1.6);
     else return;
     event.preventDefault();

@@ -20,7 +20,11 @@ export function describe({ text, start, end, confidence }) {
 /** A word one can press; eyes see the underline, screen readers hear the number where it matters. */
 export function wordElement(word, index) {
   const kind = certainty(word.confidence);
-  const made = element("span", { className: `word ${kind}`, role: "button", tabIndex: -1, title: describe(word) }, word.text);
+  const made = element(
+    "span",
+    { className: `word ${kind}`, role: "button", tabIndex: -1, title: describe(word) },
+    word.text,
+  );
   made.dataset.index = index;
   if (kind === "fair" || kind === "poor") {
     made.append(element("span", { className: "visually-hidden" }, ` (${percent(word.confidence)} sure)`));
@@ -30,7 +34,9 @@ export function wordElement(word, index) {
 
 export function wordRow(word) {
   const sure = word.confidence === undefined || word.confidence === null ? "" : percent(word.confidence);
-  return element("tr", {},
+  return element(
+    "tr",
+    {},
     element("td", {}, word.text),
     element("td", {}, clock(word.start, 2)),
     element("td", {}, clock(word.end, 2)),
