@@ -386,11 +386,12 @@ class Stream:
             self._check_open()
             self._got_audio |= len(audio) > 0
             while len(audio):
-                taken = audio[: self._samples_wanted() - self._num_samples]
+                wanted = self._samples_wanted()
+                taken = audio[: wanted - self._num_samples]
                 self._samples[self._num_samples : self._num_samples + len(taken)] = taken
                 self._num_samples += len(taken)
                 audio = audio[len(taken) :]
-                if self._num_samples == self._samples_wanted():
+                if self._num_samples == wanted:
                     self._run_full()
 
     def intermediateDecode(self) -> str:

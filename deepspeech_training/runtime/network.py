@@ -127,6 +127,8 @@ class FrameStream:
         file = networks.file
         self._file = file
         self._state = initial_state(file)
+        # Row i: the frames of the i-th window. To index with it is several times as fast as numpy's sliding windows.
+        self._windows = np.arange(file.n_steps)[:, None] + np.arange(file.window_frames)
         # The frames that the next call of the network sees; `_held` are there.
         self._frames = np.zeros((file.n_steps + file.window_frames - 1, file.geometry.n_mfcc), np.float32)
         self._held = file.window_frames // 2
@@ -156,9 +158,7 @@ class FrameStream:
 
     def _call(self, num_frames: int) -> None:
         """Run the network on the frames held, of whose steps `num_frames` count, and keep what the next call needs."""
-        # [n_steps, n_mfcc, window_frames] -> [1, n_steps, window_frames, n_mfcc]
-        windows = np.lib.stride_tricks.sliding_window_view(self._frames, self._file.window_frames, axis=0)
-        probs, self._state = self._networks(windows.transpose(0, 2, 1)[None], self._state)
+        probs, self._state = self._networks(self._frames[self._windows][None], self._state)
         self._feed(probs[: -(-num_frames // self._file.stride)])
         self._held = self._file.window_frames - 1
         self._frames[: self._held] = self._frames[self._file.n_steps :]

@@ -1,7 +1,6 @@
 """One utterance: a stream of the model, and the words of what it has decoded, with their times and confidence."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
 
@@ -10,6 +9,7 @@ from deepspeech_training.runtime.confidence import WITH_SCORER, WITHOUT_SCORER, 
 from deepspeech_training.runtime.events import Alternative, Final, Partial, Word
 from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.settings import StreamSettings
+from deepspeech_training.runtime.words import word_bounds
 
 
 class Utterance:
@@ -90,7 +90,7 @@ class Utterance:
             self._done = settled
             self._posteriors.drop_before(candidate.frames[settled - 1])
         agreed = self._whole_words(candidate.labels, self._decoder.agreed)
-        self._num_stable = len(self._words) + len(self._bounds(candidate.labels, self._done, agreed))
+        self._num_stable = len(self._words) + len(word_bounds(candidate.labels, self._space, self._done, agreed))
 
     def _whole_words(self, labels: list[int], end: int) -> int:
         """Of the labels before `end`, those up to the last space; without a space in the alphabet all."""
@@ -102,7 +102,9 @@ class Utterance:
 
     def _spell(self, candidate: Candidate, begin: int, end: int) -> list[Word]:
         """The words of some labels; without a space in the alphabet each character is one."""
-        return [self._word(candidate, first, last) for first, last in self._bounds(candidate.labels, begin, end)]
+        return [
+            self._word(candidate, first, last) for first, last in word_bounds(candidate.labels, self._space, begin, end)
+        ]
 
     def _word(self, candidate: Candidate, first: int, last: int) -> Word:
         """The word of the labels from `first` on and before `last`; the words of the last results are known."""
@@ -121,13 +123,6 @@ class Utterance:
             )
         self._next_known[key] = word
         return word
-
-    def _bounds(self, labels: list[int], begin: int, end: int) -> list[tuple[int, int]]:
-        """(first label, label after the last) of each word."""
-        if self._space is None:
-            return [(place, place + 1) for place in range(begin, end)]
-        spaces = [begin - 1, *(place for place in range(begin, end) if labels[place] == self._space), end]
-        return [(before + 1, after) for before, after in pairwise(spaces) if after > before + 1]
 
     def _joined(self, words: Sequence[Word]) -> str:
         return self._separator.join([word.text for word in words])

@@ -1,6 +1,8 @@
 """The words of a transcript, with their times; and the JSON of DeepSpeech's client."""
 
 import json
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from deepspeech_training.runtime.model import CandidateTranscript, Metadata
@@ -31,3 +33,21 @@ def words(transcript: CandidateTranscript) -> list[dict[str, Any]]:
             )
             word = ""
     return found
+
+
+def word_bounds(
+    labels: Sequence[int], space: int | None, begin: int = 0, end: int | None = None
+) -> list[tuple[int, int]]:
+    """(first label, label after the last) of each word among the labels from `begin` on and before `end`.
+
+    Args:
+        space: the label that ends words; None: each label is a word.
+
+    >>> word_bounds([0, 5, 6, 0, 0, 7], 0)
+    [(1, 3), (5, 6)]
+    """
+    end = len(labels) if end is None else end
+    if space is None:
+        return [(place, place + 1) for place in range(begin, end)]
+    spaces = [begin - 1, *(place for place in range(begin, end) if labels[place] == space), end]
+    return [(before + 1, after) for before, after in pairwise(spaces) if after > before + 1]
