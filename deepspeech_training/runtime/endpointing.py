@@ -14,8 +14,10 @@ import webrtcvad
 
 from deepspeech_training.runtime.segments import DETECTOR_RATES, FRAME_S
 
-PRE_ROLL_FRAMES = 12  # 360 ms: soft beginnings, what a new detector cannot know yet, and two frames to be sure
+PRE_ROLL_FRAMES = 9  # 270 ms: two frames to be sure, and a soft beginning, or what a new detector cannot know yet
+POST_ROLL_FRAMES = 12  # 360 ms: further silence waits until somebody speaks on; what a network makes of it is no word
 WARM_UP_FRAMES = 7  # a new detector takes its first frames for speech, whatever they are
+FAINT = 4  # samples up to this are silence, whatever the detector says: digital silence confuses it
 SURE_OF = 2  # of the last three frames: a single one is mostly a click
 # Of the longest length: from where on it is found out how quiet it gets, and from where on a quiet moment ends it: at
 # first one with a quarter of the least power so far, at last one with four times that.
@@ -123,12 +125,12 @@ class Endpointer:
                 self._last_speech = self._at + self._decided * self._frame
             reason = self._reason_to_end()
             if reason:
-                yield from self._pass_on(self._decided * self._frame)
+                yield from self._pass_on(self._decided_speech())
                 yield self._end(reason)
         if self._length is None:
             self._drop_all_but(PRE_ROLL_FRAMES)
         else:
-            yield from self._pass_on(self._decided * self._frame)
+            yield from self._pass_on(self._decided_speech())
         self._audio = self._audio.copy()  # a view would keep all that was fed
 
     def flush(self, reason: str) -> Iterator[Step]:
@@ -137,7 +139,8 @@ class Endpointer:
             yield self._begin()
         if self._length is not None:
             self._last_speech = self._last_speech or self._at + len(self._audio)
-            yield from self._pass_on(len(self._audio))
+            silent = self._decided_speech() < self._decided * self._frame
+            yield from self._pass_on(self._decided_speech() if silent else len(self._audio))
             yield self._end(reason)
         self._at += len(self._audio)
         self._audio, self._decided = np.zeros(0, np.int16), 0
@@ -187,7 +190,12 @@ class Endpointer:
             yield Audio(self._audio[:samples])
         self._audio = self._audio[samples:]
         self._at += samples
-        self._decided = 0
+        self._decided = max(self._decided - samples // self._frame, 0)
+
+    def _decided_speech(self) -> int:
+        """Of the samples that are decided, how many are speech or the post-roll after it."""
+        until = self._last_speech + POST_ROLL_FRAMES * self._frame - self._at
+        return min(max(until, 0), self._decided * self._frame)
 
     def _drop_all_but(self, frames: int) -> None:
         dropped = max(self._decided - frames, 0)
@@ -221,9 +229,11 @@ class _Detector:
         self._rest = audio[whole * self._detector_frame :].copy()
         self.pending -= whole
         size = 2 * self._detector_frame
-        data = audio[: whole * self._detector_frame].tobytes()
-        is_speech, rate = self._detector.is_speech, self._rate
-        return [is_speech(data[start : start + size], rate) for start in range(0, len(data), size)]
+        audio = audio[: whole * self._detector_frame]
+        loud = np.abs(audio.reshape(whole, self._detector_frame).astype(np.int32)).max(axis=1) > FAINT
+        data, is_speech, rate = audio.tobytes(), self._detector.is_speech, self._rate
+        voiced = [is_speech(data[start : start + size], rate) for start in range(0, len(data), size)]
+        return (loud & np.array(voiced, bool)).tolist()
 
     def restart(self) -> None:
         """Forget audio that was not decided; what is known about the noise stays."""
