@@ -7,6 +7,7 @@ import asyncio
 import contextlib
 import logging
 import socket
+import time
 from collections.abc import Sequence
 from typing import Any
 
@@ -69,6 +70,7 @@ class WyomingServer:
         finally:
             self._connections.discard(task)
             connection.leave()
+            connection.note()
             writer.transport.abort() if connection.stuck else writer.close()
             with contextlib.suppress(ConnectionError):
                 await writer.wait_closed()
@@ -85,6 +87,8 @@ class WyomingConnection:
         self._text = ""  # sent as chunks
         self._settled = ""  # of utterances that have ended
         self._chunks_began = False
+        self._facts: dict[str, Any] = {"status": 200, "model": None, "seconds": 0.0}  # for the access log
+        self._began = time.monotonic()
         self.stuck = False
 
     async def run(self) -> None:
@@ -93,7 +97,7 @@ class WyomingConnection:
             while (event := await self._next()) is not None:
                 await self._handle(event)
         except ServingError as error:
-            if self._session is not None and error.code in ("draining", "idle"):
+            if self._session is not None and error.code in ("draining", "idle", "too_long"):
                 await self._stop_audio()
             await self.refuse(error)
 
@@ -101,11 +105,19 @@ class WyomingConnection:
         """Give the place free."""
         if self._session is not None:
             session, self._session = self._session, None
+            self._facts["seconds"] = round(self._facts["seconds"] + session.audio_s, 2)
             session.close()
+
+    def note(self) -> None:
+        """Write the line of the access log: never what was said."""
+        client = self._writer.get_extra_info("peername") or ("",)
+        ms = round(1000 * (time.monotonic() - self._began), 1)
+        self._service.access_log.add(client=client[0], method="WYOMING", **self._facts, ms=ms)
 
     async def refuse(self, error: ServingError) -> None:
         """Say why the connection ends."""
         self._service.metrics.refused.labels(error.code).inc()
+        self._facts["status"] = error.status
         await self._send("error", text=error.message, code=error.code)
         # What the client has sent meanwhile must be read: closing before would reset the connection.
         self._writer.write_eof()
@@ -115,17 +127,26 @@ class WyomingConnection:
                     pass
 
     async def _next(self) -> WyomingEvent | None:
-        """The next event, unless the service ends before: at once where no audio has begun."""
+        """The next event, unless the service ends before: at once where no audio has begun.
+
+        Raises:
+            ServingError: draining, idle or too_long.
+        """
+        idle_s, longest_s = self._limits.idle_s, self._limits.max_session_s or float("inf")
+        left_s = longest_s - (time.monotonic() - self._began)
         read = asyncio.create_task(read_event(self._reader, max_payload_bytes=self._limits.max_message_bytes))
         ends = self._engine.draining if self._session is None else self._engine.closing
         ended = asyncio.create_task(ends.wait())
         try:
-            await asyncio.wait((read, ended), timeout=self._limits.idle_s, return_when=asyncio.FIRST_COMPLETED)
-            if read.done():
-                return read.result()
+            timeout_s = min(idle_s, max(left_s, 0))
+            await asyncio.wait((read, ended), timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
             if ended.done():
                 raise ServingError("the service restarts: connect again", "draining")
-            raise ServingError(f"nothing has come for {self._limits.idle_s:g} s (--idle_s)", "idle")
+            if left_s <= 0 or (left_s < idle_s and not read.done()):
+                raise ServingError(f"a session may last {longest_s:g} s (--max_session_s)", "too_long")
+            if read.done():
+                return read.result()
+            raise ServingError(f"nothing has come for {idle_s:g} s (--idle_s)", "idle")
         finally:
             for task in (read, ended):
                 task.cancel()
@@ -164,6 +185,7 @@ class WyomingConnection:
         self.leave()
         self._text = self._settled = ""
         self._chunks_began = False
+        self._facts["model"] = served.name
         self._session = await self._engine.open(
             PROTOCOL, served, settings, Endpointing(enabled=False), sample_rate=rate, channels=channels
         )

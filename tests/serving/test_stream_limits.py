@@ -256,3 +256,22 @@ def test_a_server_that_ends_lets_sentences_end_sends_finals_and_closes_with_1012
     assert [message["type"] for message in deepgram_said[-3:]] == ["Results", "Metadata", "Error"]
     assert server.ended() == 0
     assert "Traceback" not in server.err
+
+
+def test_the_access_log_has_a_line_of_each_stream_without_what_was_said(narrow, clip):
+    async def talk():
+        async with connect(narrow.ws_url + f"/v1/stream?key={KEY}&words=1") as connection:
+            await connection.send(clip)
+            await connection.send('{"type": "finish"}')
+            return [json.loads(message) async for message in connection]
+
+    said = asyncio.run(asyncio.wait_for(talk(), WAIT_S))
+    session, deadline = said[0]["session"], time.monotonic() + WAIT_S
+    while f'"session": "{session}"' not in narrow.err:
+        assert time.monotonic() < deadline, narrow.err
+        time.sleep(0.05)
+    (line,) = [json.loads(line) for line in narrow.err.splitlines() if f'"session": "{session}"' in line]
+    assert (line["path"], line["status"], line["model"]) == ("/v1/stream", 1000, "output_graph_nodrop")
+    assert line["seconds"] == 2.92
+    assert "suit" not in narrow.err
+    assert KEY not in narrow.err

@@ -14,6 +14,7 @@ from wyoming.client import AsyncTcpClient
 from wyoming.error import Error
 from wyoming.event import Event
 from wyoming.ping import Ping, Pong
+from zeroconf.asyncio import AsyncServiceBrowser, AsyncServiceInfo, AsyncZeroconf
 
 with warnings.catch_warnings():  # it imports audioop where there still is one
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -211,3 +212,41 @@ def test_a_service_that_ends_tells_what_it_has_heard(make_server, spoken_model, 
 
     assert Transcript.from_event(asyncio.run(talk())[-1]).text.startswith("she had your dark suit")
     assert server.ended() == 0
+
+
+@pytest.fixture(scope="module")
+def announced_server(_servers, spoken_model):
+    return _servers("--model", spoken_model, "--wyoming_port", 0, "--wyoming_mdns")
+
+
+def test_it_is_announced_to_the_local_network(announced_server):
+    async def find():
+        async with AsyncZeroconf(interfaces=["127.0.0.1"]) as network:
+            found = asyncio.Event()
+            names = []
+
+            def heard(zeroconf, service_type, name, state_change):
+                names.append(name)
+                found.set()
+
+            browser = AsyncServiceBrowser(network.zeroconf, "_wyoming._tcp.local.", handlers=[heard])
+            await asyncio.wait_for(found.wait(), WAIT_S)
+            info = AsyncServiceInfo("_wyoming._tcp.local.", names[0])
+            assert await info.async_request(network.zeroconf, 1000 * WAIT_S)
+            await browser.async_cancel()
+            return info.port, info.parsed_addresses()
+
+    assert asyncio.run(find()) == (port_of(announced_server), ["127.0.0.1"])
+
+
+def test_the_access_log_has_a_line_of_each_connection_without_what_was_said(announced_server, spoken_clip):
+    async def talk():
+        async with client(port_of(announced_server)) as wyoming:
+            await send(wyoming, pcm(spoken_clip))
+            await told(wyoming)
+
+    asyncio.run(talk())
+    assert announced_server.stop() == 0
+    (line,) = [json.loads(line) for line in announced_server.err.splitlines() if "WYOMING" in line]
+    assert (line["status"], line["model"], line["seconds"]) == (200, "output_graph_nodrop", 2.92)
+    assert "suit" not in announced_server.err
