@@ -9,6 +9,7 @@ import trustme
 import websockets
 from websockets.asyncio.client import connect
 
+from deepspeech_training.commands import main
 from deepspeech_training.errors import FlagError
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.security import Security, keys_of, read_keys
@@ -187,22 +188,18 @@ def test_keys_come_from_a_file_or_the_environment_and_bad_ones_are_refused(tmp_p
         read_keys(str(tmp_path / "none"))
 
 
-def test_other_than_the_loopback_wants_a_key_or_a_word(make_server, small_model):
-    refused = make_server("--model", small_model, "--host", "0.0.0.0", wait=False)
-    assert refused.ended() == 2 and "--no_key" in refused.err and "DEEPSPEECH_API_KEY" in refused.err
-    refused = make_server(
-        "--model",
-        small_model,
-        "--host",
-        "0.0.0.0",
-        "--wyoming_port",
-        0,
-        wait=False,
-        environment={"DEEPSPEECH_API_KEY": KEY},
-    )
-    assert refused.ended() == 2 and "has no keys" in refused.err
-    server = make_server("--model", small_model, "--host", "0.0.0.0", "--no_key")
-    assert httpx.get(server.url.replace("0.0.0.0", "127.0.0.1") + "/v1/models").status_code == 200
+def test_other_than_the_loopback_wants_a_key_or_a_word(capsys, make_server, small_model, monkeypatch):
+    monkeypatch.delenv("DEEPSPEECH_API_KEY", raising=False)
+    assert main.run("serve", ["--model", str(small_model), "--host", "0.0.0.0"]) == 2
+    said = capsys.readouterr().err
+    assert "--no_key" in said and "DEEPSPEECH_API_KEY" in said
+    monkeypatch.setenv("DEEPSPEECH_API_KEY", KEY)
+    assert main.run("serve", ["--model", str(small_model), "--host", "0.0.0.0", "--wyoming_port", "0"]) == 2
+    assert "has no keys" in capsys.readouterr().err
+    server = make_server("--model", small_model, "--host", "0.0.0.0")
+    url = server.url.replace("0.0.0.0", "127.0.0.1") + "/v1/models"
+    assert httpx.get(url).status_code == 401
+    assert httpx.get(url, headers={"X-API-Key": KEY}).status_code == 200
 
 
 def test_with_certificates_it_speaks_https_and_wss(make_server, small_model, tmp_path):
@@ -224,11 +221,8 @@ def test_with_certificates_it_speaks_https_and_wss(make_server, small_model, tmp
     assert server.stop() == 0
 
 
-def test_certificates_that_cannot_be_used_are_told_at_once(make_server, small_model, tmp_path):
+def test_certificates_that_cannot_be_used_are_told_at_once(capsys, small_model, tmp_path):
     (tmp_path / "x.pem").write_text("xyzzy")
-    half = make_server("--model", small_model, "--certificate", tmp_path / "x.pem", wait=False)
-    assert half.ended() == 2 and "--certificate_key belong together" in half.err
-    bad = make_server(
-        "--model", small_model, "--certificate", tmp_path / "x.pem", "--certificate_key", tmp_path / "x.pem", wait=False
-    )
-    assert bad.ended() == 2 and "cannot be used" in bad.err and "Traceback" not in bad.err
+    for flags, said in (((), "belong together"), (("--certificate_key", str(tmp_path / "x.pem")), "cannot be used")):
+        assert main.run("serve", ["--model", str(small_model), "--certificate", str(tmp_path / "x.pem"), *flags]) == 2
+        assert said in capsys.readouterr().err
