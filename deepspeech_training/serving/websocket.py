@@ -27,6 +27,8 @@ from deepspeech_training.serving.values import json_object
 log = logging.getLogger("deepspeech.serving")
 LONGEST_JOINED_S = 1.0  # of audio in one call, so that one stream that is behind does not keep others waiting
 DRAINING_IDLE_S = 2.0  # a service that ends waits no longer for the rest of a sentence
+MOST_WAITING_MESSAGES = 8  # of the largest size, or as much memory for smaller ones
+MESSAGE_OVERHEAD = 200  # bytes that a message takes beside its content
 LONGEST_REASON = 123  # bytes, RFC 6455
 CLOSING_CODES = {"internal": 1011, "too_large": 1009, "draining": 1012, "overloaded": 1013, "not_ready": 1013}
 OF_THE_MESSAGE = ("bad_request", "bad_audio", "unknown_model")  # errors after which a session may go on
@@ -40,8 +42,8 @@ class Gone(Exception):
 class Conversation:
     """One connection of a protocol. Made before the handshake, so that a faulty query can be refused by its status.
 
-    Messages are read while earlier ones are recognised, at most `max_behind_s` of audio ahead; then the client is
-    slowed down by TCP. One task handles them in order, so a subclass needs no locks.
+    Messages are read while earlier ones are recognised, at most `max_behind_s` of audio ahead and as much memory as
+    MOST_WAITING_MESSAGES take; then TCP slows the client down. One task handles them in order, without locks.
     """
 
     protocol: ClassVar[str]
@@ -62,7 +64,7 @@ class Conversation:
         self._waiting: deque[tuple[float, str | bytes]] = deque()  # when it came, and what
         self._since = 0.0  # when the message came that is handled
         self._waiting_bytes = 0
-        self._most_waiting: float = self.limits.max_message_bytes
+        self._most_waiting: float = self.limits.max_message_bytes  # bytes
         self._bytes_per_s = 0.0  # of audio, as the messages have it
         self._arrived, self._room = asyncio.Event(), asyncio.Event()
         self._gone = False
@@ -117,7 +119,8 @@ class Conversation:
         await self.session.begin(served, settings, endpointing, sample_rate=sample_rate, channels=channels, dtype=dtype)
         self._model = served.name
         self._bytes_per_s = sample_rate * channels * SAMPLE_BYTES[dtype] * self.growth
-        self._most_waiting = self.limits.max_behind_s * self._bytes_per_s
+        most_memory = MOST_WAITING_MESSAGES * self.limits.max_message_bytes
+        self._most_waiting = min(self.limits.max_behind_s * self._bytes_per_s, most_memory)
         self._speaking = False
 
     async def feed(self, audio: bytes) -> None:
@@ -223,7 +226,7 @@ class Conversation:
             self._waiting.append((time.monotonic(), content))
             self._now_wait(self._waiting_bytes + len(content))
             self._arrived.set()
-            while self._waiting_bytes > self._most_waiting:
+            while self._waiting_bytes + MESSAGE_OVERHEAD * len(self._waiting) > self._most_waiting:
                 self._room.clear()
                 await self._room.wait()
 

@@ -6,6 +6,7 @@ import random
 import re
 import socket
 import time
+from pathlib import Path
 
 import httpx
 import pytest
@@ -159,6 +160,26 @@ def test_a_client_that_vanishes_gives_its_place_free(narrow, clip, path):
         asyncio.run(asyncio.wait_for(vanish(), WAIT_S))
         wait_for_no_sessions(narrow)
     assert "Traceback" not in narrow.err
+
+
+def test_many_small_messages_that_wait_do_not_fill_the_memory(narrow, clip):
+    def resident_mb() -> float:
+        return int(re.search(r"VmRSS:\s+(\d+)", Path(f"/proc/{narrow.process.pid}/status").read_text())[1]) / 1000
+
+    async def flood():
+        async with connect(narrow.ws_url + "/v1/stream", additional_headers=HEADERS, max_queue=None) as connection:
+            before, most = resident_mb(), 0.0
+            for place in range(0, len(clip), 2):
+                await connection.send(clip[place : place + 2])
+                if place % 10_000 == 0:
+                    most = max(most, resident_mb())
+            await connection.send('{"type": "finish"}')
+            said = [json.loads(message) async for message in connection]
+            return most - before, of_type(said, "final")[0]["text"]
+
+    grown_mb, text = asyncio.run(asyncio.wait_for(flood(), WAIT_S))
+    assert text.startswith("she had your dark suit")
+    assert grown_mb < 20
 
 
 @pytest.mark.slow
