@@ -27,6 +27,7 @@ registry
 inference serving
 tasks
 training
+app
 commands api
 """.strip().splitlines()
 TENSORFLOW = "training.backends.tensorflow"

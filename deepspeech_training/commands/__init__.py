@@ -34,6 +34,9 @@ SECTIONS: dict[str, dict[str, Command]] = {
         "test": Command("commands.test", "the WER and CER of a checkpoint"),
         "export": Command("commands.export", "write a checkpoint as .tflite, with its card and a parity report"),
     },
+    "From data to a service": {
+        "app": Command("commands.app", "train where there is no model, serve where there is one, and show how it goes"),
+    },
     "Use an exported model": {
         "transcribe": Command("commands.transcribe", "recordings, folders and lists to text, JSON or subtitles"),
         "stream": Command("commands.stream", "a microphone, a recording or stdin to text, while it is spoken"),

@@ -341,16 +341,24 @@ def _groups(clips: Sequence[VoiceClip], folder: Path) -> list[str]:
     return ["/".join(parts) for parts in places]
 
 
-def write_csvs(found: VoiceFolder, folder: Path, alphabet: Alphabet | ByteAlphabet) -> dict[str, str]:
+def write_csvs(
+    found: VoiceFolder,
+    folder: Path,
+    alphabet: Alphabet | ByteAlphabet,
+    parts: Mapping[str, Sequence[VoiceClip]] | None = None,
+) -> dict[str, str]:
     """Write train.csv, dev.csv and test.csv; returns their paths by set, without those that would be empty.
 
     Paths count from the CSV, so that a volume may move. The files are the same for the same recordings.
+
+    Args:
+        parts: the clips of each set, if not those of `split`.
     """
     written = {}
     folder.mkdir(parents=True, exist_ok=True)
     clean = Cleaner(alphabet)
     names_speakers = any(clip.said and clip.said.speaker for clip in found.usable)
-    for name, clips in split(found).items():
+    for name, clips in (split(found) if parts is None else parts).items():
         path = folder / f"{name}.csv"
         if not clips:
             path.unlink(missing_ok=True)

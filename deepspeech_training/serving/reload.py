@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
+from deepspeech_training.runtime.network import without_delegate_notice
 from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.models import ModelSource, ServedModel, load, warm_up
 
@@ -76,6 +77,7 @@ class Reloader:
         self._console.info(f"Model {source.name} {what}, sha256 {served.facts['sha256'][:12]}")
 
     def _load(self, source: ModelSource) -> ServedModel:
-        (served,) = load([source], num_threads=self._num_threads)
+        with without_delegate_notice():
+            (served,) = load([source], num_threads=self._num_threads)
         warm_up(served)
         return served

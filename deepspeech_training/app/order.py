@@ -1,0 +1,158 @@
+"""What is to be trained, and how: the flags on the volume and the data there -> words for `deepspeech train`."""
+
+import hashlib
+import json
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from deepspeech_training.alphabet import alphabet_of_flags
+from deepspeech_training.app import corpora
+from deepspeech_training.app.corpora import Material
+from deepspeech_training.app.volume import CONFIG_FILE, FLAGFILE, Volume
+from deepspeech_training.config import Config, ParsedFlags, as_dict
+from deepspeech_training.config.flag import join_list
+from deepspeech_training.config.parsing import parse_flags
+from deepspeech_training.config.presets import PRESETS, suited
+from deepspeech_training.console import Console
+from deepspeech_training.errors import FlagError
+
+SPEECH = "speech_to_text"
+VARIABLE = "TRAIN_FLAGS"
+OF_A_PRESET = frozenset(name for preset in PRESETS.values() for name in preset.values)
+# What the app sets itself for each step, whatever the flags say.
+NOT_TO_TRAIN = ("--train_files=", "--dev_files=", "--metrics_files=", "--voice_data_dir=", "--text_data=")
+ONLY_TO_TRAIN = ("--test_files=", "--export_dir=", "--one_shot_infer=")
+
+
+@dataclass(frozen=True)
+class Order:
+    """A training that is wanted.
+
+    Args:
+        name: of the model.
+        words: flags, as the person has given them and as the data asks for.
+        test_files: CSVs to test on.
+        folder: of its checkpoints.
+        fingerprint: of flags and data: another one is another training.
+        owns_folder: the folder is the app's own, so that a finished training there is the one that is wanted.
+        export_dir: that the flags name, or "".
+        preset: that was chosen by the hours of data, or "".
+        hours: of training data; None where the flags name data that the app does not look at.
+        says: what was found, for a person.
+    """
+
+    name: str
+    words: tuple[str, ...]
+    test_files: tuple[str, ...]
+    folder: Path
+    fingerprint: str
+    owns_folder: bool
+    export_dir: str
+    preset: str
+    hours: float | None
+    says: tuple[str, ...]
+
+    @property
+    def train(self) -> list[str]:
+        return ["train", *self.words, *ONLY_TO_TRAIN]
+
+    @property
+    def test(self) -> list[str]:
+        return ["test", *self.words, *NOT_TO_TRAIN, *ONLY_TO_TRAIN, f"--test_files={join_list(self.test_files)}"]
+
+    def export(self, folder: Path) -> list[str]:
+        """The best checkpoint, compared on the test set."""
+        words = ["export", *self.words, *NOT_TO_TRAIN, *ONLY_TO_TRAIN, f"--test_files={join_list(self.test_files)}"]
+        return [*words, f"--export_dir={folder}", "--remove_export"]
+
+
+def find_order(volume: Volume, environment: Mapping[str, str], name: str, console: Console) -> Order | None:
+    """Look for what is to be trained; writes the CSVs and the alphabet that are made of it.
+
+    Returns:
+        None where there is no data.
+    Raises:
+        UserError: flags or data cannot be used.
+    """
+    words, where = flags_of(volume, environment)
+    parsed = parse_flags(words)
+    if parsed.help_wanted or parsed.version_wanted:
+        raise FlagError(f"{where}: it asks for help or the version; it has the flags of a training")
+    material = _material(volume, parsed, console)
+    if material is None and not _names_data(parsed.config):
+        return None
+    says = [f"Flags of {where}"] if words else []
+    fingerprint = _fingerprint(parsed, material)
+    checkpoint = parsed.config.checkpoint
+    owns_folder = not {"checkpoint_dir", "save_checkpoint_dir", "output_dir"} & parsed.given
+    folder = volume.checkpoints / f"{name}-{fingerprint}" if owns_folder else checkpoint.save_dir
+    words = [*words, *([f"--checkpoint_dir={folder}"] if owns_folder else [])]
+    test_files, preset, hours = parsed.config.data.test_files, "", None
+    if material is not None:
+        data = volume.checkpoints / f"{name}-{fingerprint}" / "app_data"
+        csvs = material.write(data)
+        words += ["--voice_data_dir=", *(f"--{name}_files={join_list(paths)}" for name, paths in csvs.items())]
+        if alphabet := material.alphabet_flag(data):
+            words.append(f"--alphabet_config_path={alphabet}")
+        test_files, hours = csvs.get("test", ()), material.hours
+        says += material.says
+        if not ({"preset"} | OF_A_PRESET) & parsed.given:
+            preset = suited(hours)
+            words.append(f"--preset={preset}")
+            says.append(f"{hours:.2f} hours to train on: --preset {preset}, for {PRESETS[preset].expect}")
+    export_dir = parsed.config.export.export_dir
+    parse_flags(words)  # a fault of them together is told before anything is begun
+    return Order(
+        name, tuple(words), test_files, folder, fingerprint, owns_folder, export_dir, preset, hours, tuple(says)
+    )
+
+
+def flags_of(volume: Volume, environment: Mapping[str, str]) -> tuple[list[str], str]:
+    """The flags that a person has given, and where; the first of three places counts.
+
+    Raises:
+        FlagError: TRAIN_FLAGS has a quote that does not close.
+    """
+    if text := environment.get(VARIABLE, "").strip():
+        try:
+            return shlex.split(text), VARIABLE
+        except ValueError as error:
+            raise FlagError(f"{VARIABLE}: {error}\n  found  {text}") from error
+    for name, flag in ((FLAGFILE, "--flagfile"), (CONFIG_FILE, "--config")):
+        if (path := volume.root / name).is_file():
+            return [flag, str(path)], str(path)
+    return [], ""
+
+
+def _names_data(config: Config) -> bool:
+    return bool(config.data.train_files or config.voice.voice_data_dir or config.voice.text_data)
+
+
+def _material(volume: Volume, parsed: ParsedFlags, console: Console) -> Material | None:
+    """The clips of the flags, else of the volume; None where there are none, or where they are no speech to text."""
+    config = parsed.config
+    if config.training.task != SPEECH:
+        return None
+    decoder = config.decoder
+    named = alphabet_of_flags(decoder.alphabet_config_path, bytes_output_mode=decoder.bytes_output_mode)
+    may_drop = config.data.on_bad_row == "drop"
+    if config.data.train_files:
+        given = {"train": config.data.train_files, "dev": config.data.dev_files, "test": config.data.test_files}
+        return corpora.of_csvs({name: paths for name, paths in given.items() if paths}, named, console)
+    if config.voice.voice_data_dir:
+        return corpora.of_recordings(Path(config.voice.voice_data_dir), named, console)
+    if config.voice.text_data:
+        return None
+    return corpora.find(volume.corpora, named, console, may_drop=may_drop)
+
+
+def _fingerprint(parsed: ParsedFlags, material: Material | None) -> str:
+    """Of the flags that are given and of the data; not of where they lie."""
+    values = as_dict(parsed.config)
+    given: Sequence[tuple[str, object]] = sorted((name, values[name]) for name in parsed.given)
+    digest = hashlib.sha256(json.dumps(given, ensure_ascii=True).encode())
+    for part in material.contents() if material else ():
+        digest.update(hashlib.sha256(part).digest())
+    return digest.hexdigest()[:8]

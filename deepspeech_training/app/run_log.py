@@ -1,0 +1,135 @@
+"""events.jsonl of a run, followed while it grows: how far the training is, and what it has said."""
+
+import json
+from collections import deque
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from deepspeech_training.reporting.events import EpochDone, Event, StepDone, read_event
+from deepspeech_training.reporting.messages import words
+
+LINES_KEPT = 100
+LEVELS = ("debug", "info", "warning", "error")
+BLOCK_BYTES = 1 << 20
+# Kinds of which the last one is kept as it is.
+LAST_OF = ("start", "data", "epoch_begin", "step", "estimate", "validation_begin", "finished", "outcome", "gpu")
+
+
+class RunLog:
+    """What a run's log says up to now. A log that was cut back by a resume is read anew."""
+
+    def __init__(self, path: Path):
+        self._path = path
+        self._forget()
+
+    def _forget(self) -> None:
+        self._offset, self._rest = 0, b""
+        self._last: dict[str, dict[str, Any]] = {}
+        self._epochs: dict[int, dict[str, Any]] = {}
+        self._lines: deque[dict[str, Any]] = deque(maxlen=LINES_KEPT)
+        self._validated = 0
+
+    def read(self) -> None:
+        """Take in what has been added."""
+        try:
+            with open(self._path, "rb") as file:
+                file.seek(0, 2)
+                size = file.tell()
+                if size < self._offset:
+                    self._forget()
+                file.seek(self._offset)
+                while block := file.read(BLOCK_BYTES):
+                    self._offset += len(block)
+                    *lines, self._rest = (self._rest + block).split(b"\n")
+                    for line in lines:
+                        self._take(line)
+        except OSError:
+            return  # there is none yet
+
+    def _take(self, line: bytes) -> None:
+        try:
+            values = json.loads(line)
+            event = read_event(values)
+        except (ValueError, KeyError, TypeError):
+            return  # of another version
+        kind = values["event"]
+        if kind in LAST_OF:
+            self._last[kind] = {name: value for name, value in values.items() if name != "event"}
+        if kind == "start":
+            self._last.pop("finished", None)
+            self._last.pop("outcome", None)
+        if kind in ("epoch_begin", "epoch"):
+            self._last.pop("validation_begin", None)
+        if kind == "validation_begin":
+            self._validated = values["done"]
+        elif kind == "validation_step":
+            self._validated += 1
+        if isinstance(event, EpochDone):
+            self._epochs[event.figures.epoch] = {"time": event.time, **event.figures.as_json()}
+        if not isinstance(event, StepDone):
+            self._keep_lines(event)
+
+    def _keep_lines(self, event: Event) -> None:
+        for level, text in words(event):
+            self._lines.append({"time": event.time, "level": LEVELS[level], "text": text})
+
+    @property
+    def begun_at(self) -> float:
+        """When an epoch has begun for the last time, seconds since 1970: all was checked then. 0: never."""
+        return float(self._last.get("epoch_begin", {}).get("time", 0))
+
+    @property
+    def device(self) -> str:
+        """What is computed on, in words; empty before it is known."""
+        return str(self._last.get("start", {}).get("devices", ""))
+
+    def progress(self) -> dict[str, Any]:
+        """Epoch (from 1), share done (0 to 1), seconds left, and the best figures; None where it is not known yet."""
+        begun, step = self._last.get("epoch_begin"), self._last.get("step", {})
+        if begun is None:
+            return {"epoch": None, "epochs": None, "share_done": None, "left_s": None, "best": self._best()}
+        in_epoch = begun["step_in_epoch"] + max(0, step.get("step", begun["step"]) - begun["step"])
+        share_of_epoch = min(1.0, in_epoch / max(1, begun["batches"]))
+        share = min(1.0, (begun["epoch"] + share_of_epoch) / max(1, begun["epochs"]))
+        estimate = self._last.get("estimate")
+        left = None
+        if estimate is not None and begun["epochs"]:
+            per_epoch = estimate["left_seconds"] / max(1, estimate["epochs_left"])
+            left = round(per_epoch * begun["epochs"] * (1 - share), 1)
+        if "finished" in self._last:
+            share, left = 1.0, 0.0
+        return {
+            "epoch": begun["epoch"] + 1,
+            "epochs": begun["epochs"],
+            "share_done": round(share, 4),
+            "left_s": left,
+            "best": self._best(),
+        }
+
+    def _best(self) -> dict[str, Any] | None:
+        """The figures of the best epoch, which counts from 1."""
+        last: Mapping[str, Any] = self._epochs[max(self._epochs)] if self._epochs else {}
+        epoch = last.get("best_epoch")
+        if epoch is None:
+            return None
+        return {"epoch": epoch + 1, "by": last["best_by"], **(last.get("best_figures") or {})}
+
+    def as_json(self) -> dict[str, Any]:
+        """All that a page shows of the run."""
+        validation = self._last.get("validation_begin")
+        return {
+            **self.progress(),
+            "started": self._last.get("start"),
+            "data": self._last.get("data"),
+            "step": self._last.get("step"),
+            "validation": validation and {**validation, "done": self._validated},
+            "gpus": self._last.get("gpu"),
+            "history": [self._epochs[number] for number in sorted(self._epochs)],
+            "finished": self._last.get("finished"),
+            "outcome": self._last.get("outcome"),
+        }
+
+    def lines(self) -> list[dict[str, Any]]:
+        """The last sentences, each with its time and level."""
+        return list(self._lines)

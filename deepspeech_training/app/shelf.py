@@ -1,0 +1,93 @@
+"""The models that the app serves: the one that is named, those of the volume, or the best so far of a training."""
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from deepspeech_training.app.volume import Volume
+from deepspeech_training.errors import UserError
+from deepspeech_training.serving.models import ModelSource, find_sources
+
+SO_FAR_DIR = "so_far"
+
+
+@dataclass(eq=False)
+class Shelf:
+    """Looks for models anew each time.
+
+    Args:
+        volume: where they lie.
+        named: --model; then nothing else is served.
+        scorer: --scorer, for all.
+
+    Attributes:
+        so_far: the folder of the best so far of a training; served where there is no finished model.
+        note: on it.
+        name: what it is called: as the finished model will be.
+    """
+
+    volume: Volume
+    named: Path | None
+    scorer: Path | None
+    so_far: Path | None = None
+    note: str = ""
+    name: str = ""
+
+    def finished(self) -> Sequence[ModelSource]:
+        """Models that are finished; none where there are none.
+
+        Raises:
+            UserError: --model names what is not there.
+        """
+        if self.named is not None:
+            return find_sources(self.named, self.scorer)
+        return models_of_volume(self.volume, self.scorer)
+
+    def sources(self) -> Sequence[ModelSource]:
+        """What is to be served now."""
+        found = self.finished()
+        if found or self.so_far is None or not self.so_far.is_dir():
+            return found
+        return [replace(source, name=self.name, note=self.note) for source in find_sources(self.so_far, self.scorer)]
+
+
+def models_of_volume(volume: Volume, scorer: Path | None) -> Sequence[ModelSource]:
+    """The finished models of a volume."""
+    try:
+        return find_sources(volume.exports, scorer) if volume.exports.is_dir() else []
+    except UserError:
+        return []  # there is a folder, and no model in it
+
+
+def is_export_of(folder: Path, checkpoint: Path) -> bool:
+    """Whether a folder has the whole export of a checkpoint; the model is put there last, or all of it at once."""
+    try:
+        report = json.loads((folder / "parity.json").read_text(encoding="utf-8"))
+        exported = Path(report["checkpoint_file"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    same = (exported.parent.name, exported.name) == (checkpoint.parent.name, checkpoint.name)
+    return same and any(folder.glob("*.tflite"))
+
+
+def publish(volume: Volume, export_dir: Path, name: str) -> None:
+    """Make a finished export the model of that name on the volume.
+
+    Raises:
+        UserError: the volume cannot be written.
+    """
+    target = volume.exports / name
+    beside, before = target.with_name(f".{name}.part"), target.with_name(f".{name}.before")
+    try:
+        for leftover in (beside, before):
+            shutil.rmtree(leftover, ignore_errors=True)
+        shutil.copytree(export_dir, beside)
+        if target.exists():
+            os.rename(target, before)
+        os.rename(beside, target)
+        shutil.rmtree(before, ignore_errors=True)
+    except OSError as error:
+        raise UserError(f"{target}: the model cannot be put there: {error.strerror}") from error
