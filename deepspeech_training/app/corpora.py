@@ -81,11 +81,19 @@ def _parts(found: VoiceFolder, missing: Sequence[str]) -> dict[str, list[VoiceCl
     return {"train": train} | {name: parts[name] for name in missing}
 
 
-def find(folder: Path, alphabet: Labels | None, console: Console, *, may_drop: bool = False) -> Material | None:
+def find(
+    folder: Path,
+    alphabet: Labels | None,
+    console: Console,
+    *,
+    named: Mapping[str, tuple[str, ...]],
+    may_drop: bool = False,
+) -> Material | None:
     """What lies in the folder of corpora: train.csv, dev.csv and test.csv in it or in its folders, else recordings.
 
     Args:
         alphabet: that the flags name.
+        named: CSVs of sets that the flags name.
         may_drop: rows that cannot be used are left out (--on_bad_row drop).
     Returns:
         None where there is nothing.
@@ -96,10 +104,10 @@ def find(folder: Path, alphabet: Labels | None, console: Console, *, may_drop: b
         return None
     folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))]
     csvs = {name: tuple(str(path) for f in folders if (path := f / f"{name}.csv").is_file()) for name in SETS}
-    csvs = {name: paths for name, paths in csvs.items() if paths}
+    csvs = {name: paths for name, paths in csvs.items() if paths} | dict(named)
     if "train" in csvs:
         return of_csvs(csvs, alphabet, console, root=folder, may_drop=may_drop)
-    return of_recordings(folder, alphabet, console)
+    return of_recordings(folder, alphabet, console, named=named)
 
 
 def of_csvs(
@@ -118,7 +126,7 @@ def of_csvs(
     clips = {name: list(read_clips(paths, console)) for name, paths in csvs.items()}
     hours = sum(clip.seconds for clip in clips["train"]) / 3600
     says = [f"{name}: {len(clips[name]):,} clips of {', '.join(csvs[name])}" for name in csvs]
-    path, named = None, alphabet is not None
+    path, makes_alphabet = None, alphabet is None
     if alphabet is None:
         path = _alphabet_beside([*csvs["train"], *([str(root / "x")] if root else [])])
         texts = (clip.transcript for of_set in clips.values() for clip in of_set)
@@ -130,10 +138,12 @@ def of_csvs(
         divided = _as_folder(root, clips["train"], may_drop=may_drop, console=console)
         says.append(_of_division(divided, missing))
         csvs = {name: paths for name, paths in csvs.items() if name != "train"}
-    return Material(csvs, divided, alphabet, path, not named and path is None, hours, says)
+    return Material(csvs, divided, alphabet, path, makes_alphabet and path is None, hours, says)
 
 
-def of_recordings(folder: Path, alphabet: Labels | None, console: Console) -> Material | None:
+def of_recordings(
+    folder: Path, alphabet: Labels | None, console: Console, *, named: Mapping[str, tuple[str, ...]]
+) -> Material | None:
     """A folder of recordings with transcripts beside them, in the forms of --voice_data_dir."""
     found = scan(folder, console)
     if not found.clips:
@@ -144,12 +154,12 @@ def of_recordings(folder: Path, alphabet: Labels | None, console: Console) -> Ma
             "Put one.txt beside one.wav, or a train.csv with wav_filename,wav_filesize,transcript."
         )
     if found.csvs:
-        return of_csvs(found.csvs, alphabet, console, root=folder)
+        return of_csvs({**found.csvs, **named}, alphabet, console, root=folder)
     says = [f"{folder}: {len(found.usable):,} recordings with transcripts", *found.notes]
     if left_out := rejections(found):
         first = left_out[0]
-        says.append(f"{len(left_out):,} recordings are left out, such as {first.path}: {first.reason}")
-    path, named = None, alphabet is not None
+        says.append(f"{len(left_out):,} recordings are left out, such as {first.wav_filename}: {first.reason}")
+    path, makes_alphabet = None, alphabet is None
     if alphabet is None:
         path = _alphabet_beside([str(folder / "x"), *(str(clip.path) for clip in found.usable)])
         clean = Cleaner()
@@ -159,9 +169,11 @@ def of_recordings(folder: Path, alphabet: Labels | None, console: Console) -> Ma
             else _alphabet_of((clean(clip.transcript) for clip in found.usable), str(folder))
         )
         says.append(_shown(alphabet, path))
-    says.append(_of_division(found, ["dev", "test"]))
-    hours = sum(clip.duration_s for clip in split(found)["train"]) / 3600
-    return Material({}, found, alphabet, path, not named and path is None, hours, says)
+    missing = [name for name in ("dev", "test") if name not in named]
+    if missing:
+        says.append(_of_division(found, missing))
+    hours = sum(clip.duration_s for clip in _parts(found, missing)["train"]) / 3600
+    return Material(dict(named), found, alphabet, path, makes_alphabet and path is None, hours, says)
 
 
 def _as_folder(root: Path, clips: Sequence[Clip], *, may_drop: bool, console: Console) -> VoiceFolder:
@@ -170,7 +182,7 @@ def _as_folder(root: Path, clips: Sequence[Clip], *, may_drop: bool, console: Co
     Raises:
         UserError: rows cannot be used.
     """
-    faults = [f"{clip.csv_path}, row {clip.row}: {clip.fault}" for clip in clips if clip.fault]
+    faults = [f"{clip.csv_path}, row {clip.row}: {Path(clip.path).name}: {clip.fault}" for clip in clips if clip.fault]
     if faults:
         shown = [
             *faults[:FAULTS_SHOWN],

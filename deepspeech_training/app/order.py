@@ -67,6 +67,11 @@ class Order:
         words = ["export", *self.words, *NOT_TO_TRAIN, *ONLY_TO_TRAIN, f"--test_files={join_list(self.test_files)}"]
         return [*words, f"--export_dir={folder}", "--remove_export"]
 
+    def register(self, export_dir: Path, registry: Path) -> list[str]:
+        """An export as a version of the registry; it is promoted unless it is worse than the version that is."""
+        words = ["models", "register", str(export_dir), f"--name={self.name}", f"--dir={registry}"]
+        return [*words, f"--checkpoint_dir={self.folder}", f"--test_files={join_list(self.test_files)}"]
+
 
 def find_order(volume: Volume, environment: Mapping[str, str], name: str, console: Console) -> Order | None:
     """Look for what is to be trained; writes the CSVs and the alphabet that are made of it.
@@ -138,14 +143,15 @@ def _material(volume: Volume, parsed: ParsedFlags, console: Console) -> Material
     decoder = config.decoder
     named = alphabet_of_flags(decoder.alphabet_config_path, bytes_output_mode=decoder.bytes_output_mode)
     may_drop = config.data.on_bad_row == "drop"
-    if config.data.train_files:
-        given = {"train": config.data.train_files, "dev": config.data.dev_files, "test": config.data.test_files}
-        return corpora.of_csvs({name: paths for name, paths in given.items() if paths}, named, console)
+    given = {"train": config.data.train_files, "dev": config.data.dev_files, "test": config.data.test_files}
+    given = {name: paths for name, paths in given.items() if paths}
+    if "train" in given:
+        return corpora.of_csvs(given, named, console)
     if config.voice.voice_data_dir:
-        return corpora.of_recordings(Path(config.voice.voice_data_dir), named, console)
+        return corpora.of_recordings(Path(config.voice.voice_data_dir), named, console, named=given)
     if config.voice.text_data:
         return None
-    return corpora.find(volume.corpora, named, console, may_drop=may_drop)
+    return corpora.find(volume.corpora, named, console, named=given, may_drop=may_drop)
 
 
 def _fingerprint(parsed: ParsedFlags, material: Material | None) -> str:

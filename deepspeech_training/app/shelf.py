@@ -1,14 +1,13 @@
 """The models that the app serves: the one that is named, those of the volume, or the best so far of a training."""
 
 import json
-import os
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from deepspeech_training.app.volume import Volume
 from deepspeech_training.errors import UserError
+from deepspeech_training.registry.store import is_registry, promoted_in
 from deepspeech_training.serving.models import ModelSource, find_sources
 
 SO_FAR_DIR = "so_far"
@@ -55,7 +54,13 @@ class Shelf:
 
 
 def models_of_volume(volume: Volume, scorer: Path | None) -> Sequence[ModelSource]:
-    """The finished models of a volume."""
+    """The finished models of a volume: what its registry has promoted, else its exports.
+
+    Raises:
+        UserError: the registry is damaged.
+    """
+    if is_registry(volume.models) and promoted_in(volume.models):
+        return find_sources(volume.models, scorer)
     try:
         return find_sources(volume.exports, scorer) if volume.exports.is_dir() else []
     except UserError:
@@ -71,23 +76,3 @@ def is_export_of(folder: Path, checkpoint: Path) -> bool:
         return False
     same = (exported.parent.name, exported.name) == (checkpoint.parent.name, checkpoint.name)
     return same and any(folder.glob("*.tflite"))
-
-
-def publish(volume: Volume, export_dir: Path, name: str) -> None:
-    """Make a finished export the model of that name on the volume.
-
-    Raises:
-        UserError: the volume cannot be written.
-    """
-    target = volume.exports / name
-    beside, before = target.with_name(f".{name}.part"), target.with_name(f".{name}.before")
-    try:
-        for leftover in (beside, before):
-            shutil.rmtree(leftover, ignore_errors=True)
-        shutil.copytree(export_dir, beside)
-        if target.exists():
-            os.rename(target, before)
-        os.rename(beside, target)
-        shutil.rmtree(before, ignore_errors=True)
-    except OSError as error:
-        raise UserError(f"{target}: the model cannot be put there: {error.strerror}") from error

@@ -20,7 +20,7 @@ from typing import Any
 
 from deepspeech_training.app.child import Child
 from deepspeech_training.app.order import Order, find_order
-from deepspeech_training.app.shelf import SO_FAR_DIR, Shelf, is_export_of, publish
+from deepspeech_training.app.shelf import SO_FAR_DIR, Shelf, is_export_of
 from deepspeech_training.app.status import Failure, Phase, Status
 from deepspeech_training.app.volume import FLAGFILE, Volume, VolumeLock
 from deepspeech_training.checkpoints.folder import CheckpointFolder, best_or_last, state_files
@@ -166,7 +166,9 @@ class Supervisor:
         elif finished:
             self._now("checking", "loading a model")
         elif self._wishes.serve_only:
-            self._now("waiting", f"waiting for a model below {self._volume.exports} (--serve_only)")
+            self._now(
+                "waiting", f"waiting for a model below {self._volume.models} or {self._volume.exports} (--serve_only)"
+            )
         else:
             self._now(
                 "waiting",
@@ -210,7 +212,7 @@ class Supervisor:
             self._now("exporting", f"exporting {checkpoint.stem}")
             await self._step(order.export(export_dir))
         self._now("registering", f"registering {order.name}")
-        await asyncio.to_thread(publish, self._volume, export_dir, order.name)
+        await self._step(order.register(export_dir, self._volume.models))
         self._shelf.so_far, self._status.so_far = None, ""
         self._done = order.fingerprint
 

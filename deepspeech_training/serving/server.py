@@ -10,7 +10,7 @@ import sys
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK
@@ -30,6 +30,7 @@ from deepspeech_training.serving.wyoming import WyomingServer, announced
 
 EXIT_INTERRUPTED = 130
 TICK_S = 0.05
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -242,7 +243,7 @@ class Stop:
 
 
 @contextlib.asynccontextmanager
-async def background(work: Coroutine[Any, Any, None]) -> AsyncIterator[asyncio.Task]:
+async def background(work: Coroutine[Any, Any, Result]) -> AsyncIterator[asyncio.Task[Result]]:
     """A task that ends with the block."""
     task = asyncio.create_task(work)
     try:
