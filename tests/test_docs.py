@@ -119,9 +119,11 @@ def test_the_lines_that_transcribe_do_so(test_data, tmp_path, monkeypatch, capsy
     (tmp_path / "model.tflite").symlink_to(test_data / "golden" / "output_graph_nodrop.tflite")
     (tmp_path / "clip.wav").symlink_to(test_data / "ldc93s1" / "LDC93S1.wav")
     monkeypatch.chdir(tmp_path)
-    (snippet,) = blocks(ROOT / "docs" / "inference.md", "python")
+    snippet, of_sessions = blocks(ROOT / "docs" / "inference.md", "python")
     exec(snippet, {})
     lines = capsys.readouterr().out.splitlines()
+    exec(of_sessions, {})
+    assert any(line.startswith("wash 2.0") for line in capsys.readouterr().out.splitlines())
     assert lines[0] == lines[-1] == "she had your dark suit in greasy wash water all year"
     assert lines[1] == "'s' 0 0.0"
 

@@ -28,8 +28,8 @@ class Weights(NamedTuple):
     log_length: float
 
 
-WITHOUT_SCORER = Weights(-5.228, 0.519, 0.548, 2.604)
-WITH_SCORER = Weights(-5.019, 0.527, 0.187, 3.786)
+WITHOUT_SCORER = Weights(-3.590, 0.535, 0.647, 1.539)
+WITH_SCORER = Weights(-2.415, 0.499, 0.282, 1.896)
 
 
 class Evidence(NamedTuple):
