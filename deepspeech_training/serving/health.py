@@ -1,6 +1,8 @@
 """Whether the service works (/live), takes on work (/ready), and how it is (/health); /metrics."""
 
 import asyncio
+import contextlib
+import math
 import threading
 import time
 
@@ -13,6 +15,7 @@ from deepspeech_training.serving.service import Service
 
 LIVE_TIMEOUT_S = 5.0
 LIVE_CACHED_S = 1.0  # so that asking cannot be used as load
+LIVE_GOOD_FOR_S = 10.0  # an answer that is older is waited for; one that is not is renewed while it is given
 STUCK_S = 60.0  # a job of a stream takes a fraction of a second
 
 
@@ -20,19 +23,21 @@ class Pulse:
     """Transcribes a built-in second in a thread of its own: at full load it does not wait behind the streams."""
 
     def __init__(self) -> None:
-        self._checked_at = -LIVE_CACHED_S
+        self._checked_at = -math.inf
         self._fault = ""
-        self._check: asyncio.Task[str] | None = None
+        self._check: asyncio.Task[None] | None = None
 
     async def fault(self, service: Service) -> str:
         """Why the service does not work; empty where it does."""
-        if time.monotonic() - self._checked_at < LIVE_CACHED_S:
-            return self._fault
-        if self._check is None:  # many that ask at the same time share one check
-            self._check = asyncio.create_task(self._look(service))
-        return await asyncio.shield(self._check)
+        age_s = time.monotonic() - self._checked_at
+        if age_s > LIVE_CACHED_S:
+            if self._check is None:  # many that ask at the same time share one check
+                self._check = asyncio.create_task(self._look(service))
+            if age_s > LIVE_GOOD_FOR_S:
+                await asyncio.shield(self._check)
+        return self._fault
 
-    async def _look(self, service: Service) -> str:
+    async def _look(self, service: Service) -> None:
         try:
             stuck_s = service.engine.oldest_job_s()
             if stuck_s > STUCK_S:
@@ -41,10 +46,8 @@ class Pulse:
                 self._fault = ""  # still loading: alive, though not ready
             else:
                 self._fault = await _transcribes(service.engine.model().model)
-            self._checked_at = time.monotonic()
-            return self._fault
         finally:
-            self._check = None
+            self._checked_at, self._check = time.monotonic(), None
 
 
 async def _transcribes(model: Model) -> str:
@@ -59,7 +62,8 @@ async def _transcribes(model: Model) -> str:
         except Exception as error:
             faults.append(f"{type(error).__name__} while transcribing a built-in second")
         finally:
-            loop.call_soon_threadsafe(done.set)
+            with contextlib.suppress(RuntimeError):  # the service has ended meanwhile
+                loop.call_soon_threadsafe(done.set)
 
     threading.Thread(target=work, name="pulse", daemon=True).start()
     try:

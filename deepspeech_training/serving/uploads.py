@@ -1,6 +1,7 @@
 """What arrives with a request: its body counted and timed, and given up when the client goes away."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Coroutine
 from typing import Any, TypeVar
@@ -13,6 +14,7 @@ from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.files import AsyncFile
 from deepspeech_training.serving.service import Service
 
+log = logging.getLogger("deepspeech.serving")
 Result = TypeVar("Result")
 MAX_FILES = 4
 MAX_FIELDS = 1000
@@ -43,7 +45,11 @@ class Upload:
                 self._more = "expect" not in headers  # such a client waits for leave to send its body
                 raise self._too_large()
             request = Request(self._request.scope, self._receive)
-            self._form = await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS)
+            try:
+                self._form = await request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS)
+            except OSError as error:  # the disk is full
+                log.error("an upload cannot be kept: %s", error)
+                raise ServingError("there is no room for the file now", "overloaded", retry_after_s=60) from None
             return self._form
         except BaseException as error:
             self._engine.end_upload()
