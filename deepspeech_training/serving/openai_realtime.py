@@ -7,7 +7,6 @@ event, and the session stays open.
 
 import base64
 import binascii
-import copy
 import secrets
 from collections.abc import Sequence
 from itertools import zip_longest
@@ -15,14 +14,12 @@ from typing import Any
 
 from starlette.websockets import WebSocket
 
-from deepspeech_training.runtime.utterances import Endpointing, Event, Final, Partial, SpeechEnded, SpeechStarted
+from deepspeech_training.runtime.utterances import Event, Final, Partial, SpeechEnded, SpeechStarted
 from deepspeech_training.serving import values
 from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.realtime_settings import AudioInput
 from deepspeech_training.serving.websocket import Conversation, serve
 
-RATE = 24000  # what OpenAI takes; other rates are an extension
-MODELS_OF_OPENAI = ("gpt-", "whisper")  # their names mean the default model
-DEFAULT_TURNS = {"type": "server_vad", "threshold": 0.5, "prefix_padding_ms": 300, "silence_duration_ms": 500}
 CONTENT = {"content_index": 0}
 NOTHING_TO_COMMIT = "input_audio_buffer_commit_empty"
 
@@ -35,13 +32,8 @@ class RealtimeSession(Conversation):
     def __init__(self, websocket: WebSocket):
         super().__init__(websocket)
         self._beta = False
-        model = values.text(self.query.get("model", ""), "model")
-        self._input: dict[str, Any] = {
-            "format": {"type": "audio/pcm", "rate": RATE},
-            "noise_reduction": None,
-            "transcription": {"model": model, "language": None, "prompt": "", "keywords": []},
-            "turn_detection": dict(DEFAULT_TURNS),
-        }
+        self._input = AudioInput(model=values.text(self.query.get("model", ""), "model"))
+        self._input.served(self.engine)  # an unknown model is told at once
         self._event_id: str | None = None  # of the client's event that is handled
         self._begun = False
         self._before_s = 0.0  # audio of earlier settings
@@ -51,7 +43,6 @@ class RealtimeSession(Conversation):
         self._previous_id: str | None = None
 
     async def begin(self) -> None:
-        self._served(self._input)  # an unknown model is told at once
         await self._send("session.created", session=self._session())
 
     async def audio(self, data: bytes) -> None:
@@ -68,8 +59,9 @@ class RealtimeSession(Conversation):
             case "input_audio_buffer.clear":
                 await self._clear()
             case "session.update" | "transcription_session.update" as kind:
+                session = values.mapping(message.get("session"), "session")
                 self._beta = kind.startswith("transcription")
-                await self._update(values.mapping(message.get("session"), "session"))
+                await self._update(session)
             case kind:
                 raise values.bad(f"{values.shown(kind)} is no event of a transcription session", "type")
 
@@ -80,64 +72,17 @@ class RealtimeSession(Conversation):
     async def refuse(self, error: ServingError, **fields: Any) -> None:
         await self._send("error", error={**error.as_openai()["error"], "event_id": self._event_id, **fields})
 
-    # --- settings -----------------------------------------------------------------------------------------------------
-
-    async def _update(self, found: dict[str, Any]) -> None:
-        new = copy.deepcopy(self._input)
-        if self._beta:
-            self._read_input(new, {**found, "format": found.get("input_audio_format")}, "input_audio_")
-        else:
-            if found.get("type", "transcription") != "transcription":
-                raise values.bad("session.type must be transcription: this server only transcribes", "session.type")
-            audio = values.mapping(found.get("audio") or {}, "session.audio")
-            self._read_input(new, values.mapping(audio.get("input") or {}, "session.audio.input"), "")
-        self._settings(new)
+    async def _update(self, session: dict[str, Any]) -> None:
+        new = self._input.updated_by_beta(session) if self._beta else self._input.updated(session)
+        new.stream_settings(self.engine)  # refused now, not with the next audio
         if new != self._input:
             await self._end()  # what was said before the change is told by the settings that it was said under
             self._input = new
         await self._send("transcription_session.updated" if self._beta else "session.updated", session=self._session())
 
-    @staticmethod
-    def _read_input(new: dict[str, Any], found: dict[str, Any], prefix: str) -> None:
-        if found.get("format") is not None:
-            new["format"] = {"type": "audio/pcm", "rate": _rate(found["format"])}
-        transcription = found.get(f"{prefix}transcription")
-        if transcription is not None:
-            transcription = values.mapping(transcription, "transcription")
-            for name in ("model", "language", "prompt"):
-                if transcription.get(name) is not None:
-                    new["transcription"][name] = _any_text(transcription[name], name)
-            if transcription.get("keywords") is not None:
-                words = transcription["keywords"]
-                if not isinstance(words, list):
-                    raise values.bad(f"keywords must be a list of words, it is {values.shown(words)}", "keywords")
-                new["transcription"]["keywords"] = [values.text(word, "keywords") for word in words]
-        if "turn_detection" in found:
-            new["turn_detection"] = _turns(found["turn_detection"])
-        if f"{prefix}noise_reduction" in found:
-            new["noise_reduction"] = None  # there is none, and the answer says so
-
-    def _served(self, wanted: dict[str, Any]) -> Any:
-        transcription = wanted["transcription"]
-        name = transcription["model"] or ""
-        if name.startswith(MODELS_OF_OPENAI) and name not in self.engine.models:
-            name = ""
-        return self.engine.model(name or None, transcription["language"] or None)
-
-    def _settings(self, wanted: dict[str, Any]) -> Any:
-        words = values.hot_words(wanted["transcription"]["keywords"], "keywords")
-        return self.engine.settings(self._served(wanted), hot_words=words)
-
     def _session(self) -> dict[str, Any]:
         session = {"id": f"sess_{self.session.id}", "object": "realtime.transcription_session"}
-        if not self._beta:
-            return {**session, "type": "transcription", "audio": {"input": self._input}, "include": None}
-        return {
-            **session,
-            "input_audio_format": "pcm16",
-            "input_audio_transcription": self._input["transcription"],
-            "turn_detection": self._input["turn_detection"],
-        }
+        return {**session, **self._input.as_session(beta=self._beta)}
 
     # --- audio --------------------------------------------------------------------------------------------------------
 
@@ -154,17 +99,12 @@ class RealtimeSession(Conversation):
         await self.feed(data)
 
     async def _begin(self) -> None:
-        turns = self._input["turn_detection"]
-        endpointing = Endpointing(enabled=False)
-        if turns is not None:
-            endpointing = Endpointing(
-                hangover_s=turns["silence_duration_ms"] / 1000, aggressiveness=min(3, int(turns["threshold"] * 4))
-            )
+        wanted = self._input
         await self.begin_session(
-            self._served(self._input),
-            self._settings(self._input),
-            endpointing,
-            sample_rate=self._input["format"]["rate"],
+            wanted.served(self.engine),
+            wanted.stream_settings(self.engine),
+            wanted.endpointing,
+            sample_rate=wanted.rate,
         )
         self._begun = True
 
@@ -197,7 +137,7 @@ class RealtimeSession(Conversation):
     # --- what was recognised ------------------------------------------------------------------------------------------
 
     async def tell(self, events: Sequence[Event]) -> None:
-        item_per_utterance = self._input["turn_detection"] is not None
+        item_per_utterance = self._input.turns is not None
         for event, following in zip_longest(events, events[1:]):
             item_id = self._item.id
             match event:
@@ -279,39 +219,6 @@ class _Item:
         content = [{"type": "input_audio", "transcript": None}]
         kind = {"id": self.id, "object": "realtime.item", "type": "message", "status": "completed", "role": "user"}
         return {**kind, "content": content}
-
-
-def _rate(found: object) -> int:
-    """The rate of {"type": "audio/pcm", "rate": 24000}, or of the beta's "pcm16"."""
-    if found == "pcm16":
-        return RATE
-    if isinstance(found, dict) and found.get("type", "audio/pcm") == "audio/pcm":
-        rate = found.get("rate")
-        return RATE if rate is None else values.whole(rate, "rate", least=4000, most=192000)
-    raise values.bad(f"the format must be audio/pcm (16-bit little endian), it is {values.shown(found)}", "format")
-
-
-def _turns(found: object) -> dict[str, Any] | None:
-    """Turn detection: None, or a server_vad with all that it may have."""
-    if found is None:
-        return None
-    found = values.mapping(found, "turn_detection")
-    if found.get("type", "server_vad") != "server_vad":
-        raise values.bad(
-            f"turn_detection must be null or server_vad, it is {values.shown(found.get('type'))}", "turn_detection"
-        )
-    given = {name: value for name, value in found.items() if name in DEFAULT_TURNS and value is not None}
-    turns = {**DEFAULT_TURNS, **given}
-    values.number(turns["threshold"], "threshold", least=0, most=1)
-    values.number(turns["prefix_padding_ms"], "prefix_padding_ms", least=0, most=5000)
-    values.number(turns["silence_duration_ms"], "silence_duration_ms", least=100, most=10000)
-    return turns
-
-
-def _any_text(found: object, name: str) -> str:
-    if not isinstance(found, str):
-        raise values.bad(f"{name} must be a text, it is {values.shown(found)}", name)
-    return found if name == "prompt" else values.text(found, name)
 
 
 async def endpoint(websocket: WebSocket) -> None:

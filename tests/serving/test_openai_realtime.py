@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from openai import AsyncOpenAI
 from soxr import resample
-from stream_clients import PAUSE, SENTENCE, WAIT_S, cuts, pcm
+from stream_clients import PAUSE, SENTENCE, WAIT_S, cuts, pcm, refusal
 from websockets.asyncio.client import connect
 
 DELTA = "conversation.item.input_audio_transcription.delta"
@@ -217,6 +217,10 @@ def test_browsers_may_name_a_subprotocol(url):
         ({"type": "session.update", "session": settings(10**30)}, "rate"),
         ({"type": "session.update", "session": settings(turn_detection={"type": "semantic_vad"})}, "server_vad"),
         ({"type": "session.update", "session": settings(turn_detection={"threshold": "loud"})}, "threshold"),
+        (
+            {"type": "session.update", "session": settings(turn_detection={"silence_duration_ms": 1})},
+            "silence_duration_ms",
+        ),
         ({"type": "session.update", "session": settings(transcription={"keywords": "a"})}, "keywords"),
         ({"type": "session.update", "session": settings(transcription={"model": "nobody"})}, "nobody"),
         ({"type": "session.update", "session": {"audio": {"input": {"format": {"type": "audio/pcmu"}}}}}, "audio/pcm"),
@@ -251,6 +255,19 @@ def test_a_turn_without_words_is_completed_too(url):
     deltas = "".join(event["delta"] for event in events if event["type"] == DELTA)
     assert events[-1]["transcript"] == deltas
     assert events[-1]["usage"]["seconds"] == 0.1
+
+
+def test_numbers_may_come_as_text_and_an_unknown_model_is_refused_before_the_handshake(url, clip):
+    update = {
+        "type": "session.update",
+        "session": settings(turn_detection={"threshold": "0.6", "silence_duration_ms": "300"}),
+    }
+    messages = [update, *(appended(part) for part in cuts(clip + PAUSE, 9600))]
+    events = asyncio.run(raw(url, messages, until=COMPLETED))
+    assert events[1]["session"]["audio"]["input"]["turn_detection"]["threshold"] == 0.6
+    assert events[-1]["transcript"].startswith("she had your")
+    status, error = asyncio.run(refusal(url + "&model=nobody"))
+    assert (status, error["code"]) == (404, "model_not_found")
 
 
 def test_keywords_become_hot_words(url, clip):
