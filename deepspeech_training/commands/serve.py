@@ -26,7 +26,10 @@ def parser(prog: str) -> argparse.ArgumentParser:
         epilog="Example: deepspeech serve --model exports/first --scorer en.scorer",
     )
     parser.add_argument(
-        "--model", required=True, metavar="PATH", help="a .tflite, the folder of an export, or a folder of several"
+        "--model",
+        required=True,
+        metavar="PATH",
+        help="a .tflite, the folder of an export or of several, or a registry of models",
     )
     add_options(parser)
     return parser

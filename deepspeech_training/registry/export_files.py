@@ -62,12 +62,19 @@ class ExportFiles:
         return contents | {path.name: path for path in others if path.is_file() and path.name not in TAKEN}
 
     def checksums(self) -> dict[str, str]:
-        """SHA-256 of model and scorer, by their names in the registry: what makes two exports the same."""
+        """SHA-256 of model and scorer, by their names in the registry: what makes two exports the same.
+
+        Raises:
+            UserError: one cannot be read.
+        """
         found = {}
         for name, path in ((MODEL_FILE, self.model), (SCORER_FILE, self.scorer)):
             if path is not None:
-                with open(path, "rb") as file:
-                    found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                try:
+                    with open(path, "rb") as file:
+                        found[name] = hashlib.file_digest(file, "sha256").hexdigest()
+                except OSError as error:
+                    raise UserError(f"{path}: cannot be read: {error.strerror}") from error
         return found
 
     def card(self, checkpoint_dir: Path | None, console: Console) -> dict[str, Any]:

@@ -4,7 +4,7 @@ Measuring takes minutes and needs no lock; if meanwhile another version was prom
 Registering the same files again completes what was cut off, and adds nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -69,7 +69,8 @@ def register(
     """
     name = checked_name(export_dir.absolute().name if name is None else name)
     export = ExportFiles.find(export_dir, scorer)
-    version = _same(registry, name, export)
+    checksums = export.checksums()
+    version = _same(registry, name, checksums)
     if version is not None and registry.state(name).why(version.number) is not None and promote != "always":
         return _as_it_is(registry, version)
     card = export.card(checkpoint_dir, console)
@@ -79,12 +80,12 @@ def register(
         contents[RESULTS_FILE] = as_bytes({"sets": [found.as_json() for found in measured]})
     card["tests"] = [found.figures() for found in measured]
     while True:
-        against = registry.promoted(name)
+        against = _promoted(registry, name)
         verdict = _judge(against, measured, promote, processes, console)
         with writing(registry, console) as writer:
-            if registry.promoted(name) != against:
+            if _promoted(registry, name) != against:
                 continue
-            version, is_new = _same(registry, name, export), False
+            version, is_new = _same(registry, name, checksums), False
             if version is None:
                 version, is_new = writer.publish(name, contents, card), True
             elif version == against:
@@ -96,17 +97,22 @@ def register(
             return Registered(version, is_new, verdict.promote, verdict.why)
 
 
-def _same(registry: Registry, name: str, export: ExportFiles) -> Version | None:
+def _same(registry: Registry, name: str, checksums: Mapping[str, str]) -> Version | None:
     """The last version with the same model and scorer."""
-    wanted = export.checksums()
     for version in reversed(registry.versions(name)):
         try:
             files = version.card()["files"]
         except DamagedModel:
             continue
-        if {file: entry["sha256"] for file, entry in files.items() if file.startswith("model.")} == wanted:
+        if {file: entry["sha256"] for file, entry in files.items() if file.startswith("model.")} == checksums:
             return version
     return None
+
+
+def _promoted(registry: Registry, name: str) -> Version | None:
+    """The promoted version, there or not: a new one takes the place of one that is missing or damaged."""
+    number = registry.state(name).promoted
+    return None if number is None else registry.version(name, number)
 
 
 def _as_it_is(registry: Registry, version: Version) -> Registered:
@@ -130,7 +136,7 @@ def _judge(
     try:
         against.check()
     except DamagedModel as error:
-        return Verdict(True, f"version {against.number} is damaged: {str(error).splitlines()[0]}")
+        return Verdict(True, f"version {against.number} cannot be used: {str(error).splitlines()[0]}")
     before = _results_of(against, measured, processes, console)
     check_same(before, measured)
     old, new = Scores.of(before), Scores.of(measured)

@@ -128,7 +128,7 @@ class SetSummary(Record):
             hours=None if sample_rate is None else round(cost / sample_rate / 3600, 6),
             characters=sum(len(sample.content) for sample in found.samples),
             fingerprint=digest.hexdigest()[:16],
-            speakers=None if None in speakers else len(speakers),
+            speakers=None if None in speakers else len(speakers) or None,
         )
 
     @property

@@ -4,17 +4,37 @@ import subprocess
 import sys
 from pathlib import Path
 
-# Registers once for each moment at which something goes to the disk, in a child that kills itself at that moment; looks
-# at what is there as a reader does; registers again. Prints at how many moments it was killed.
+import pytest
+
+# Does some work for each moment at which something goes to the disk, in a child that kills itself at that moment; looks
+# at what is there as a reader does; does the work to its end. Prints at how many moments it was killed.
 EACH_MOMENT = """
 import os, signal, sys
 from pathlib import Path
 from deepspeech_training.console import ERROR, Console
 from deepspeech_training.registry.register import register
 from deepspeech_training.registry.store import Registry
+from deepspeech_training.registry.writer import writing
 
-export, folder = Path(sys.argv[1]), Path(sys.argv[2])
+work, export, folder = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 MOMENTS = ("rename", "replace", "fsync", "open", "mkdir", "unlink")
+
+
+def registration(registry):
+    register(registry, export, name="en", processes=1, console=Console(level=ERROR))
+
+
+def changes(registry):
+    # From whatever a kill has left: the last version is promoted, taken back and removed; two others stay.
+    with writing(registry, Console(level=ERROR)) as writer:
+        while len(registry.numbers("en")) < 3:
+            writer.publish("en", {"model.tflite": os.urandom(8)}, {"tests": []})
+        one, _, three = registry.versions("en")[-3:]
+        for version in (one, three):
+            if registry.promoted("en") != version:
+                writer.promote(version, "")
+        writer.rollback("en", "")
+        writer.remove(three)
 
 
 def in_a_child(registry, kill_at):
@@ -34,7 +54,7 @@ def in_a_child(registry, kill_at):
     try:
         for name in MOMENTS:
             wrapped(name)
-        register(registry, export, name="en", processes=1, console=Console(level=ERROR))
+        globals()[work](registry)
         os._exit(0)
     except BaseException as error:
         sys.stderr.write(repr(error))
@@ -60,7 +80,10 @@ for moment in range(1, 1000):
     assert os.WTERMSIG(status) == signal.SIGKILL, status
     assert in_a_child(registry, 0) == 0
     look(registry)
-    assert registry.numbers("en") == [1] and registry.state("en").promoted == 1, registry.state("en")
+    if work == "registration":
+        assert registry.numbers("en") == [1] and registry.state("en").promoted == 1, registry.state("en")
+    else:
+        assert len(registry.numbers("en")) == 2 and registry.promoted("en"), registry.state("en")
     assert not list(registry.folder.rglob("*.part")), list(registry.folder.rglob("*.part"))
 print(moment - 1)
 """
@@ -82,9 +105,10 @@ for number in range(10):
 """
 
 
-def test_a_registration_that_is_killed_at_any_moment_leaves_nothing_half(tmp_path, poor):
+@pytest.mark.parametrize("work", ["registration", "changes"])
+def test_a_writer_that_is_killed_at_any_moment_leaves_nothing_half(tmp_path, poor, work):
     done = subprocess.run(
-        [sys.executable, "-c", EACH_MOMENT, str(poor), str(tmp_path)],
+        [sys.executable, "-c", EACH_MOMENT, work, str(poor), str(tmp_path)],
         capture_output=True,
         text=True,
         check=False,

@@ -1,6 +1,7 @@
 """An export becomes a version: what its card says, what the gate decides, and that nothing is registered twice."""
 
 import json
+import shutil
 
 import pytest
 from models.small_models import golden_weights, save_checkpoint
@@ -66,11 +67,16 @@ def test_what_a_kill_has_left_between_registration_and_promotion_is_completed(re
     assert registry.state("en").promoted == 1 and registry.numbers("en") == [1]
 
 
-def test_a_promoted_version_that_is_damaged_is_replaced(registry, models, poor, good, test_csv):
+@pytest.mark.parametrize("how", ["damaged", "missing"])
+def test_a_promoted_version_that_cannot_be_used_is_replaced(registry, models, poor, good, test_csv, how):
     models("register", good, "--name", "en")
-    registry.version("en", 1).model_path.write_bytes(b"")
-    code, _, said = models("register", poor, "--name", "en", "--test_files", test_csv)
-    assert code == 0 and "version 1 is damaged" in said and registry.state("en").promoted == 2
+    if how == "damaged":
+        registry.version("en", 1).model_path.write_bytes(b"")
+    else:
+        shutil.rmtree(registry.version("en", 1).folder)
+    code, out, said = models("register", poor, "--name", "en", "--test_files", test_csv)
+    assert (code, out) == (0, "en/2\n") and "version 1 cannot be used" in said
+    assert registry.state("en").promoted == 2
 
 
 def test_a_scorer_belongs_to_the_version(registry, models, good, test_data, test_csv, compiled_beam):

@@ -8,6 +8,8 @@ import pytest
 from reporting.samples_of_events import DEV, EPOCH, epoch_done, step_done
 
 from deepspeech_training.console import Console
+from deepspeech_training.data.sample import SampleSet
+from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import (
@@ -20,6 +22,7 @@ from deepspeech_training.reporting.events import (
     Note,
     RateReduced,
     Resumed,
+    SetSummary,
     ValidationBegun,
     ValidationStepDone,
     WarningNote,
@@ -235,3 +238,14 @@ def test_tensorboard_gets_the_scalars_and_hides_later_steps_of_a_killed_run(tmp_
     assert [(e.step, e.value) for e in found.Scalars("step/loss")] == [(1, 10.0), (2, 21.0)]
     assert "epoch/train_loss" not in found.Tags()["scalars"]
     assert [e.value for e in found.Scalars("dev.csv/wer")] == [0.5]
+
+
+@pytest.mark.parametrize(("speakers", "count"), [(("ann", "bob", "ann"), 2), (("ann", None, "bob"), None), ((), None)])
+def test_a_set_counts_its_speakers_where_every_clip_has_one(speakers, count):
+    samples = [
+        SpeechSample(f"a.csv:{row}", f"/{row}.wav", 1, "a", (1,), 16000, speaker, row, "a.csv")
+        for row, speaker in enumerate(speakers, start=2)
+    ]
+    summary = SetSummary.of("train", SampleSet("a.csv", "a.csv", samples), 16000)
+    assert summary.speakers == count
+    assert SetSummary.from_json(summary.as_json()) == summary
