@@ -93,11 +93,12 @@ class Utterance:
         self._num_stable = len(self._words) + len(word_bounds(candidate.labels, self._space, self._done, agreed))
 
     def _whole_words(self, labels: list[int], end: int) -> int:
-        """Of the labels before `end`, those up to the last space; without a space in the alphabet all."""
+        """Of the labels before `end`, those of words whose end is known: it is where the next label begins."""
         end = min(end, len(labels))
-        if self._space is not None:
-            while end > self._done and labels[end - 1] != self._space:
-                end -= 1
+        if self._space is None:
+            return max(end - 1, self._done)
+        while end > self._done and labels[end - 1] != self._space:
+            end -= 1
         return end
 
     def _spell(self, candidate: Candidate, begin: int, end: int) -> list[Word]:

@@ -8,10 +8,12 @@ import pytest
 import soxr
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models.small_models import random_model
 
+from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.runtime import Model
-from deepspeech_training.runtime.utterances import Endpointing, Event, Partial, Session, StreamSettings
+from deepspeech_training.runtime.utterances import Endpointing, Event, Final, Partial, Session, StreamSettings
 
 
 def but_partials(events: list[Event]) -> str:
@@ -121,3 +123,39 @@ def test_sessions_with_other_settings_do_not_touch_each_other(model_path, talk, 
     with concurrent.futures.ThreadPoolExecutor(32) as threads:
         for number, result in enumerate(threads.map(run, range(32))):
             assert result == alone[number % len(every)]
+
+
+@pytest.mark.parametrize(
+    ("alphabet", "rate"),
+    [
+        (Alphabet.english(), 11250),  # a rate that the detector does not know, and 30 ms that are no whole samples
+        (Alphabet(tuple("abcdefgh")), 8000),  # no space: each character is a word
+        (ByteAlphabet(), 16000),
+    ],
+)
+@pytest.mark.parametrize("width", [0, 10])
+def test_other_rates_and_alphabets_do_not_depend_on_cuts_either(tmp_path, talk, compiled_beam, alphabet, rate, width):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(random_model(alphabet=alphabet, sample_rate=rate))
+    model = Model(path)
+    sent = as_sent(talk((1.2, 0.2, 1.0), 16000), "int16", 1)
+    results = []
+    for size in (317, 3200, len(sent)):
+        session, events, stable = Session(model, StreamSettings(beam_width=width), sample_rate=16000), [], ""
+        for start in range(0, len(sent), size):
+            for event in session.feed(sent[start : start + size]):
+                if isinstance(event, Partial):
+                    assert event.text.startswith(event.stable) and event.stable.startswith(stable)
+                    stable = event.stable
+                elif isinstance(event, Final):
+                    assert event.text.startswith(stable)
+                    stable = ""
+                events.append(event)
+        events += session.finish()
+        finals = [event for event in events if isinstance(event, Final)]
+        assert [final.start_s for final in finals] == pytest.approx([1.0, 6.3], abs=0.3)
+        for final in finals:
+            edges = [edge for word in final.words for edge in (word.start_s, word.end_s)]
+            assert edges == sorted(edges)
+        results.append(but_partials(events))
+    assert results[0] == results[1] == results[2]
