@@ -4,6 +4,7 @@
 #   bin/docker.sh build [gpu|cpu|serve] [FLAGS OF docker build]   an image; gpu unless told
 #   bin/docker.sh shell                                           a shell in it, with the volume
 #   bin/docker.sh run COMMAND ...                                 smoke, doctor, train FLAGS, test FLAGS, format CORPUS ...
+#   bin/docker.sh app [FLAGS]                                     train what the volume has, and serve it on 127.0.0.1
 #   bin/docker.sh stop                                            let the training save, and end it
 #   bin/docker.sh volume inspect                                  where the volume is, how large, what is in it
 #   bin/docker.sh volume backup FILE.tar                          write all of it into a tar, and check that
@@ -13,6 +14,7 @@
 #
 # First options: --cpu (the cpu image, no GPU), --image NAME, --volume NAME_OR_FOLDER.
 # Environment: DOCKER (the program; else docker), DEEPSPEECH_VOLUME (else deepspeech-data), BASE_IMAGE (for build),
+#   PORT (for app; else 8000), TRAIN_FLAGS and MODEL (for app: docs/app.md),
 #   DEEPSPEECH_RUN_FLAGS (more flags for `docker run`, such as "--memory 8g --cpus 4").
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
@@ -113,6 +115,13 @@ run_container() {
   read -r -a more <<<"${DEEPSPEECH_RUN_FLAGS:-}"
   exec "$docker" run --rm "${terminal[@]}" "${gpus[@]}" --name "$container-$$" --label "$container=run" \
     --stop-timeout "$grace_s" --mount "$(mount_option)" "${more[@]}" "$image" "$@"
+}
+
+# app: published on this machine alone, so that no key is wanted unless one is set
+app() {
+  local published="--publish 127.0.0.1:${PORT:-8000}:8000 --read-only --tmpfs /tmp"
+  published+=" --env TRAIN_FLAGS --env MODEL --env DEEPSPEECH_API_KEY"
+  DEEPSPEECH_RUN_FLAGS="$published ${DEEPSPEECH_RUN_FLAGS:-}" run_container app --no_key "$@"
 }
 
 build() {
@@ -218,6 +227,7 @@ case $command in
   build) build "$@" ;;
   shell) run_container shell "$@" ;;
   run) run_container "$@" ;;
+  app) app "$@" ;;
   stop) stop ;;
   volume) volume_command "$@" ;;
   *) usage ;;

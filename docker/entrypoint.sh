@@ -5,6 +5,7 @@
 #   smoke                  learn one clip by heart; needs no network and no volume
 #   train FLAGS            DeepSpeech.py FLAGS
 #   test FLAGS             the same, without training
+#   app FLAGS              deepspeech app FLAGS: train where the volume has no model, serve where it has one (docs/app.md)
 #   serve FLAGS            deepspeech serve FLAGS, on all addresses of the container: wants a key, or --no_key
 #   format CORPUS ...      data_formatting/CORPUS.sh ...; without CORPUS: which there are
 #   doctor                 check GPU, volume, disk, memory ...
@@ -48,9 +49,10 @@ case ${1:-shell} in
     shift
     exec python DeepSpeech.py "$@" --epochs 0
     ;;
-  serve)
+  app | serve)
+    command=$1
     shift
-    exec deepspeech serve --host 0.0.0.0 "$@"
+    exec deepspeech "$command" --host 0.0.0.0 "$@"
     ;;
   format)
     shift

@@ -29,6 +29,7 @@ class Material:
         alphabet_path: of its file; None where the flags name it, or where it is made of the transcripts.
         makes_alphabet: whether it is made of the transcripts.
         hours: of training data.
+        times_said: how often a text is said in it, on average.
         says: what was found, for a person.
     """
 
@@ -38,6 +39,7 @@ class Material:
     alphabet_path: Path | None
     makes_alphabet: bool
     hours: float
+    times_said: float
     says: Sequence[str] = field(default=(), repr=False)
 
     def contents(self) -> Iterator[bytes]:
@@ -125,6 +127,7 @@ def of_csvs(
     """
     clips = {name: list(read_clips(paths, console)) for name, paths in csvs.items()}
     hours = sum(clip.seconds for clip in clips["train"]) / 3600
+    times_said = len(clips["train"]) / max(1, len({clip.transcript for clip in clips["train"]}))
     says = [f"{name}: {len(clips[name]):,} clips of {', '.join(csvs[name])}" for name in csvs]
     path, makes_alphabet = None, alphabet is None
     if alphabet is None:
@@ -138,7 +141,7 @@ def of_csvs(
         divided = _as_folder(root, clips["train"], may_drop=may_drop, console=console)
         says.append(_of_division(divided, missing))
         csvs = {name: paths for name, paths in csvs.items() if name != "train"}
-    return Material(csvs, divided, alphabet, path, makes_alphabet and path is None, hours, says)
+    return Material(csvs, divided, alphabet, path, makes_alphabet and path is None, hours, times_said, says)
 
 
 def of_recordings(
@@ -172,8 +175,10 @@ def of_recordings(
     missing = [name for name in ("dev", "test") if name not in named]
     if missing:
         says.append(_of_division(found, missing))
-    hours = sum(clip.duration_s for clip in _parts(found, missing)["train"]) / 3600
-    return Material(dict(named), found, alphabet, path, makes_alphabet and path is None, hours, says)
+    train = _parts(found, missing)["train"]
+    hours = sum(clip.duration_s for clip in train) / 3600
+    times_said = len(train) / max(1, len({clip.transcript for clip in train}))
+    return Material(dict(named), found, alphabet, path, makes_alphabet and path is None, hours, times_said, says)
 
 
 def _as_folder(root: Path, clips: Sequence[Clip], *, may_drop: bool, console: Console) -> VoiceFolder:

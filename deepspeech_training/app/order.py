@@ -21,6 +21,17 @@ from deepspeech_training.errors import FlagError
 SPEECH = "speech_to_text"
 VARIABLE = "TRAIN_FLAGS"
 OF_A_PRESET = frozenset(name for preset in PRESETS.values() for name in preset.values)
+# For less than an hour: the flags of bin/run-commands.sh, whose scorer is for clips that repeat the same few texts.
+LITTLE_DATA_H = 1.0
+RECIPE = shlex.split(
+    "--n_hidden 256 --train_batch_size 32 --dev_batch_size 32 --test_batch_size 32 --epochs 35 --best_by wer "
+    "--learning_rate 0.002 --lr_schedule cosine --warmup_epochs 1 --ema 0.99 --max_grad_norm 5 --dropout_rate 0.25 "
+    "--leading_blanks 9 --augment gain[db=-7.5~17.5] --augment noise[p=0.7,snr=27~20,slope=-3~3] "
+    "--augment vtlp[factor=1~0.12] --augment pitch[p=0.7,pitch=1~0.15] --augment tempo[p=0.8,factor=1.2~0.6] "
+    "--augment equalizer[p=0.7,db=0~6] --augment silence[p=0.7,before=150~150,after=150~150,dbfs=-55~25] "
+    "--train_scorer --automatic_mixed_precision"
+)
+TIMES_SAID = 3  # on average, of a text, so that it counts as a command
 # What the app sets itself for each step, whatever the flags say.
 NOT_TO_TRAIN = ("--train_files=", "--dev_files=", "--metrics_files=", "--voice_data_dir=", "--text_data=")
 ONLY_TO_TRAIN = ("--test_files=", "--export_dir=", "--one_shot_infer=")
@@ -38,7 +49,8 @@ class Order:
         fingerprint: of flags and data: another one is another training.
         owns_folder: the folder is the app's own, so that a finished training there is the one that is wanted.
         export_dir: that the flags name, or "".
-        preset: that was chosen by the hours of data, or "".
+        scorer: that the model is decoded with, or "".
+        preset: the settings that were chosen by the hours of data, in words, or "".
         hours: of training data; None where the flags name data that the app does not look at.
         says: what was found, for a person.
     """
@@ -50,6 +62,7 @@ class Order:
     fingerprint: str
     owns_folder: bool
     export_dir: str
+    scorer: str
     preset: str
     hours: float | None
     says: tuple[str, ...]
@@ -70,6 +83,7 @@ class Order:
     def register(self, export_dir: Path, registry: Path) -> list[str]:
         """An export as a version of the registry; it is promoted unless it is worse than the version that is."""
         words = ["models", "register", str(export_dir), f"--name={self.name}", f"--dir={registry}"]
+        words += [f"--scorer={self.scorer}"] if self.scorer else []
         return [*words, f"--checkpoint_dir={self.folder}", f"--test_files={join_list(self.test_files)}"]
 
 
@@ -89,12 +103,15 @@ def find_order(volume: Volume, environment: Mapping[str, str], name: str, consol
     if material is None and not _names_data(parsed.config):
         return None
     says = [f"Flags of {where}"] if words else []
-    fingerprint = _fingerprint(parsed, material)
+    preset, more = "", list[str]()
+    if material is not None and not ({"preset"} | OF_A_PRESET) & parsed.given:
+        preset, more = _suited(material)
+    fingerprint = _fingerprint(parsed, material, more)
     checkpoint = parsed.config.checkpoint
     owns_folder = not {"checkpoint_dir", "save_checkpoint_dir", "output_dir"} & parsed.given
     folder = volume.checkpoints / f"{name}-{fingerprint}" if owns_folder else checkpoint.save_dir
-    words = [*words, *([f"--checkpoint_dir={folder}"] if owns_folder else [])]
-    test_files, preset, hours = parsed.config.data.test_files, "", None
+    words = [*more, *words, *([f"--checkpoint_dir={folder}"] if owns_folder else [])]
+    test_files, hours = parsed.config.data.test_files, None
     if material is not None:
         data = volume.checkpoints / f"{name}-{fingerprint}" / "app_data"
         csvs = material.write(data)
@@ -103,14 +120,13 @@ def find_order(volume: Volume, environment: Mapping[str, str], name: str, consol
             words.append(f"--alphabet_config_path={alphabet}")
         test_files, hours = csvs.get("test", ()), material.hours
         says += material.says
-        if not ({"preset"} | OF_A_PRESET) & parsed.given:
-            preset = suited(hours)
-            words.append(f"--preset={preset}")
-            says.append(f"{hours:.2f} hours to train on: --preset {preset}, for {PRESETS[preset].expect}")
+        if preset:
+            says.append(f"{hours:.2f} hours to train on: {preset}")
     export_dir = parsed.config.export.export_dir
-    parse_flags(words)  # a fault of them together is told before anything is begun
+    config = parse_flags(words).config  # a fault of them together is told before anything is begun
+    scorer = str(folder / "train.scorer") if config.decoder.train_scorer else config.decoder.scorer_file
     return Order(
-        name, tuple(words), test_files, folder, fingerprint, owns_folder, export_dir, preset, hours, tuple(says)
+        name, tuple(words), test_files, folder, fingerprint, owns_folder, export_dir, scorer, preset, hours, tuple(says)
     )
 
 
@@ -154,11 +170,22 @@ def _material(volume: Volume, parsed: ParsedFlags, console: Console) -> Material
     return corpora.find(volume.corpora, named, console, named=given, may_drop=may_drop)
 
 
-def _fingerprint(parsed: ParsedFlags, material: Material | None) -> str:
-    """Of the flags that are given and of the data; not of where they lie."""
+def _suited(material: Material) -> tuple[str, list[str]]:
+    """Settings for so many hours of training data: in words, and as flags."""
+    if material.hours >= LITTLE_DATA_H:
+        preset = suited(material.hours)
+        return f"--preset {preset}, for {PRESETS[preset].expect}", [f"--preset={preset}"]
+    if material.times_said >= TIMES_SAID:
+        return "the settings of bin/run-commands.sh, for commands: no other words are written", list(RECIPE)
+    without = [word for word in RECIPE if word != "--train_scorer"]
+    return "the settings of bin/run-commands.sh, for little data", without
+
+
+def _fingerprint(parsed: ParsedFlags, material: Material | None, settings: Sequence[str]) -> str:
+    """Of the flags that are given, of those that the app has chosen, and of the data; not of where it lies."""
     values = as_dict(parsed.config)
     given: Sequence[tuple[str, object]] = sorted((name, values[name]) for name in parsed.given)
-    digest = hashlib.sha256(json.dumps(given, ensure_ascii=True).encode())
+    digest = hashlib.sha256(json.dumps([given, settings]).encode())
     for part in material.contents() if material else ():
         digest.update(hashlib.sha256(part).digest())
     return digest.hexdigest()[:8]

@@ -23,17 +23,18 @@ class Shelf:
         scorer: --scorer, for all.
 
     Attributes:
-        so_far: the folder of the best so far of a training; served where there is no finished model.
-        note: on it.
-        name: what it is called: as the finished model will be.
+        so_far: the best so far of a training; served where there is no finished model.
     """
 
     volume: Volume
     named: Path | None
     scorer: Path | None
-    so_far: Path | None = None
-    note: str = ""
-    name: str = ""
+    so_far: ModelSource | None = None
+
+    def show_so_far(self, folder: Path, name: str, note: str, scorer: str) -> None:
+        """Serve the export in a folder until there is a finished model, under its name."""
+        (source,) = find_sources(folder, self.scorer or (Path(scorer) if scorer else None))
+        self.so_far = replace(source, name=name, note=note)
 
     def finished(self) -> Sequence[ModelSource]:
         """Models that are finished; none where there are none.
@@ -47,10 +48,7 @@ class Shelf:
 
     def sources(self) -> Sequence[ModelSource]:
         """What is to be served now."""
-        found = self.finished()
-        if found or self.so_far is None or not self.so_far.is_dir():
-            return found
-        return [replace(source, name=self.name, note=self.note) for source in find_sources(self.so_far, self.scorer)]
+        return self.finished() or ([self.so_far] if self.so_far is not None else [])
 
 
 def models_of_volume(volume: Volume, scorer: Path | None) -> Sequence[ModelSource]:

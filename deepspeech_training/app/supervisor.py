@@ -213,7 +213,8 @@ class Supervisor:
             await self._step(order.export(export_dir))
         self._now("registering", f"registering {order.name}")
         await self._step(order.register(export_dir, self._volume.models))
-        self._shelf.so_far, self._status.so_far = None, ""
+        self._shelf.so_far = None
+        self._status.so_far = ""
         self._done = order.fingerprint
 
     def _is_trained(self, order: Order) -> bool:
@@ -266,7 +267,7 @@ class Supervisor:
     def _serve_so_far(self, order: Order, epoch: int | None) -> None:
         of_epoch = f" of epoch {epoch}" if epoch else ""
         note = f"the best checkpoint so far{of_epoch}: the training continues"
-        self._shelf.so_far, self._shelf.note, self._shelf.name = order.folder / SO_FAR_DIR, note, order.name
+        self._shelf.show_so_far(order.folder / SO_FAR_DIR, order.name, note, order.scorer)
         self._status.so_far = note
 
     # --- what is told ------------------------------------------------------------------------------------------------

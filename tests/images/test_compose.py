@@ -4,8 +4,10 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import time
+import urllib.request
 import uuid
 from pathlib import Path
 
@@ -49,10 +51,13 @@ def compose():
 
 
 def test_compose_understands_every_service(compose):
-    profiles = [word for name in ("gpu", "cpu", "shell", "serve", "tensorboard") for word in ("--profile", name)]
+    names = ("gpu", "cpu", "shell", "serve", "tensorboard", "app-gpu")
+    profiles = [word for name in names for word in ("--profile", name)]
     ended = compose(*profiles, "config", "--services")
     assert ended.returncode == 0, ended.stderr
-    assert sorted(ended.stdout.split()) == ["serve", "shell", "tensorboard", "train", "train-cpu"]
+    services = ["app", "app-gpu", "serve", "shell", "tensorboard", "train", "train-cpu"]
+    assert sorted(ended.stdout.split()) == services
+    assert compose("config", "--services").stdout.split() == ["app"], "what `docker compose up` starts"
     found = compose(*profiles, "config").stdout
     assert re.search(r"127\.0\.0\.1:6006|host_ip: 127\.0\.0\.1", found)
     assert "stop_grace_period: 2m" in found and "on-failure:5" in found
@@ -90,6 +95,32 @@ def test_a_training_of_compose_has_its_limits_restarts_and_stops_with_143(compos
     ended = compose("--profile", "cpu", "stop", "train-cpu")
     assert docker("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip() == "143", logs()
     assert "the same command goes on there" in logs()
+
+
+def test_the_app_of_compose_answers_waits_and_ends_in_its_grace_time(compose):
+    port = free_port()
+    ended = compose("up", "-d", "app", PORT=str(port), MEMORY="4g", CPUS="1.0")
+    assert ended.returncode == 0, ended.stderr
+    (container,) = compose("ps", "-q", "app").stdout.split()
+
+    def logs() -> str:
+        found = docker("logs", container)
+        return found.stdout + found.stderr
+
+    wait_until(lambda: "Waiting for a model or for data" in logs(), logs)
+    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
+        told = json.load(answer)
+    assert told["status"] == "waiting" and told["model_loaded"] is False
+    host = json.loads(docker("inspect", "--format", "{{json .HostConfig}}", container).stdout)
+    assert host["ReadonlyRootfs"] and host["Memory"] == 4 * 2**30 and host["CapDrop"] == ["ALL"]
+    assert compose("stop", "app").returncode == 0
+    assert docker("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip() == "0", logs()
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
 
 
 def wait_until(moment, told, timeout_s: float = 300) -> None:

@@ -1,0 +1,168 @@
+"""What the app finds to train on, and with which flags, without starting anything."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+from training.processes import ROOT, make_corpus, transcripts, write_csv
+
+from deepspeech_training.app.order import RECIPE, find_order
+from deepspeech_training.app.volume import Volume, VolumeLock
+from deepspeech_training.config import parse_flags
+from deepspeech_training.console import Console
+from deepspeech_training.errors import FlagError, UserError
+
+
+def order_of(volume: Path, **environment: str):
+    return find_order(Volume(volume), environment, "speech", Console())
+
+
+def config_of(order):
+    return parse_flags(order.words).config
+
+
+def speakers_of(path: str) -> set[str]:
+    with open(path, encoding="utf-8", newline="") as file:
+        return {row["client_id"] for row in csv.DictReader(file)}
+
+
+def with_speakers(csv_path: str, number: int) -> None:
+    """Give the rows of a CSV a speaker each in turn."""
+    rows = Path(csv_path).read_text(encoding="utf-8").splitlines()
+    lines = [f"{rows[0]},speaker"] + [f"{row},person {index % number}" for index, row in enumerate(rows[1:])]
+    Path(csv_path).write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def test_nothing_is_found_in_an_empty_volume(tmp_path):
+    assert order_of(tmp_path) is None
+    (tmp_path / "corpora" / "mine").mkdir(parents=True)
+    assert order_of(tmp_path) is None
+
+
+def test_missing_sets_are_divided_by_speaker_and_no_speaker_is_in_two(tmp_path):
+    with_speakers(make_corpus(tmp_path / "corpora" / "mine", transcripts(30), name="train.csv"), 10)
+    config = config_of(order_of(tmp_path))
+    sets = [speakers_of(files[0]) for files in (config.data.train_files, config.data.dev_files, config.data.test_files)]
+    assert sorted(map(len, sets)) == [1, 1, 8] and set.union(*sets) == {f"person {n}" for n in range(10)}
+
+
+def test_a_set_that_is_there_stays_as_it_is(tmp_path):
+    corpus = tmp_path / "corpora" / "mine"
+    with_speakers(make_corpus(corpus, transcripts(30), name="train.csv"), 10)
+    dev = make_corpus(corpus, transcripts(4), name="dev.csv")
+    config = config_of(order_of(tmp_path))
+    assert config.data.dev_files == (dev,)
+    assert len(speakers_of(config.data.train_files[0])) == 9 and len(speakers_of(config.data.test_files[0])) == 1
+
+
+def test_csvs_of_several_corpora_are_trained_on_together(tmp_path):
+    found = {name: make_corpus(tmp_path / "corpora" / name, transcripts(3), name="train.csv") for name in "ab"}
+    for name in ("dev.csv", "test.csv"):
+        make_corpus(tmp_path / "corpora" / "a", transcripts(3), name=name)
+    assert config_of(order_of(tmp_path)).data.train_files == (found["a"], found["b"])
+
+
+def test_recordings_with_texts_beside_them_are_enough(tmp_path):
+    folder = tmp_path / "corpora" / "recordings"
+    texts = ["She had!", "your dark", "suit"]
+    make_corpus(folder, ["she had", "your dark", "suit"])
+    for number, text in enumerate(texts):
+        (folder / f"clips-{number:02}.txt").write_text(text, encoding="utf-8")
+    (folder / "clips.csv").unlink()
+    order = order_of(tmp_path)
+    config = config_of(order)
+    with open(config.data.train_files[0], encoding="utf-8", newline="") as file:
+        assert sorted(row["transcript"] for row in csv.DictReader(file)) == ["she had", "suit", "your dark"]
+    assert Path(config.decoder.alphabet_config_path).read_text(encoding="utf-8").split() == sorted(
+        {*"shehadyourdarksuit"}
+    )
+
+
+def test_an_alphabet_beside_the_csvs_is_taken(tmp_path):
+    corpus = tmp_path / "corpora" / "mine"
+    make_corpus(corpus, transcripts(3), name="train.csv")
+    (corpus / "alphabet.txt").write_text("\n".join(" abcdefghijklmnopqrstuvwxyz") + "\n", encoding="utf-8")
+    assert config_of(order_of(tmp_path)).decoder.alphabet_config_path == str(corpus / "alphabet.txt")
+    make_corpus(tmp_path / "corpora" / "other", transcripts(3), name="train.csv")
+    (tmp_path / "corpora" / "other" / "alphabet.txt").write_text("a\nb\n", encoding="utf-8")
+    with pytest.raises(UserError, match="two alphabets"):
+        order_of(tmp_path)
+
+
+def test_flags_come_from_the_environment_else_from_the_volume(tmp_path):
+    make_corpus(tmp_path / "corpora" / "mine", transcripts(3), name="train.csv")
+    (tmp_path / "config.yaml").write_text("epochs: 7\n", encoding="utf-8")
+    assert config_of(order_of(tmp_path)).training.epochs == 7
+    (tmp_path / "train.flags").write_text("--epochs 8\n", encoding="utf-8")
+    assert config_of(order_of(tmp_path)).training.epochs == 8
+    assert config_of(order_of(tmp_path, TRAIN_FLAGS="--epochs 9")).training.epochs == 9
+    with pytest.raises(FlagError, match="TRAIN_FLAGS"):
+        order_of(tmp_path, TRAIN_FLAGS="--epochs '9")
+
+
+def test_little_data_has_the_settings_of_run_commands_unless_flags_say_otherwise(tmp_path):
+    make_corpus(tmp_path / "corpora" / "mine", ["yes", "no"] * 3, name="train.csv")
+    order = order_of(tmp_path)
+    assert "run-commands" in order.preset
+    assert config_of(order).training.epochs == 35 and config_of(order).decoder.train_scorer
+    assert order.scorer == str(order.folder / "train.scorer")
+    (tmp_path / "train.flags").write_text("--epochs 3\n", encoding="utf-8")
+    order = order_of(tmp_path)
+    assert order.preset == "" and not config_of(order).decoder.train_scorer
+
+
+def test_the_settings_for_little_data_are_those_of_the_script():
+    script = (ROOT / "bin" / "run-commands.sh").read_text(encoding="utf-8")
+    words = script.partition('DeepSpeech.py" \\\n')[2].partition('"$@"')[0].replace("\\\n", " ").replace("'", "")
+    assert words.split() == RECIPE
+
+
+def test_other_data_or_flags_are_another_training_and_the_same_again_is_the_same(tmp_path):
+    path = make_corpus(tmp_path / "corpora" / "mine", transcripts(3), name="train.csv")
+    first = order_of(tmp_path)
+    assert order_of(tmp_path).folder == first.folder
+    (tmp_path / "train.flags").write_text("--epochs 3\n", encoding="utf-8")
+    second = order_of(tmp_path)
+    assert second.fingerprint != first.fingerprint and re.fullmatch(r"speech-[0-9a-f]{8}", second.folder.name)
+    with open(path, encoding="utf-8", newline="") as file:
+        rows = [tuple(row.values()) for row in csv.DictReader(file)]
+    write_csv(Path(path), rows[:2])
+    assert order_of(tmp_path).fingerprint not in (first.fingerprint, second.fingerprint)
+
+
+def test_rows_that_cannot_be_used_are_named(tmp_path):
+    path = make_corpus(tmp_path / "corpora" / "mine", transcripts(3), name="train.csv")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write("gone.wav,1,she\n")
+    with pytest.raises(UserError, match=r"1 of 4 rows .*\n.*train.csv, row 5: gone.wav"):
+        order_of(tmp_path)
+    (tmp_path / "train.flags").write_text("--on_bad_row drop\n", encoding="utf-8")
+    assert order_of(tmp_path) is not None
+
+
+def test_recordings_without_any_transcript_are_a_fault(tmp_path):
+    make_corpus(tmp_path / "corpora" / "mine", transcripts(2))
+    (tmp_path / "corpora" / "mine" / "clips.csv").unlink()
+    with pytest.raises(UserError, match="no transcript for any"):
+        order_of(tmp_path)
+
+
+def test_a_volume_is_locked_once_and_free_again(tmp_path):
+    one, other = VolumeLock(Volume(tmp_path)), VolumeLock(Volume(tmp_path))
+    assert one.take() and one.take() and not other.take()
+    one.release()
+    assert other.take()
+    other.release()
+
+
+def test_the_signature_of_a_volume_changes_with_its_data_and_flags(tmp_path):
+    volume = Volume(tmp_path)
+    seen = {volume.signature()}
+    (tmp_path / "train.flags").write_text("--epochs 3\n", encoding="utf-8")
+    seen.add(volume.signature())
+    make_corpus(tmp_path / "corpora" / "mine", transcripts(2))
+    seen.add(volume.signature())
+    (tmp_path / "checkpoints").mkdir()
+    seen.add(volume.signature())
+    assert len(seen) == 3
