@@ -5,6 +5,7 @@
 The samples go into a file, whose descriptor is handed down; what is said of them goes to stdout as one line of JSON.
 """
 
+import errno
 import json
 import os
 import resource
@@ -24,6 +25,8 @@ def main() -> None:
     signal.alarm(seconds + 1)  # if the parent is no more
     memory = settings["memory_mb"] << 20
     resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
+    disk = settings["disk_mb"] << 20  # of each file that is written; Python ignores the signal, so that it is an error
+    resource.setrlimit(resource.RLIMIT_FSIZE, (disk, disk))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with open(settings["target"], "wb") as target:
         print(json.dumps(_decode(settings, target)), flush=True)
@@ -42,7 +45,13 @@ def _decode(settings: dict[str, Any], target: BinaryIO) -> dict[str, Any]:
     except AudioError as error:
         return {"fault": error.reason, "code": error.code}
     except MemoryError:
-        return {"fault": f"to decode it takes more than {settings['memory_mb']:,} MB of memory", "code": "unreadable"}
+        fault = f"to decode it takes more than {settings['memory_mb']:,} MB of memory"
+        return {"fault": fault, "code": "decoding_limits"}
+    except OSError as error:
+        if error.errno == errno.EFBIG:
+            fault = f"decoded it takes more than {settings['disk_mb']:,} MB"
+            return {"fault": fault, "code": "decoding_limits"}
+        return {"fault": f"there is no room to decode it: {error.strerror}", "code": "no_room"}
     return {"sample_rate": sample_rate}
 
 

@@ -38,7 +38,8 @@ class MediaError(UserError):
 
     Args:
         message: without a path.
-        code: `empty_audio`, `too_long`, `unreadable`, or `decoding_limits` where time or memory did not suffice.
+        code: `empty_audio`, `too_long`, `unreadable`; `decoding_limits` where what a file may cost did not suffice;
+            `no_room` where this machine's disk is full, which is no fault of the file.
     """
 
     def __init__(self, message: str, code: str):
@@ -53,11 +54,13 @@ class MediaLimits:
     Args:
         seconds: of audio.
         memory_mb: address space of the process that decodes it.
+        disk_mb: of its samples, as they are decoded, in a temporary file.
         timeout_s: until it is decoded.
     """
 
     seconds: float = 4 * 3600
     memory_mb: int = 1024
+    disk_mb: int = 4096  # 6 hours of 48 kHz in stereo
     timeout_s: float = 300
 
 
@@ -78,10 +81,10 @@ def decode(
     """
     limits = limits or MediaLimits()
     with ExitStack() as resources:
-        file = _opened(source, resources)
+        file = resources.enter_context(source.open("rb") if isinstance(source, Path) else _temporary(source))
         if _needs_no_decoder(file):
             return _read_here(file, limits, sample_rate, name)
-        decoded = resources.enter_context(tempfile.TemporaryFile())
+        decoded = resources.enter_context(_temporary())
         found = _run(file, decoded, limits, sample_rate)
         if "fault" in found:
             raise _error(found["fault"], found["code"], name)
@@ -90,12 +93,14 @@ def decode(
         return np.frombuffer(mmap.mmap(decoded.fileno(), 0, access=mmap.ACCESS_READ), np.float32), found["sample_rate"]
 
 
-def _opened(source: bytes | Path, resources: ExitStack) -> BinaryIO:
-    if isinstance(source, Path):
-        return resources.enter_context(open(source, "rb"))
-    file = resources.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-    file.write(source)
-    file.flush()
+def _temporary(content: bytes = b"") -> BinaryIO:
+    """A file without a name."""
+    try:
+        file = tempfile.TemporaryFile()  # noqa: SIM115
+        file.write(content)
+        file.flush()
+    except OSError as error:
+        raise MediaError(f"There is no room for the file: {error.strerror}.", "no_room") from error
     return file
 
 
@@ -135,6 +140,7 @@ def _run(file: BinaryIO, decoded: BinaryIO, limits: MediaLimits, sample_rate: in
         "target": decoded.fileno(),
         "most_s": limits.seconds,
         "memory_mb": limits.memory_mb,
+        "disk_mb": limits.disk_mb,
         "timeout_s": math.ceil(limits.timeout_s),
         "sample_rate": sample_rate,
     }

@@ -55,6 +55,8 @@ class AsyncFile:
         except MediaError as error:
             if error.code == "too_long":
                 raise ServingError(f"{error} The limit: --max_audio_s {most_s:g}.", "too_long", param="file") from None
+            if error.code == "no_room":
+                raise ServingError(str(error), "overloaded", retry_after_s=30) from None
             raise ServingError(str(error), "bad_audio", param="file") from None
         self.seconds = len(self._audio) / self._sample_rate
 

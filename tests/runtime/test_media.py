@@ -1,6 +1,8 @@
 """Uploads: every kind of file that browsers and phones record, and what is none."""
 
 import contextlib
+import errno
+import os
 import time
 
 import av
@@ -118,6 +120,20 @@ def test_a_header_that_asks_for_more_memory_than_is_allowed_is_refused():
     film[at + 8 : at + 16] = (0).to_bytes(4, "big") + (1 << 30).to_bytes(4, "big")
     code, message = fault(bytes(film), limits=MediaLimits(memory_mb=600))
     assert code in ("decoding_limits", "unreadable", "empty_audio") and "\n" not in message
+
+
+def test_no_more_disk_is_taken_than_is_allowed():
+    code, message = fault(recording("m4a", seconds=30), limits=MediaLimits(disk_mb=1))
+    assert code == "decoding_limits" and "decoded it takes more than 1 MB" in message
+
+
+def test_a_full_disk_is_no_fault_of_the_file(monkeypatch):
+    def full(*arguments, **named):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(media.tempfile, "TemporaryFile", full)
+    code, message = fault(recording("webm"))
+    assert code == "no_room" and "No space left" in message
 
 
 def test_without_pyav_the_package_is_named(monkeypatch, tmp_path):

@@ -11,7 +11,7 @@ from audio.phone_recordings import KINDS, encoded, recorded_live, recording
 @pytest.fixture
 def send(spoken_server):
     """A function that uploads a file and returns the answer."""
-    with httpx.Client(base_url=spoken_server.url, timeout=120) as client:
+    with httpx.Client(base_url=spoken_server.url, timeout=600) as client:
 
         def post(data: bytes, name: str = "audio.wav", kind: str = "audio/wav", **fields: str) -> httpx.Response:
             return client.post("/v1/audio/transcriptions", files={"file": (name, data, kind)}, data=fields)
