@@ -98,14 +98,15 @@ def register(
 
 
 def _same(registry: Registry, name: str, checksums: Mapping[str, str]) -> Version | None:
-    """The last version with the same model and scorer."""
+    """The last version with the same model and scorer, and whole: a damaged one is registered anew."""
     for version in reversed(registry.versions(name)):
         try:
             files = version.card()["files"]
+            if {file: entry["sha256"] for file, entry in files.items() if file.startswith("model.")} == checksums:
+                version.check()
+                return version
         except DamagedModel:
             continue
-        if {file: entry["sha256"] for file, entry in files.items() if file.startswith("model.")} == checksums:
-            return version
     return None
 
 
@@ -131,12 +132,12 @@ def _judge(
         return Verdict(True, "it was asked for: --promote always")
     if against is None:
         return Verdict(True, "no version was promoted before")
-    if not measured:
-        return Verdict(False, f"no --test_files to compare it with version {against.number} on, which is promoted")
     try:
         against.check()
     except DamagedModel as error:
         return Verdict(True, f"version {against.number} cannot be used: {str(error).splitlines()[0]}")
+    if not measured:
+        return Verdict(False, f"no --test_files to compare it with version {against.number} on, which is promoted")
     before = _results_of(against, measured, processes, console)
     check_same(before, measured)
     old, new = Scores.of(before), Scores.of(measured)

@@ -58,6 +58,13 @@ def test_the_same_files_are_registered_once(registry, models, good):
     assert registry.numbers("en") == [1] and len(registry.state("en").history) == 1
 
 
+def test_the_same_files_as_a_damaged_version_are_registered_anew(registry, models, good):
+    models("register", good, "--name", "en")
+    registry.version("en", 1).model_path.write_bytes(b"")
+    code, out, _ = models("register", good, "--name", "en")
+    assert (code, out) == (0, "en/2\n") and registry.state("en").promoted == 2
+
+
 def test_what_a_kill_has_left_between_registration_and_promotion_is_completed(registry, models, good, console):
     with writing(registry, console) as writer:
         files = {"model.tflite": next(good.glob("*.tflite"))}
