@@ -29,6 +29,7 @@ from deepspeech_training.serving.service import Service
 from deepspeech_training.serving.wyoming import WyomingServer, announced
 
 EXIT_INTERRUPTED = 130
+LAST_WORDS_S = 2.0
 TICK_S = 0.05
 Result = TypeVar("Result")
 
@@ -188,14 +189,18 @@ async def _wyoming(
 
 
 async def drain(service: Service, stop: "Stop", console: Console) -> None:
-    """Take on nothing new, and wait for what is in work: at most the grace time, at a second signal no longer."""
+    """Take on nothing new, and wait for what is in work: at most the grace time, at a second signal no longer.
+
+    Its last moments are for the finals of those streams that have not ended by themselves.
+    """
     engine, grace_s = service.engine, service.limits.grace_s
+    last_words_s = min(LAST_WORDS_S, grace_s / 2)
     engine.draining.set()
     if engine.busy:
-        console.info(f"Ending: {engine.num_sessions} streams and files are given up to {grace_s:g} s (--grace_s)")
-    await _until_idle(engine, stop, grace_s)
+        console.info(f"Ending: what is in work is given up to {grace_s:g} s (--grace_s)")
+    await _until_idle(engine, stop, grace_s - last_words_s)
     engine.closing.set()
-    await _until_idle(engine, stop, service.limits.send_timeout_s)  # for the last finals
+    await _until_idle(engine, stop, last_words_s)
 
 
 async def _until_idle(engine: Engine, stop: "Stop", most_s: float) -> None:

@@ -198,6 +198,7 @@ def test_what_will_not_change_is_not_tried_again(make_server, small_model):
     assert server.err.count('"status": 413') == 1
 
 
+@pytest.mark.slow
 def test_a_busy_service_is_tried_again_by_the_client(make_server, small_model):
     server = make_server("--model", small_model, "--max_waiting", 0)
     noise = wav_bytes(np.random.default_rng(0).uniform(-0.5, 0.5, 60 * 16000).astype(np.float32))

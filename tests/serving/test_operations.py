@@ -75,6 +75,7 @@ def test_the_access_log_has_lines_of_json_without_what_was_said(make_server, spo
     assert "dark" not in text and "secret" not in text and "LDC93S1" not in text
 
 
+@pytest.mark.slow
 def test_live_answers_while_there_is_three_times_too_much_to_do(make_server, tmp_path):
     (tmp_path / "large.tflite").write_bytes(random_model(n_hidden=512))
     server = make_server("--model", tmp_path / "large.tflite", "--max_behind_s", 600)
