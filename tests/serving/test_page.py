@@ -1,5 +1,6 @@
 """The page at `/` in a real Chromium, with a WAV as its microphone: what one does with it."""
 
+import io
 import itertools
 import json
 import math
@@ -274,6 +275,20 @@ def test_settings_are_those_of_the_next_recognition_and_stay_with_the_tab(browse
         assert "Beam width" in visitor.notice("settings")
 
 
+def test_of_a_long_recording_the_last_minutes_are_kept_and_can_be_heard(visitor):
+    kept = visitor.page.evaluate("""async () => {
+      const { Recording } = await import("/pages/js/recording.js");
+      const recording = new Recording(20);
+      for (let second = 0; second < 700; second++) recording.push(new Int16Array(20).fill(second).buffer);
+      const wav = [...new Uint8Array(await recording.toWav().arrayBuffer())];
+      const tail = [...recording.tail(2)].map((sample) => Math.round(32768 * sample));
+      return { start: recording.startS, seconds: recording.seconds, tail: [tail.length, tail[0], tail.at(-1)], wav };
+    }""")
+    assert (kept["start"], kept["seconds"], kept["tail"]) == (100, 700, [40, 698, 699])
+    audio, rate = soundfile.read(io.BytesIO(bytes(kept["wav"])), dtype="int16")
+    assert (rate, len(audio), audio[0], audio[-1]) == (20, 600 * 20, 100, 699)
+
+
 def test_what_the_model_is_can_be_read(visitor, spoken_server):
     facts = visitor.page.locator("#facts").inner_text()
     for part in ("output_graph_nodrop", "16 kHz", "not measured", "pruned_lm.scorer", "a b c", "(28)"):
@@ -289,6 +304,8 @@ def test_nothing_that_can_be_used_is_without_a_name(visitor):
         }).map((part) => part.outerHTML)
     """)
     assert nameless == []
+    # A clock that ticks is not read out each second.
+    assert visitor.page.locator("output, [aria-live]:not(#announcer)").count() == 0
     levels = visitor.page.eval_on_selector_all("h1, h2, h3", "all => all.map(one => Number(one.tagName[1]))")
     assert levels[0] == 1 and levels.count(1) == 1
     assert all(after - before <= 1 for before, after in itertools.pairwise(levels))

@@ -1,7 +1,9 @@
 """The files of the page: what is served, with which headers, and that nothing in them needs another host."""
 
 import re
+import tomllib
 from importlib import resources
+from pathlib import Path
 
 import pytest
 from starlette.applications import Starlette
@@ -31,6 +33,13 @@ def test_each_file_of_the_folder_is_served_with_its_type_and_the_policy(client):
         assert answer.headers["x-content-type-options"] == "nosniff"
         assert "default-src 'none'" in answer.headers["content-security-policy"]
         assert "unsafe" not in answer.headers["content-security-policy"]
+
+
+def test_each_file_is_packed_into_a_wheel():
+    root = Path(__file__).resolve().parents[2]
+    packed = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    found = {path for pattern in packed["deepspeech_training"] for path in (root / "deepspeech_training").glob(pattern)}
+    assert found >= {path for path in Path(str(FOLDER)).rglob("*") if path.is_file()}
 
 
 def test_what_a_browser_has_already_is_not_sent_again(client):

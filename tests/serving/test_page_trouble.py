@@ -17,7 +17,7 @@ KEY = "open-sesame"
 STREAM = """
 async (seconds) => {
   const { SpeechStream } = await import("/pages/js/stream.js");
-  const it = { events: [], sockets: [] };
+  const it = { events: [], texts: [], sockets: [] };
   class Socket {
     sent = 0;
     bufferedAmount = 0;
@@ -40,7 +40,10 @@ async (seconds) => {
   }
   it.stream = new SpeechStream({ webSocket: () => new Socket() }, {}, 1000);
   it.stream.addEventListener("lost", ({ detail }) => it.events.push(["lost", detail.start, detail.end]));
-  it.stream.addEventListener("final", ({ detail }) => it.events.push([detail.text, detail.words[0].start]));
+  it.stream.addEventListener("final", ({ detail }) => {
+    if (detail.words.length) it.events.push([detail.text, detail.words[0].start]);
+    else it.texts.push(detail.text);
+  });
   it.stream.start();
   it.push = (seconds) => { for (let i = 0; i < 10 * seconds; i++) it.stream.push(new Int16Array(100).buffer); };
   it.push(seconds);
@@ -141,6 +144,25 @@ def test_what_a_break_has_cost_is_told_to_the_second(paced):
     late.evaluate("it => it.sockets[1].final('b', 1)")
     assert late.evaluate("it => it.events.slice(-2)") == [["a", 11], ["b", 14]]  # and nothing was lost
     late.evaluate("it => it.stream.abort()")
+
+
+def test_of_a_sentence_longer_than_what_is_kept_the_text_stands(paced):
+    long = paced.evaluate_handle(STREAM, 0)
+    long.evaluate("it => it.sockets[0].open()")
+    for second in range(5, 45, 5):
+        long.evaluate("it => it.push(5)")
+        said = {"type": "partial", "text": f"heard {second}", "stable": "heard", "start": 0.5, "heard": second}
+        long.evaluate("(it, said) => it.sockets[0].say(said)", said)
+        paced.clock.run_for(5000)
+    long.evaluate("it => it.push(2)")
+    long.evaluate("it => it.sockets[0].onclose({ code: 1006 })")
+    paced.clock.run_for(1000)
+    long.evaluate("it => it.sockets[1].open()")
+    paced.clock.run_for(1000)
+    assert long.evaluate("it => it.texts") == ["heard 40"]
+    assert long.evaluate("it => it.sockets[1].sent") == 2000  # what came after that
+    assert long.evaluate("it => it.events") == []  # nothing was lost
+    long.evaluate("it => it.stream.abort()")
 
 
 def test_silence_is_not_lost_when_the_line_breaks(paced):

@@ -2,24 +2,27 @@
 
 import { refusal } from "./server.js";
 import { Trouble } from "./trouble.js";
+import { utterancesOf } from "./utterances.js";
+
+const GONE = "The server was gone before it had answered. The sound is still here: press Again when it is back.";
 
 /**
- * Transcribes a file.
+ * Transcribes a file, which begins `offset` seconds after the recording that it is of.
  *
  * onProgress(share) is called with 0..1 while the file is sent, and with 1 when the server works on it.
  * Returns {utterances, duration}; throws Trouble ("cancelled" after `signal`).
  */
-export async function transcribe(server, file, settings, { onProgress, signal } = {}) {
+export async function transcribe(server, file, settings, { offset, onProgress, signal }) {
   const form = asForm(file, settings);
   form.append("response_format", "verbose_json");
   form.append("timestamp_granularities[]", "word");
   form.append("timestamp_granularities[]", "segment");
   const answer = await post(server, "v1/audio/transcriptions", form, { onProgress, signal });
-  return { utterances: utterancesOf(answer), duration: answer.duration };
+  return { utterances: utterancesOf(answer, offset), duration: answer.duration };
 }
 
 /** {text, without_scorer, greedy} of a file. */
-export function compare(server, file, settings, { signal } = {}) {
+export function compare(server, file, settings, { signal }) {
   return post(server, "v1/compare", asForm(file, settings), { signal });
 }
 
@@ -41,13 +44,7 @@ function post(server, path, form, { onProgress, signal }) {
     request.upload.onprogress = ({ loaded, total }) => onProgress?.(loaded / total);
     request.upload.onload = () => onProgress?.(1);
     request.onload = () => resolve(request);
-    request.onerror = () =>
-      reject(
-        new Trouble(
-          "gone",
-          "The server was gone before it had answered. The sound is still here: press Again when it is back.",
-        ),
-      );
+    request.onerror = () => reject(new Trouble("gone", GONE));
     request.onabort = () => reject(new Trouble("cancelled", "Cancelled."));
     signal?.addEventListener("abort", () => request.abort());
     request.send(form);
@@ -55,32 +52,4 @@ function post(server, path, form, { onProgress, signal }) {
     if (status !== 200) throw refusal(status, responseText);
     return JSON.parse(responseText);
   });
-}
-
-/** verbose_json -> utterances as a stream's finals are: one for each segment, with its words. */
-export function utterancesOf(answer) {
-  const words = (answer.words ?? []).map(({ word, start, end, confidence }) => ({
-    text: word,
-    start,
-    end,
-    confidence,
-  }));
-  const segments = answer.segments?.length
-    ? answer.segments
-    : [{ start: 0, end: answer.duration ?? 0, text: answer.text }];
-  let next = 0;
-  return segments
-    .map((segment, index) => {
-      const until = segments[index + 1]?.start ?? Infinity;
-      const own = [];
-      while (next < words.length && words[next].start < until) own.push(words[next++]);
-      return {
-        text: segment.text.trim(),
-        words: own,
-        alternatives: answer.alternatives?.[index] ?? [],
-        start: segment.start,
-        end: segment.end,
-      };
-    })
-    .filter((utterance) => utterance.text);
 }

@@ -1,4 +1,4 @@
-// A recording in progress: microphone -> stream -> transcript, and what is said meanwhile about line, server and microphone.
+// A recording in progress: microphone -> stream -> transcript; and what is wrong with line, server and microphone.
 
 import { byId } from "./dom.js";
 import { Microphone } from "./microphone.js";
@@ -50,6 +50,7 @@ export class Live extends EventTarget {
     this.#transcript.clear();
     this.#sound.clear();
     this.#recording = new Recording(this.#microphone.sampleRate);
+    this.#become("on");
     this.#stream = this.#openStream();
     this.#microphone.addEventListener("chunk", ({ detail }) => this.#heard(detail));
     this.#microphone.addEventListener("silent", () =>
@@ -59,8 +60,14 @@ export class Live extends EventTarget {
       notice("microphone", detail.trouble.message);
       this.stop();
     });
-    this.#become("on");
-    this.#wakeLock = await navigator.wakeLock?.request("screen").catch(() => null); // a phone that sleeps does not listen
+    await this.#stayAwake();
+  }
+
+  /** A phone that sleeps does not listen. */
+  async #stayAwake() {
+    const lock = await navigator.wakeLock?.request("screen").catch(() => null);
+    if (this.state === "on") this.#wakeLock = lock;
+    else lock?.release();
   }
 
   /** Stops the microphone and waits for the last words; once more: does not wait for them. */
@@ -100,7 +107,7 @@ export class Live extends EventTarget {
 
   #tellKept() {
     this.#toldKept = true;
-    const text = `Of the sound only the last ${KEPT_S / 60} minutes are kept to be heard afterwards; the text is kept whole.`;
+    const text = `Of the sound only the last ${KEPT_S / 60} minutes are kept to be heard; the text is kept whole.`;
     notice("kept", text, { kind: "info", dismiss: true });
   }
 

@@ -78,7 +78,7 @@ function showModel() {
   showFacts(model);
 }
 
-// --- the microphone ---------------------------------------------------------------------------------------------------
+// --- the microphone --------------------------------------------------------------------------------------------------
 
 async function record() {
   if (live.state === "on" || live.state === "finishing") {
@@ -115,7 +115,7 @@ live.addEventListener("line", ({ detail: { open } }) => {
 });
 live.addEventListener("ended", connect); // another model may be served by now
 
-// --- files ------------------------------------------------------------------------------------------------------------
+// --- files -----------------------------------------------------------------------------------------------------------
 
 async function take(file) {
   if (live.state !== "off") {
@@ -136,6 +136,7 @@ async function recognise(file) {
   await work(async (signal) => {
     const { utterances, duration } = await transcribe(server, file, settings.decoding, {
       signal,
+      offset: sound.startS,
       onProgress: (share) =>
         progress(share < 1 ? `Sending ${file.name}: ${Math.round(100 * share)} %` : `Recognising ${file.name}`),
     });
@@ -181,7 +182,7 @@ async function compareDecoders() {
   await work(async (signal) => {
     progress("Decoding in three ways");
     const { decoding, model } = settings;
-    const beam_width = decoding.beam_width || model?.facts.beam_width; // a model that is set to greedy is shown with a beam too
+    const beam_width = decoding.beam_width || model?.facts.beam_width; // where greedy is set: what a beam would do
     showComparison(await compare(server, sound.file, { ...decoding, beam_width }, { signal }));
   });
 }
@@ -200,7 +201,7 @@ function refusedBySettings() {
   return Boolean(fault);
 }
 
-// --- to take along ------------------------------------------------------------------------------------------------------
+// --- to take along ---------------------------------------------------------------------------------------------------
 
 function withText(act) {
   return () => {
@@ -237,7 +238,7 @@ async function copyTranscript() {
 const baseName = () => (sound.file?.name ?? "transcript").replace(/\.[^.]*$/, "");
 const about = () => ({ model: settings.model?.id, recording: sound.file?.name });
 
-// --- the buttons --------------------------------------------------------------------------------------------------------
+// --- the buttons -----------------------------------------------------------------------------------------------------
 
 byId("record").addEventListener("click", record);
 byId("choose").addEventListener("click", () => byId("file").click());
@@ -266,11 +267,12 @@ settings.addEventListener("change", () => {
   if (live.state === "on") notice("when", "Settings hold from the next recording on.", { kind: "info", dismiss: true });
 });
 
-const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
 // Beside the text there is room for the panels; above or below it they are in the way until somebody wants them.
-if (matchMedia("(max-width: 60rem)").matches)
+if (matchMedia("(max-width: 60rem)").matches) {
   for (const panel of document.querySelectorAll(".panel")) panel.open = false;
+}
 
+const hasFiles = (event) => [...(event.dataTransfer?.types ?? [])].includes("Files");
 addEventListener("dragover", (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();

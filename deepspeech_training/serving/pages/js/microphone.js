@@ -1,4 +1,4 @@
-// The microphone at the device's own rate, as chunks of 100 ms: the server resamples, and does it better than a browser.
+// The microphone at the device's own rate, as chunks of 100 ms; the server resamples, and does it better than browsers.
 
 import { microphoneForbidden, microphoneTrouble, Trouble } from "./trouble.js";
 

@@ -85,7 +85,7 @@ export class Settings extends EventTarget {
   }
 
   #addHot(word, boost) {
-    const value = element("output", { className: "boost" }, signed(boost));
+    const value = element("span", { className: "value" }, signed(boost));
     const row = element(
       "li",
       {},

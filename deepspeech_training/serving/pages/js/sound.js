@@ -12,6 +12,7 @@ const AROUND_S = 0.05; // heard before and after a word
 
 export class Sound {
   file = null;
+  startS = 0; // where the file begins, in seconds of the recording; of a long one the beginning is not kept
   #transcript;
   #view;
   #player = new Player();
@@ -38,6 +39,7 @@ export class Sound {
 
   clear() {
     this.file = null;
+    this.startS = 0;
     this.#player.load(null);
     clearNotice("sound");
     byId("sound").hidden = true;
@@ -69,6 +71,7 @@ export class Sound {
   /** A recording that has ended. */
   setRecording(recording) {
     this.file = recording.toWav();
+    this.startS = recording.startS;
     this.#player.load(this.file, recording.startS);
     byId("sound-name").textContent =
       recording.startS > 0 ? `the last ${Math.round(recording.seconds - recording.startS)} s` : "";

@@ -1,10 +1,12 @@
-// A recording over /v1/stream (docs/serving.md): connects, sends, connects again when the line breaks, and says what was lost.
+// A recording over /v1/stream (docs/protocols.md): connects, sends, connects again when the line breaks, tells losses.
 //
 // The times that the server tells count from the start of its session. After a break a new session begins with what was
-// said since the last finished sentence, at most 30 s; its times are put behind those that were told before.
+// said since the last finished sentence; its times are put behind those that were told before. Of a sentence that is
+// longer than the 30 s that are kept, the text as far as it was told stands.
 
 import { KEPT_S, ReplayBuffer } from "./replay.js";
 import { Trouble } from "./trouble.js";
+import { utteranceOf } from "./utterances.js";
 
 const IN_FLIGHT_S = 2; // sound in the browser's send queue beyond which we wait
 const BURST_S = 5; // after a break: sent at once, the rest at BURST_SPEED times the pace of speech
@@ -19,7 +21,7 @@ const ENDS = new Set(["too_long", "idle"]); // of a session, by a limit: the nex
 
 /**
  * Events, all with seconds from the start of the recording:
- *   partial {text, stable, start} | null     final {text, words, alternatives, confidence, start, end, reason}
+ *   partial {text, stable, start} | null     final: an utterance, as utterances.js has it
  *   lost {start, end}                        behind {network_s, server_s}, about once a second
  *   state {state: "connecting" | "open" | "waiting" | "closed", trouble, retry_s}
  *   failed {trouble}, after which nothing more comes
@@ -36,6 +38,7 @@ export class SpeechStream extends EventTarget {
   #recognised = 0; // samples that the server has worked on
   #settled = 0; // samples that need not be heard again
   #speaking = false; // an utterance is open
+  #partial = null; // its text until now, where it starts, and the second up to which that was heard
   #readyAt = 0; // ms
   #heardAt = 0; // ms
   #serverLag = 0;
@@ -127,12 +130,15 @@ export class SpeechStream extends EventTarget {
     } else if (message.type === "speech_end") this.#speaking = false;
     else if (message.type === "partial") {
       this.#speaking = true;
-      this.#emit("partial", { text: message.text, stable: message.stable, start: moved(message.start) });
+      const start = moved(message.start);
+      this.#partial = { text: message.text, start, heard: moved(message.heard) };
+      this.#emit("partial", { text: message.text, stable: message.stable, start });
     } else if (message.type === "final") {
       this.#speaking = false;
+      this.#partial = null;
       this.#settle(moved(message.end));
       this.#emit("partial", null);
-      this.#emit("final", inRecording(message, moved));
+      this.#emit("final", utteranceOf(message, this.#origin / this.rate));
     } else if (message.type === "pong") this.#recognised = this.#pinged - message.lag_s * this.rate;
     else if (message.type === "done") this.#settle(this.replay.end / this.rate);
   }
@@ -184,9 +190,9 @@ export class SpeechStream extends EventTarget {
 
   #checkLine() {
     if (!this.#socket || this.#socket.readyState !== WebSocket.OPEN) return;
-    if (performance.now() - this.#heardAt > SILENT_LINE_MS)
+    if (performance.now() - this.#heardAt > SILENT_LINE_MS) {
       this.#reconnect(new Trouble("gone", "The line to the server is dead."));
-    else if (this.#ready) {
+    } else if (this.#ready) {
       this.#pinged = this.#sent;
       this.#socket.send(JSON.stringify({ type: "ping" }));
     }
@@ -208,6 +214,7 @@ export class SpeechStream extends EventTarget {
       return;
     }
     if (this.#finishing) this.#finishing.asked = false;
+    this.#keepLongSentence();
     this.#emit("partial", null); // it is heard again
     const trouble = told ?? (await this.#reason(code, wasReady));
     if (this.#closed) return;
@@ -218,6 +225,16 @@ export class SpeechStream extends EventTarget {
     const retry_s = Math.min(8, 0.5 * 2 ** this.#attempts++) * (0.75 + Math.random() / 2);
     this.#emit("state", { state: "waiting", trouble, retry_s });
     this.#after(1000 * retry_s, () => this.#connect());
+  }
+
+  /** A sentence whose beginning cannot be heard again ends where the line broke. */
+  #keepLongSentence() {
+    if (this.#partial?.text && this.replay.start > this.#settled) {
+      const { text, start, heard } = this.#partial;
+      this.#settle(heard);
+      this.#emit("final", { text, words: [], alternatives: [], start, end: heard });
+    }
+    this.#partial = null;
   }
 
   async #reason(code, wasReady) {
@@ -259,23 +276,4 @@ export class SpeechStream extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
-}
-
-function inRecording(final, moved) {
-  const words = (list) =>
-    (list ?? []).map(({ word, start, end, confidence }) => ({
-      text: word,
-      start: moved(start),
-      end: moved(end),
-      confidence,
-    }));
-  return {
-    text: final.text,
-    words: words(final.words),
-    alternatives: (final.alternatives ?? []).map((other) => ({ ...other, words: words(other.words) })),
-    confidence: final.confidence,
-    start: moved(final.start),
-    end: moved(final.end),
-    reason: final.reason,
-  };
 }

@@ -14,7 +14,8 @@ export function clock(seconds, digits = 0) {
 export function subtitleClock(seconds) {
   const ms = Math.round(Math.max(0, seconds) * 1000);
   const two = (number) => String(number).padStart(2, "0");
-  return `${two(Math.floor(ms / 3600000))}:${two(Math.floor(ms / 60000) % 60)}:${two(Math.floor(ms / 1000) % 60)},${String(ms % 1000).padStart(3, "0")}`;
+  const [hours, minutes, whole] = [Math.floor(ms / 3600000), Math.floor(ms / 60000) % 60, Math.floor(ms / 1000) % 60];
+  return `${two(hours)}:${two(minutes)}:${two(whole)},${String(ms % 1000).padStart(3, "0")}`;
 }
 
 /** "from 0:12.0 to 0:15.5" */

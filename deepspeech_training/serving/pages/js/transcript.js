@@ -1,8 +1,8 @@
 // What was recognised so far: finished sentences, the one in progress, and what was lost.
 
 /**
- * utterances: [{text, words: [{text, start, end, confidence}], alternatives, confidence, start, end}], lost: [{start, end}],
- * partial: {text, stable, start} | null. Event `change` {what: "utterance" | "partial" | "lost" | "all"}.
+ * utterances: as utterances.js has them; lost: [{start, end}]; partial: {text, stable, start} | null.
+ * Event `change` {what: "utterance" | "partial" | "lost" | "all"}.
  */
 export class Transcript extends EventTarget {
   constructor() {

@@ -16,9 +16,9 @@ export function microphoneForbidden() {
   if (!window.isSecureContext) {
     return new Trouble(
       "insecure_address",
-      `Browsers give the microphone only to secure addresses, and ${location.origin} is not one. On the machine of the ` +
-        `server itself, open http://localhost:${location.port || 80}. For other machines the server needs HTTPS: start it ` +
-        "with --certificate and --certificate_key, or behind a proxy such as Caddy. Files work here as it is.",
+      `Browsers give the microphone only to secure addresses, and ${location.origin} is not one. On the machine of ` +
+        `the server itself, open http://localhost:${location.port || 80}. For other machines the server needs HTTPS: ` +
+        "start it with --certificate and --certificate_key, or behind a proxy such as Caddy. Files work here as it is.",
     );
   }
   if (!navigator.mediaDevices?.getUserMedia || !window.AudioWorkletNode) {
@@ -34,10 +34,12 @@ export function microphoneForbidden() {
 export function microphoneTrouble(error) {
   const sentences = {
     NotAllowedError:
-      "The microphone is blocked for this page. Allow it in the browser (the sign beside the address), or in the settings of the system, and press Record again.",
+      "The microphone is blocked for this page. Allow it in the browser (the sign beside the address), or in the " +
+      "settings of the system, and press Record again.",
     NotFoundError: "No microphone was found. Plug one in, or choose a file instead.",
     NotReadableError:
-      "The microphone is there but gives no sound: another program may be using it. Close that one and press Record again.",
+      "The microphone is there but gives no sound: another program may be using it. Close that one and press Record " +
+      "again.",
   };
   const message = sentences[error.name] ?? `The microphone did not start: ${error.message || error.name}.`;
   return new Trouble(error.name === "NotAllowedError" ? "permission_denied" : "no_microphone", message);
