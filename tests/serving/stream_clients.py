@@ -3,6 +3,8 @@
 import asyncio
 import json
 import random
+import re
+import time
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +16,15 @@ from websockets.exceptions import InvalidStatus
 WAIT_S = 60  # the machine may be busy
 PAUSE = bytes(2 * 16000 * 3 // 2)  # 1.5 s, longer than the hang-over
 SENTENCE = "she had your dark suit in greasy wash water all year"
+
+
+def line_of(server: Any, pattern: str) -> str:
+    """The group of a pattern in what a server has written to stderr, which may be read a moment later than stdout."""
+    deadline = time.monotonic() + WAIT_S
+    while not (found := re.search(pattern, server.err)):
+        assert time.monotonic() < deadline, server.err
+        time.sleep(0.02)
+    return found[1]
 
 
 def pcm(path: Path) -> bytes:

@@ -116,8 +116,8 @@ def test_without_turn_detection_the_client_says_when_a_turn_ends(spoken_server, 
     assert of(events, "input_audio_buffer.cleared")
 
 
-def test_text_comes_while_somebody_speaks(_servers, spoken_model, clip):
-    server = _servers("--model", spoken_model)  # greedy: what it has heard stays
+def test_text_comes_while_somebody_speaks(make_server, spoken_model, clip):
+    server = make_server("--model", spoken_model)  # greedy: what it has heard stays
 
     async def speak(connection):
         await connection.session.update(session=settings(**MANUAL))

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from stream_clients import SENTENCE, WAIT_S
+from stream_clients import SENTENCE, WAIT_S, line_of
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "protocols.md"
 SECTIONS = dict(
@@ -17,12 +17,14 @@ SECTIONS = dict(
 
 @pytest.fixture(scope="module")
 def all_ports(_servers, spoken_model, spoken_scorer):
-    return _servers("--model", spoken_model, "--scorer", spoken_scorer, "--wyoming_port", 0)
+    server = _servers("--model", spoken_model, "--scorer", spoken_scorer, "--wyoming_port", 0)
+    yield server
+    server.kill()
 
 
 @pytest.mark.parametrize("section", SECTIONS)
 def test_the_example_of_a_protocol_prints_what_was_said(all_ports, spoken_clip, tmp_path, section):
-    wyoming_port = re.search(r"Wyoming: tcp://[^:]+:(\d+)", all_ports.err)[1]
+    wyoming_port = line_of(all_ports, r"Wyoming: tcp://[^:]+:(\d+)")
     program = SECTIONS[section].replace("127.0.0.1:8000", all_ports.url.removeprefix("http://"))
     shutil.copy(spoken_clip, tmp_path / "clip.wav")
     finished = subprocess.run(

@@ -23,7 +23,9 @@ PATHS = ("/v1/stream", "/vosk", "/v1/realtime?intent=transcription", "/v1/listen
 def narrow(_servers, spoken_model):
     """A server with a key, two places and little patience."""
     limits = ("--max_sessions", 2, "--idle_s", 2, "--max_message_mb", 0.25, "--send_timeout_s", 1)
-    return _servers("--model", spoken_model, *limits, environment={"DEEPSPEECH_API_KEY": KEY})
+    server = _servers("--model", spoken_model, *limits, environment={"DEEPSPEECH_API_KEY": KEY})
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="session")

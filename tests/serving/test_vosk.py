@@ -4,10 +4,9 @@ import argparse
 import asyncio
 import json
 import random
-import re
 
 import pytest
-from stream_clients import PAUSE, SENTENCE, WAIT_S, cuts, pcm
+from stream_clients import PAUSE, SENTENCE, WAIT_S, cuts, line_of, pcm
 from vosk.transcriber.transcriber import Transcriber
 from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed
@@ -78,7 +77,7 @@ def test_the_client_of_vosk_gets_its_sentences_with_words_and_confidence(url, cl
 
 def test_a_port_of_its_own_takes_any_path(make_server, spoken_model, spoken_scorer, clip):
     server = make_server("--model", spoken_model, "--scorer", spoken_scorer, "--vosk_port", 0)
-    port = re.search(r"Vosk: (ws://\S+)", server.err)[1]
+    port = line_of(server, r"Vosk: (ws://\S+)")
     for path in ("", "/", "/asr/en?x=1"):
         results, _ = transcribed(port + path, clip)
         assert results[-1]["text"] == SENTENCE

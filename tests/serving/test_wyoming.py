@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import json
-import re
 import socket
 import warnings
 
 import pytest
-from stream_clients import PAUSE, SENTENCE, WAIT_S, cuts, pcm
+from stream_clients import PAUSE, SENTENCE, WAIT_S, cuts, line_of, pcm
 from wyoming.asr import Transcribe, Transcript, TranscriptChunk, TranscriptStart, TranscriptStop
 from wyoming.client import AsyncTcpClient
 from wyoming.error import Error
@@ -25,13 +24,15 @@ FORMAT = {"rate": 16000, "width": 2, "channels": 1}
 
 
 def port_of(server) -> int:
-    return int(re.search(r"Wyoming: tcp://[^:]+:(\d+)", server.err)[1])
+    return int(line_of(server, r"Wyoming: tcp://[^:]+:(\d+)"))
 
 
 @pytest.fixture(scope="module")
 def wyoming_server(_servers, spoken_model, spoken_scorer):
     flags = ("--model", spoken_model, "--scorer", spoken_scorer, "--wyoming_port", 0, "--max_sessions", 1)
-    return _servers(*flags, "--idle_s", 3)
+    server = _servers(*flags, "--idle_s", 3)
+    yield server
+    server.kill()
 
 
 @pytest.fixture(scope="module")
@@ -216,7 +217,9 @@ def test_a_service_that_ends_tells_what_it_has_heard(make_server, spoken_model, 
 
 @pytest.fixture(scope="module")
 def announced_server(_servers, spoken_model):
-    return _servers("--model", spoken_model, "--wyoming_port", 0, "--wyoming_mdns")
+    server = _servers("--model", spoken_model, "--wyoming_port", 0, "--wyoming_mdns")
+    yield server
+    server.kill()
 
 
 def test_it_is_announced_to_the_local_network(announced_server):
@@ -247,6 +250,7 @@ def test_the_access_log_has_a_line_of_each_connection_without_what_was_said(anno
 
     asyncio.run(talk())
     assert announced_server.stop() == 0
+    line_of(announced_server, "(WYOMING)")
     (line,) = [json.loads(line) for line in announced_server.err.splitlines() if "WYOMING" in line]
     assert (line["status"], line["model"], line["seconds"]) == (200, "output_graph_nodrop", 2.92)
     assert "suit" not in announced_server.err
