@@ -8,11 +8,12 @@ words of each half are judged with weights that were fitted on the other one (of
 that have none, each counting the same). A clip counts as it is, and once more with noise for each --snr.
 
 The last lines are the weights fitted on all, as `deepspeech_training/runtime/confidence.py` has them. --shipped judges
-with those instead.
+with those instead; --write puts the fitted ones beside the model of the first set, for that model alone.
 """
 
 import argparse
 import csv
+import json
 import re
 import sys
 from collections import defaultdict
@@ -26,8 +27,9 @@ sys.path.insert(0, str(ROOT))
 
 from deepspeech_training.audio.files import read_audio  # noqa: E402
 from deepspeech_training.decoding.scorer import Scorer  # noqa: E402
-from deepspeech_training.runtime.confidence import WITH_SCORER, WITHOUT_SCORER, Posteriors, Weights  # noqa: E402
+from deepspeech_training.runtime.confidence import CONFIDENCE, Weights, confidence_path  # noqa: E402
 from deepspeech_training.runtime.model import Model, to_int16  # noqa: E402
+from deepspeech_training.runtime.posteriors import Posteriors  # noqa: E402
 from deepspeech_training.runtime.settings import StreamSettings  # noqa: E402
 from deepspeech_training.runtime.words import word_bounds  # noqa: E402
 
@@ -52,9 +54,13 @@ def main() -> None:
     parser.add_argument("--beam_width", type=int, default=100, help="where there is a scorer; else it is greedy")
     parser.add_argument("--speaker_in", default=r"^[^_]+_([^_]+)_", help="a pattern with one group")
     parser.add_argument("--shipped", action="store_true", help="judge with the weights of this version")
+    parser.add_argument("--write", action="store_true", help="as MODEL.confidence.json")
     flags = parser.parse_args()
+    if flags.write and flags.shipped:
+        parser.error("--write writes what is fitted, and with --shipped nothing is")
     sets = [words_of(*paths, flags=flags) for paths in flags.set]
-    for scored, shipped, name in ((False, WITHOUT_SCORER, "WITHOUT_SCORER"), (True, WITH_SCORER, "WITH_SCORER")):
+    fitted = CONFIDENCE._asdict()
+    for scored, (name, shipped) in enumerate(CONFIDENCE._asdict().items()):
         chosen = [words for words in sets if words.scored == scored]
         if not chosen:
             continue
@@ -71,8 +77,12 @@ def main() -> None:
         right = np.concatenate([words.right for words in chosen])
         show("all", np.concatenate(judged), right, table=True)
         if not flags.shipped:
-            values = ", ".join(f"{value:.3f}" for value in fit(chosen, without_half=None))
-            print(f"{name} = {Weights.__name__}({values})")
+            fitted[name] = Weights(*(round(float(value), 3) for value in fit(chosen, without_half=None)))
+            print(f"{name}: {fitted[name]}")
+    if flags.write:
+        path = confidence_path(flags.set[0][0])
+        path.write_text(json.dumps(fitted) + "\n", encoding="utf-8")
+        print(f"\nwritten to {path}, where the runtime looks for it")
 
 
 def words_of(model_path: str, scorer_path: str, csv_path: str, *, flags: argparse.Namespace) -> Words:

@@ -20,6 +20,7 @@ from deepspeech_training.decoding.greedy import GreedyStream
 from deepspeech_training.decoding.scorer import Scorer, check_weight
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.machine.resources import usable_cores
+from deepspeech_training.runtime.confidence import read_confidence
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.network import FrameStream, Networks
 from deepspeech_training.runtime.settings import StreamSettings
@@ -106,6 +107,7 @@ class Model:
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"num_threads {num_threads}: it must be 1 or more")
         self.file = path if isinstance(path, ModelFile) else ModelFile.read(path)
+        self.confidence = read_confidence(self.file.path)  # how the words of sessions are judged
         self._mfcc = Mfcc(self.file.geometry)
         self._beam_width: int | None = None  # None: not set
         self._scorer: Scorer | None = None

@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from deepspeech_training.decoding.candidate import Candidate
-from deepspeech_training.runtime.confidence import WITH_SCORER, WITHOUT_SCORER, Posteriors
 from deepspeech_training.runtime.events import Alternative, Final, Partial, Word
 from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.posteriors import Posteriors
 from deepspeech_training.runtime.settings import StreamSettings
 from deepspeech_training.runtime.words import word_bounds
 
@@ -38,7 +38,7 @@ class Utterance:
         # Of the words that may still change, those of the last results: most are in the next ones too.
         self._known: dict[tuple[int, ...], Word] = {}
         self._next_known: dict[tuple[int, ...], Word] = {}
-        self._weights = WITHOUT_SCORER if settings.scorer is None else WITH_SCORER
+        self._weights = model.confidence.without_scorer if settings.scorer is None else model.confidence.with_scorer
         self._heard_frames = 0
         self._text = ""
 

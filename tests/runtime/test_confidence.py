@@ -4,7 +4,11 @@ import numpy as np
 import pytest
 
 from deepspeech_training.decoding.greedy import GreedyStream
-from deepspeech_training.runtime.confidence import WITH_SCORER, WITHOUT_SCORER, Posteriors
+from deepspeech_training.errors import UserError
+from deepspeech_training.runtime import Model
+from deepspeech_training.runtime.confidence import CONFIDENCE, WITH_SCORER, WITHOUT_SCORER
+from deepspeech_training.runtime.posteriors import Posteriors
+from deepspeech_training.runtime.utterances import transcribe
 
 SPACE, A, B, BLANK = range(4)
 
@@ -59,3 +63,16 @@ def test_what_is_dropped_changes_nothing_for_the_words_after_it():
     assert whole.evidence([B, A], [4, 7], until=9, num_characters=2) == dropped.evidence(
         [B, A], [4, 7], until=9, num_characters=2
     )
+
+
+def test_a_model_may_have_weights_of_its_own(tmp_path, model_path, clip):
+    path, own = tmp_path / "model.tflite", tmp_path / "model.confidence.json"
+    path.symlink_to(model_path)
+    assert Model(path).confidence == CONFIDENCE
+    own.write_text('{"without_scorer": [-1, 0, 0, 0], "with_scorer": [0, 1, 1, 1]}')
+    (final,) = transcribe(Model(path), clip, sample_rate=16000)
+    assert [word.confidence for word in final.words] == pytest.approx([1 / (1 + np.exp(1))] * len(final.words))
+    for wrong in ("", "[]", '{"without_scorer": [1]}', own.read_text().replace("-1", "NaN")):
+        own.write_text(wrong)
+        with pytest.raises(UserError, match=r"model\.confidence\.json: it must have without_scorer and with_scorer, 4"):
+            Model(path)
