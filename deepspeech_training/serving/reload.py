@@ -38,6 +38,7 @@ class Reloader:
         self._every_s, self._num_threads = every_s, num_threads
         self._loaded = {source.name: source.signature() for source in loaded}
         self._seen: dict[str, tuple] = {}
+        self._in_vain = 0  # how often in a row `find` has failed
         self.faults: dict[str, str] = {}
 
     async def run(self) -> None:
@@ -50,8 +51,12 @@ class Reloader:
         """Load what has changed and then stayed the same for one look: a file may still be written."""
         try:
             sources = await asyncio.to_thread(self._find)
-        except (UserError, OSError):
-            return  # a folder that is being replaced; what is loaded stays
+        except (UserError, OSError) as error:
+            self._in_vain += 1
+            if self._in_vain == 2 and self._engine.models:  # not of a folder that is only just being replaced
+                self._console.warn(f"The models cannot be looked for; those that are served stay:\n{error}")
+            return
+        self._in_vain = 0
         for source in sources:
             signature = source.signature()
             settled = self._seen.get(source.name) == signature

@@ -90,6 +90,16 @@ def test_what_is_promoted_and_damaged_then_is_refused_while_the_old_one_stays(ma
     assert served(server.url)["version"] == "1"
 
 
+def test_a_promoted_version_that_somebody_deletes_stays_in_service_and_is_named(make_server, registry):
+    server = make_server("--model", registry.folder, "--reload_s", "0.1")
+    shutil.rmtree(registry.version("en", 1).folder)
+    assert "en/1: version 1 is promoted" in server.said(r"those that are served stay:\n(W .*)")
+    assert served(server.url)["version"] == "1"
+    assert models(registry, "promote", "en/2") == 0
+    wait_for_version(server.url, 2)
+    assert server.err.count("cannot be looked for") == 1
+
+
 def test_a_damaged_model_is_not_served_from_the_start(make_server, registry):
     flip(registry.version("en", 1).model_path)
     server = make_server("--model", registry.folder, wait=False)
