@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import queue
 import sys
 import threading
@@ -15,6 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from deepspeech_training.errors import FlagError
 from deepspeech_training.serving.metrics import Metrics
 
+log = logging.getLogger("deepspeech.serving")
 METHODS = ("GET", "HEAD", "POST", "OPTIONS", "PUT", "PATCH", "DELETE")
 MOST_WAITING_LINES = 10_000
 
@@ -62,8 +64,12 @@ class AccessLog:
                 file.write(line + "\n")
                 if self._lines.empty():
                     file.flush()
-            except (OSError, ValueError):
-                return
+            except (OSError, ValueError) as error:
+                log.error("the access log ends: it cannot be written: %s", error)
+                break
+        if file is not sys.stderr:
+            with contextlib.suppress(OSError):
+                file.close()
 
 
 class AccessMiddleware:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -96,7 +96,9 @@ class Security:
 
     def check_origin(self, origin: str | None, host: str | None) -> None:
         """Refuse the pages of other sites."""
-        if origin is None or self.is_allowed_origin(origin) or (host and urlsplit(origin).netloc == host):
+        if origin is None or self.is_allowed_origin(origin):
+            return
+        if host and origin.lower().partition("://")[2] == host.lower():  # a page of our own
             return
         raise ServingError(f"pages of {origin[:100]!r} may not use this service (--allowed_origins)", "forbidden")
 

@@ -7,6 +7,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from starlette.datastructures import FormData
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import Message
 
@@ -53,7 +54,7 @@ class Upload:
             return self._form
         except BaseException as error:
             self._engine.end_upload()
-            if isinstance(error, ServingError):
+            if isinstance(error, ServingError | HTTPException):
                 await self._linger()
             raise
 
@@ -62,14 +63,15 @@ class Upload:
         self._engine.end_upload()
 
     async def _receive(self) -> Message:
+        # Whoever sends a byte now and then does not keep a place for longer than one who sends nothing.
+        left_s = self._begin + self._read_bytes / LEAST_BYTES_PER_S + self._limits.idle_s - time.monotonic()
         try:
-            async with asyncio.timeout(self._limits.idle_s):
+            async with asyncio.timeout(min(left_s, self._limits.idle_s)):
                 message = await self._request.receive()
         except TimeoutError:
             self._more = False
-            raise ServingError(
-                f"nothing of the file has come for {self._limits.idle_s:g} s (--idle_s)", "idle"
-            ) from None
+            what = f"nothing of the file has come for {self._limits.idle_s:g} s, or next to nothing (--idle_s)"
+            raise ServingError(what, "idle") from None
         self._read_bytes += len(message.get("body", b""))
         self._more = message.get("more_body", False)
         if self._read_bytes > self._limits.max_upload_bytes:

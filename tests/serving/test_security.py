@@ -117,7 +117,7 @@ def test_names_that_resolve_to_this_machine_are_refused_however_they_come(server
 
 def test_pages_of_other_sites_are_refused_on_requests_and_on_sockets(server, speech_wav):
     url = f"{server.url}/v1/audio/transcriptions"
-    for origin in ("https://evil.example", "null", "http://localhost:1"):
+    for origin in ("https://evil.example", "null", "http://localhost:1", "http://[", server.url + ".evil.example"):
         answer = httpx.post(url, files={"file": speech_wav}, headers={"Origin": origin})
         assert answer.status_code == 403 and "--allowed_origins" in answer.json()["error"]["message"]
         assert "access-control-allow-origin" not in answer.headers

@@ -1,5 +1,6 @@
 """Bodies that are too large, too slow or cut off: a sentence names the flag, and nothing is left of them."""
 
+import contextlib
 import socket
 import threading
 import time
@@ -57,6 +58,22 @@ def test_a_body_that_stops_coming_is_given_up(strict):
     begin = time.monotonic()
     answer = post(strict, "Content-Length: 10000\r\n", HEAD)
     assert b" 400 " in answer and b"--idle_s" in answer and time.monotonic() - begin < 20
+
+
+def test_a_body_that_comes_by_the_byte_is_given_up_too(strict):
+    host, port = strict.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=30) as connection:
+        head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        connection.sendall(f"{head}Content-Length: 10000\r\n\r\n".encode())
+        connection.setblocking(False)
+        begin, answer = time.monotonic(), b""
+        while b"}}" not in answer and time.monotonic() < begin + 30:
+            time.sleep(0.1)
+            with contextlib.suppress(BlockingIOError, ConnectionError):
+                answer += connection.recv(65536)
+            if not answer:
+                connection.send(b"-")
+    assert b" 400 " in answer and b"next to nothing" in answer
 
 
 def test_audio_that_is_too_long_is_refused_however_small_its_file_is(strict):
