@@ -1,5 +1,6 @@
 """The page at `/` in a real Chromium, with a WAV as its microphone: what one does with it."""
 
+import base64
 import io
 import itertools
 import json
@@ -163,12 +164,13 @@ def test_a_dropped_file_is_transcribed(browser, page_url, spoken_clip):
     with chromium.visit(browser, page_url) as visitor:
         page = visitor.ready().page
         transfer = page.evaluate_handle(
-            """(bytes) => {
+            """(content) => {
+              const bytes = Uint8Array.from(atob(content), (letter) => letter.charCodeAt(0));
               const transfer = new DataTransfer();
-              transfer.items.add(new File([new Uint8Array(bytes)], "dropped.wav", { type: "audio/wav" }));
+              transfer.items.add(new File([bytes], "dropped.wav", { type: "audio/wav" }));
               return transfer;
             }""",
-            list(spoken_clip.read_bytes()),
+            base64.b64encode(spoken_clip.read_bytes()).decode(),
         )
         page.dispatch_event("main", "dragover", {"dataTransfer": transfer})
         assert page.is_visible("#drop")
