@@ -61,9 +61,9 @@ class Start:
 
 
 def _format(found: object, name: str) -> str:
-    if found not in FORMATS:
+    if not isinstance(found, str) or found not in FORMATS:
         raise values.bad(f"{name} must be s16le or f32le, it is {values.shown(found)}")
-    return str(found)
+    return found
 
 
 READERS: dict[str, Any] = {

@@ -171,6 +171,8 @@ def test_a_wrong_query_is_refused_before_the_handshake(url, query, status, named
         '{"type": "start", "rate": {"a": 1}}',
         '{"type": "start", "rate": ' + "9" * 5000 + "}",
         '{"type": "start", "model": 7}',
+        '{"type": "start", "format": [1]}',
+        '{"type": "start", "words": {}, "channels": true}',
         '{"type": "start", "hot_words": [[1]]}',
         '{"type": "start", "\\ud800": "\\udfff"}',
     ],
