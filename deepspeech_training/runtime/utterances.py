@@ -39,6 +39,8 @@ __all__ = [
     "transcribe",
 ]
 
+BLOCK_S = 60  # a recording is converted in blocks of so many seconds
+
 
 class Session:
     """Audio of any length -> events; one caller at a time.
@@ -156,7 +158,9 @@ def transcribe(
     settings = replace(settings or StreamSettings(), commit_s=None)  # nobody reads along
     rate = model.sampleRate()
     intake = Intake(sample_rate=sample_rate, channels=1, dtype=audio.dtype.name, model_rate=rate)
-    samples = np.concatenate([intake.feed(audio), intake.flush()])
+    block = BLOCK_S * sample_rate  # so that only the result is as long as the recording
+    blocks = [intake.feed(audio[start : start + block]) for start in range(0, len(audio), block)]
+    samples = np.concatenate([*blocks, intake.flush()])
     pieces = [(0, len(samples))]
     if len(samples) > longest_s * rate:
         pieces = split_at_silence(samples, sample_rate=rate, longest_s=longest_s)
