@@ -127,7 +127,8 @@ def _refusal(error: InvalidStatus) -> str:
     try:
         return str(json.loads(error.response.body or b"")["error"]["message"])
     except (ValueError, KeyError, TypeError):
-        return f"{error.response.status_code} {error.response.reason_phrase}"
+        status = f"{error.response.status_code} {error.response.reason_phrase}"
+        return f"{status} (is the address that of a `deepspeech serve`? Its path is /v1/stream)"
 
 
 def _hint(status: int) -> str:

@@ -233,6 +233,8 @@ def test_what_the_server_refuses_is_a_sentence(call, server, speech_wav, tmp_pat
     assert exit_code == 1 and "there is no model 'nobody'" in err
     exit_code, _, err = call(tmp_path / "a.wav", "--server", server.ws_url, "--hot_words", "a:1")
     assert exit_code == 1 and "needs a scorer" in err
+    exit_code, _, err = call(tmp_path / "a.wav", "--server", f"{server.ws_url}/v1/streams")
+    assert exit_code == 1 and "Its path is /v1/stream" in err
     exit_code, _, err = call(tmp_path / "a.wav", "--server", "ws://127.0.0.1:9")
     assert exit_code == 1 and "127.0.0.1:9 cannot be reached" in err and "Traceback" not in err
 
