@@ -64,7 +64,7 @@ def test_a_body_that_comes_by_the_byte_is_given_up_too(strict):
     host, port = strict.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
-        connection.sendall(f"{head}Content-Length: 10000\r\n\r\n".encode())
+        connection.sendall(f"{head}Content-Length: 10000\r\n\r\n".encode() + HEAD)
         connection.setblocking(False)
         begin, answer = time.monotonic(), b""
         while b"}}" not in answer and time.monotonic() < begin + 30:
