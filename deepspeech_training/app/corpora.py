@@ -60,7 +60,10 @@ class Material:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{folder} cannot be made: {error.strerror}") from error
+            raise UserError(
+                f"{folder} cannot be made ({error.strerror}), so nothing can be trained\n"
+                "Mount the volume for writing, owned by the user of the container."
+            ) from error
         if self.makes_alphabet:
             assert isinstance(self.alphabet, Alphabet), "it is made of characters"
             write_atomically(folder / ALPHABET_FILE, [self.alphabet.to_text().encode()])

@@ -1,5 +1,6 @@
 """`deepspeech app` as a process on a free port of the loopback, and volumes for it."""
 
+import contextlib
 import os
 import re
 import signal
@@ -95,6 +96,14 @@ class App:
             self.kill()
         return self.process.returncode
 
+    def kill_all(self) -> None:
+        """As a container is killed: the app, and the processes that it has started, none of which is warned."""
+        os.kill(self.process.pid, signal.SIGSTOP)  # so that it starts no other one meanwhile
+        for pid in [*children_of(self.process.pid), self.process.pid]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self.kill()
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -102,8 +111,18 @@ class App:
         self.process.stdout.close()
 
 
+def children_of(pid: int) -> list[int]:
+    """The processes below a process."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in map(int, (task / "children").read_text().split()):
+            found += [child, *children_of(child)]
+    return found
+
+
 def make_volume(folder: Path, *, flags: tuple[str, ...] = FLAGS, clips: int = 6) -> Path:
     """A volume with a corpus of synthetic clips and a train.flags."""
+    folder.mkdir(exist_ok=True)
     make_corpus(folder / "corpora" / "tiny", transcripts(clips), name="train.csv")
     (folder / "train.flags").write_text("\n".join(flags) + "\n", encoding="utf-8")
     return folder

@@ -156,6 +156,11 @@ def test_a_volume_is_locked_once_and_free_again(tmp_path):
     other.release()
 
 
+def test_a_volume_that_cannot_be_written_is_told():
+    with pytest.raises(UserError, match=r"/proc: nothing can be written there"):
+        VolumeLock(Volume(Path("/proc"))).take()
+
+
 def test_the_signature_of_a_volume_changes_with_its_data_and_flags(tmp_path):
     volume = Volume(tmp_path)
     seen = {volume.signature()}
