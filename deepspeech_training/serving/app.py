@@ -113,27 +113,29 @@ async def config(request: Request) -> Response:
             "key_accepted": admitted,
             "limits": {limit.name: getattr(service.limits, limit.name) for limit in limit_fields()},
             "protocols": sorted(path for route in routes() if (path := getattr(route, "path", "")).startswith("/v1/")),
-            "models": [_as_openai(served) for served in service.engine.models.values()] if admitted else [],
+            "models": [_as_openai(served, service) for served in service.engine.models.values()] if admitted else [],
         }
     )
 
 
 async def list_models(request: Request) -> Response:
     """GET /v1/models, as OpenAI has it, with `facts` of each."""
-    models = request.app.state.service.engine.models
-    return JSONResponse({"object": "list", "data": [_as_openai(served) for served in models.values()]})
+    service: Service = request.app.state.service
+    listed = [_as_openai(served, service) for served in service.engine.models.values()]
+    return JSONResponse({"object": "list", "data": listed})
 
 
 async def show_model(request: Request) -> Response:
     """GET /v1/models/NAME."""
-    return JSONResponse(_as_openai(request.app.state.service.engine.model(request.path_params["name"])))
+    service: Service = request.app.state.service
+    return JSONResponse(_as_openai(service.engine.model(request.path_params["name"]), service))
 
 
-def _as_openai(served: ServedModel) -> dict[str, Any]:
+def _as_openai(served: ServedModel, service: Service) -> dict[str, Any]:
     return {
         "id": served.name,
         "object": "model",
         "created": served.facts["created"],
         "owned_by": served.facts["author"] or "deepspeech",
-        "facts": served.facts,
+        "facts": {**served.facts, "beam_width": service.limits.beam_width},
     }

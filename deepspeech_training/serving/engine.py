@@ -133,6 +133,8 @@ class Engine:
             for name in (name for name, there in given.items() if there):
                 why = "is used without one here" if served.scorer else "has none (--scorer)"
                 raise refuse(f"{name} needs a scorer, and the model {served.name} {why}", name)
+        if beam_width is None and (used is not None or num_results > 1):  # decoding greedily there is one result
+            beam_width = self.limits.beam_width
         if len(hot_words or {}) > self.limits.max_hot_words:
             most = self.limits.max_hot_words
             raise refuse(f"{len(hot_words or {})} hot words: at most {most} (--max_hot_words)", "hot_words")

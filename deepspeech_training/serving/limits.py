@@ -28,6 +28,7 @@ class Limits:
     max_session_s: float = _limit(0.0, "s", "how long a stream may last; 0: without end", least=0)
     max_behind_s: float = _limit(30.0, "s", "audio of a stream that waits for being recognised")
     max_message_mb: float = _limit(1.0, "MB", "a message of a stream", least=0.01)
+    beam_width: int = _limit(100, "", "beam width of streams and files that name none, where there is a scorer")
     max_beam_width: int = _limit(1024, "", "beam width that a client may ask for")
     max_hot_words: int = _limit(500, "", "hot words of a client", least=0)
     idle_s: float = _limit(60.0, "s", "how long a stream or an upload may send nothing")

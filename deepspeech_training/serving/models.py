@@ -197,7 +197,6 @@ def _facts(source: ModelSource, model: Model, scorer: Scorer | None) -> dict[str
         "alphabet": None if file.bytes_mode else list(file.labels),
         "bytes_output_mode": file.bytes_mode,
         "sample_rate": file.geometry.sample_rate,
-        "beam_width": file.beam_width,
         "scorer": scorer.path.rsplit("/", 1)[-1] if scorer else None,
         "alpha": scorer.alpha if scorer else None,
         "beta": scorer.beta if scorer else None,

@@ -82,7 +82,7 @@ async def compare(request: Request) -> Response:
     async with Upload(request, service) as form:
         ask = read_ask(form, service.engine)
         engine, served = service.engine, ask.served
-        width = served.model.beamWidth()
+        width = engine.limits.beam_width
         ways = {"text": ask.settings}
         if ask.settings.scorer is not None:
             ways["without_scorer"] = engine.settings(served, scorer=False, beam_width=width)
