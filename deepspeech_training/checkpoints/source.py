@@ -178,6 +178,8 @@ def adopted_flags(
     for name, value in differing.items():
         if name not in given:
             console.info(f"--{name} {value_text(value)}, as in the checkpoint")
+    if "network" in differing and refused:
+        refused.append("Networks of different kinds share no layers: nothing of one can be used in the other.")
     if refused:
         raise FlagError(
             "\n".join(refused) + f"\nThe checkpoint is in {found.folder.folder}. Leave the flag out, or name "

@@ -11,8 +11,8 @@ from types import MappingProxyType
 from typing import Any
 
 from deepspeech_training.config.flag import Flag, Value, flag, value_text
-from deepspeech_training.config.presets import PRESETS
-from deepspeech_training.models import DEFAULT_NETWORK, MODELS
+from deepspeech_training.config.presets import CONFORMER_SIZES, PRESETS
+from deepspeech_training.models import DEFAULT_NETWORK, MODELS, flags_of_others
 
 DEFAULT_CHECKPOINT_DIR = "persistent-data/checkpoints"
 DEFAULT_CACHE_DIR = "persistent-data/caches/audio"
@@ -180,7 +180,7 @@ class TrainingFlags:
     )
     dropout_rate: float = flag(
         0.05,
-        "share of the outputs of layer 1 that is dropped in training",
+        "share of the outputs of layer 1 that is dropped in training; of conformer, of what each part of a block adds",
         zero="no dropout",
         at_least=0,
         below=1,
@@ -426,7 +426,8 @@ class TransferFlags:
     )
     freeze_layers: tuple[str, ...] = flag(
         (),
-        "layers whose weights are not trained; of deepspeech layer_1, layer_2, layer_3, lstm, layer_5 or layer_6",
+        "layers whose weights are not trained; of deepspeech layer_1, layer_2, layer_3, lstm, layer_5 or layer_6, of "
+        "conformer input, block_1, block_2 ... or output",
         describes_training=True,
     )
     source_learning_rate_factor: float = flag(
@@ -440,23 +441,72 @@ class TransferFlags:
 
 @dataclass(frozen=True)
 class GeometryFlags:
-    network: str = flag(DEFAULT_NETWORK, "kind of acoustic model", choices=MODELS, fixed_by_weights=("network", "name"))
+    network: str = flag(
+        DEFAULT_NETWORK,
+        "kind of acoustic model: deepspeech, three dense layers, an LSTM and two dense layers; conformer, blocks of "
+        "attention and convolution, see docs/networks.md",
+        choices=MODELS,
+        fixed_by_weights=("network", "name"),
+    )
+    conformer_size: str = flag(
+        "s",
+        "size of a conformer, for its flags that are not given: "
+        + "; ".join(
+            f"{name}: {' '.join(f'--{flag} {value}' for flag, value in values.items())}"
+            for name, values in CONFORMER_SIZES.items()
+        ),
+        choices=CONFORMER_SIZES,
+        quiet=True,
+    )
+    d_model: int = flag(
+        CONFORMER_SIZES["s"]["d_model"],
+        "width of a conformer",
+        unit="units",
+        default_is="as --conformer_size says",
+        at_least=1,
+        fixed_by_weights=("network", "d_model"),
+    )
+    layers: int = flag(
+        CONFORMER_SIZES["s"]["layers"],
+        "blocks of a conformer",
+        unit="blocks",
+        default_is="as --conformer_size says",
+        at_least=1,
+        at_most=100,
+        fixed_by_weights=("network", "layers"),
+    )
+    heads: int = flag(
+        4,
+        "heads of a conformer's attention, which divide --d_model",
+        unit="heads",
+        zero="no attention",
+        at_least=0,
+        fixed_by_weights=("network", "heads"),
+    )
+    kernel: int = flag(
+        15,
+        "frames of 40 ms that a conformer's convolutions take: the present one and those before; an odd number",
+        unit="frames",
+        at_least=3,
+        at_most=99,
+        fixed_by_weights=("network", "kernel"),
+    )
     n_hidden: int = flag(
         2048,
-        "width of the hidden layers and of the LSTM",
+        "width of the hidden layers and of the LSTM of deepspeech",
         unit="units",
         at_least=1,
         fixed_by_weights=("network", "n_hidden"),
     )
     layer_norm: bool = flag(
         False,
-        "normalise the outputs of the dense layers but the last (layer normalisation)",
+        "normalise the outputs of the dense layers of deepspeech but the last (layer normalisation)",
         fixed_by_weights=("network", "layer_norm"),
     )
     normalise_features: bool = flag(
         False,
         "train on features of zero mean and unit deviation over the training clips; checkpoints and exports take the "
-        "usual features, as it is put into the weights of layer 1",
+        "usual features, as it is put into the weights of the first layer",
         fixed_in_a_run=True,
         describes_training=True,
     )
@@ -789,14 +839,16 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def to_flag_lines(config: Config) -> list[str]:
-    """All flags as `--name=value` lines, for a flags.txt that --flagfile reads back.
+    """All flags as `--name=value` lines, for a flags.txt that --flagfile reads back; not those of other networks.
 
     >>> to_flag_lines(Config())[:2], to_flag_lines(Config())[-1]
     (['--train_files=', '--dev_files='], '--one_shot_infer=')
     """
-    lines = []
+    lines, others = [], flags_of_others(config.geometry.network)
     for part in fields(config):
         for entry in flags_of(part):
+            if entry.name in others:
+                continue
             value = getattr(getattr(config, part.name), entry.name)
             values = (value or ("",)) if FLAGS[entry.name].repeatable else (value,)
             lines += [f"--{entry.name}={value_text(one)}" for one in values]

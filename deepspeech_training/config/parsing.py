@@ -17,7 +17,7 @@ from typing import Literal
 from deepspeech_training.config.flag import LARGEST_INT, Flag, Value, join_list, split_list
 from deepspeech_training.config.groups import FLAGS, Config, config_of
 from deepspeech_training.config.obsolete import ABSL, OBSOLETE, REFUSED, SILENT_AT_DEFAULT
-from deepspeech_training.config.presets import PRESETS
+from deepspeech_training.config.presets import CONFORMER_SIZES, PRESETS
 from deepspeech_training.config.rules import check_files, check_together, notices_on
 from deepspeech_training.errors import FlagError
 
@@ -86,11 +86,14 @@ def parse_flags(argv: Sequence[str]) -> ParsedFlags:
         raise FlagError("\n".join((*lines, f"Leave {'this flag' if len(lines) == 1 else 'these flags'} out for now.")))
     values = reader.config_values | reader.values
     preset = PRESETS.get(str(values.get("preset", "none")))
-    config = config_of({**(preset.values if preset else {}), **values})
+    sizes: Mapping[str, int] = {}
+    if "conformer_size" in values:
+        sizes = CONFORMER_SIZES[str(values["conformer_size"])]
+    config = config_of({**(preset.values if preset else {}), **sizes, **values})
     check_files(config)
     check_together(config)
     notices = (*dict.fromkeys(reader.notices), *notices_on(config))
-    return ParsedFlags(config, frozenset(values), notices)
+    return ParsedFlags(config, frozenset({**sizes, **values}), notices)
 
 
 class _Fault(ValueError):

@@ -81,6 +81,15 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
     }
 )
 
+# By --conformer_size: the values of its flags that are not given.
+CONFORMER_SIZES: Mapping[str, Mapping[str, int]] = MappingProxyType(
+    {
+        "xs": MappingProxyType({"d_model": 144, "layers": 8}),
+        "s": MappingProxyType({"d_model": 176, "layers": 12}),
+        "m": MappingProxyType({"d_model": 256, "layers": 12}),
+    }
+)
+
 
 def suited(hours: float) -> str:
     """The preset for so many hours of training data.

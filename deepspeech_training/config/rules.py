@@ -3,13 +3,15 @@
 import difflib
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from deepspeech_training.atomic_file import check_writable
 from deepspeech_training.augment.catalogue import parse_augmentations
 from deepspeech_training.config.groups import DEEPSPEECH_WEIGHTS, FLAGS, Config, as_dict
+from deepspeech_training.config.presets import CONFORMER_SIZES
 from deepspeech_training.errors import FlagError
+from deepspeech_training.models import MODELS, flags_of_others, model_class
 
 
 def check_files(config: Config) -> None:
@@ -88,6 +90,32 @@ def _check_transfer(config: Config) -> None:
             f"--reuse_characters with --drop_source_layers {transfer.drop_source_layers}: the weights of a character "
             "mean nothing above a layer that is new\nLeave one of the two out."
         )
+
+
+def check_network(config: Config, given: Collection[str]) -> None:
+    """Check the flags of the network, once it is known which one it is.
+
+    Raises:
+        FlagError: flags that are given are of another network, or those of a conformer do not go together.
+    """
+    network = config.geometry.network
+    of_others = flags_of_others(network) & set(given)
+    if "conformer_size" in of_others:
+        of_others -= set(CONFORMER_SIZES["s"])  # which it stands for
+    if of_others:
+        wrong, own = (
+            ", ".join(f"--{name}" for name in FLAGS if name in names)
+            for names in (of_others, model_class(network).flags)
+        )
+        raise FlagError(
+            f"{wrong}: not with --network {network}, whose own flags are {own}\n"
+            f"Leave {'it' if len(of_others) == 1 else 'them'} out, or choose another --network ({', '.join(MODELS)})."
+        )
+    geometry = config.geometry
+    if network == "conformer" and geometry.heads and geometry.d_model % geometry.heads:
+        raise FlagError(f"--heads {geometry.heads}: must divide --d_model {geometry.d_model}")
+    if network == "conformer" and geometry.kernel % 2 == 0:
+        raise FlagError(f"--kernel {geometry.kernel}: must be odd; {geometry.kernel + 1} is")
 
 
 def check_layers(config: Config, layers: Sequence[str]) -> None:

@@ -21,7 +21,7 @@ from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.models.reference import softmax
-from deepspeech_training.models.tflite import AlignedBuffer
+from deepspeech_training.models.tflite_graph import AlignedBuffer
 from deepspeech_training.reporting.metrics import Result, SetReport
 from deepspeech_training.runtime.model import Model, Recorder, to_int16
 from deepspeech_training.runtime.model_file import ModelFile

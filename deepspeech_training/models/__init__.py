@@ -12,7 +12,10 @@ if TYPE_CHECKING:
 
 DEFAULT_NETWORK = "deepspeech"
 # By the value of --network: module and class, imported when a network is asked for, as flags are read without numpy.
-MODELS = {"deepspeech": "deepspeech_training.models.deepspeech:DeepSpeech"}
+MODELS = {
+    "deepspeech": "deepspeech_training.models.deepspeech:DeepSpeech",
+    "conformer": "deepspeech_training.models.conformer:Conformer",
+}
 
 
 def model_class(name: str) -> "type[AcousticModel]":
@@ -32,3 +35,13 @@ def network_of(description: Mapping[str, Any]) -> "AcousticModel":
     """
     fields = dict(description)
     return model_class(fields.pop("name", DEFAULT_NETWORK)).from_description(fields)
+
+
+def flags_of_others(name: str) -> set[str]:
+    """The flags that other networks than this one have of their own.
+
+    >>> sorted(flags_of_others("conformer"))[-2:]
+    ['n_hidden', 'relu_clip']
+    """
+    others = [model_class(other).flags for other in MODELS if other != name]
+    return set().union(*others) - model_class(name).flags

@@ -70,6 +70,7 @@ class Network(ABC):
     """
 
     name: ClassVar[str]  # in MODELS
+    flags: ClassVar[frozenset[str]]  # those that `from_flags` and `training_options` read
     size_flag: ClassVar[str]  # the flag and field that makes it larger
 
     num_classes: int
@@ -158,6 +159,18 @@ class AcousticModel(Network):
         """Frames of outputs from frames of features: the last may be of fewer. All networks count like this."""
         return -(-num_frames // self.stride)
 
+    @property
+    def frames_together(self) -> int:
+        """Frames of features that cannot be told apart from outside: a call takes a multiple of so many."""
+        return self.stride
+
+    def fault_of_steps(self, n_steps: int) -> str:
+        """Why an exported model cannot take `n_steps` frames a call; "" where it can."""
+        if n_steps % self.frames_together == 0:
+            return ""
+        count = self.frames_together
+        return f"the network {self.name} takes {count} frames together, so it must be a multiple of {count}"
+
     @abstractmethod
     def state_shapes(self) -> dict[str, tuple[int, ...]]:
         """The state of a stream, zeros at its start: an exported model takes `previous_NAME` and gives `new_NAME`."""
@@ -167,7 +180,7 @@ class AcousticModel(Network):
         """Write the network into a `.tflite` under construction, in operators that the deployed clients know.
 
         Args:
-            graph: `models.tflite.Graph`; tensors are known by their numbers.
+            graph: `models.tflite_graph.Graph`; tensors are known by their numbers.
             weights: those of `weight_shapes`.
             windows: float32 [1, n_steps, 2 * n_context + 1, n_features].
             state: `previous_NAME` by NAME. The operator that computes the new one names it `new_NAME`, and makes it

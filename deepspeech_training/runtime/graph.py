@@ -184,7 +184,8 @@ class Graph:
         options: dict[str, int | float] = {}
         for slot, (option, code) in enumerate(kind.options.items()):
             if code != "v":
-                options[option] = builtin.number(slot, code) if builtin else 0
+                default = kind.defaults.get(option, 0)
+                options[option] = builtin.number(slot, code, default) if builtin else default
             elif builtin:
                 builtin.array(slot, "<i4")
         return options

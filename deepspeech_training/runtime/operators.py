@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 FLOAT32, INT32, STRING, INT8 = 0, 2, 5, 9  # of the schema's TensorType
+VALID = 1  # of its Padding
 
 
 @dataclass(frozen=True)
@@ -51,6 +52,7 @@ class Kind:
         fits: whether inputs, outputs and options fit together.
         options_type: number of its options in the schema's BuiltinOptions.
         options: by slot, with their code in `struct` ("v": a vector of int32, which is not used).
+        defaults: of the options that the schema gives another one than 0.
         inputs: fewest and most; at most 0: any number.
         outputs: how many; 0: any number.
     """
@@ -61,6 +63,7 @@ class Kind:
     options: Mapping[str, str] = field(default_factory=dict)
     inputs: tuple[int, int] = (1, 1)
     outputs: int = 1
+    defaults: Mapping[str, int] = field(default_factory=dict)
 
 
 def _floats(*tensors: Tensor) -> bool:
@@ -195,6 +198,52 @@ def _unpack(use: Use) -> bool:
     return _stacked(use.outputs, use.inputs[0], count=use.options["num"], axis=use.options["axis"])
 
 
+def _transpose(use: Use) -> bool:
+    values, axes = use.inputs[0], use.inputs[1].integers()
+    return (
+        _floats(values, *use.outputs)
+        and sorted(axes) == list(range(len(values.shape)))
+        and use.outputs[0].shape == tuple(values.shape[axis] for axis in axes)
+    )
+
+
+def _batch_matmul(use: Use) -> bool:
+    """[batch, n, k] x [batch, k, m], or x [batch, m, k] with `transposes_right`."""
+    left, right = (tensor.shape for tensor in use.inputs)
+    if len(left) != 3 or len(right) != 3 or use.options["transposes_left"]:
+        return False
+    if use.options["transposes_right"]:
+        right = (right[0], right[2], right[1])
+    return (
+        _floats(*use.inputs, *use.outputs)
+        and left[0] == right[0]
+        and left[2] == right[1]
+        and use.outputs[0].shape == (*left[:2], right[2])
+    )
+
+
+def _depthwise(use: Use) -> bool:
+    """A filter for each channel along the frames, only where it fits: [1, frames, 1, channels]."""
+    (values, kernel, bias), options = use.inputs, use.options
+    if not _floats(values, kernel, bias, *use.outputs) or len(values.shape) != 4 or len(kernel.shape) != 4:
+        return False
+    (one, frames, width, channels), size = values.shape, kernel.shape[1]
+    return (
+        one == width == 1
+        and kernel.shape == (1, size, 1, channels)
+        and bias.shape == (channels,)
+        and size <= frames
+        and use.outputs[0].shape == (1, frames - size + 1, 1, channels)
+        and options["padding"] == VALID
+        and options["stride_w"] == options["stride_h"] == options["depth_multiplier"] == 1
+        and options["dilation_w"] == options["dilation_h"] == 1
+    )
+
+
+_DEPTHWISE_OPTIONS = {
+    **{"padding": "b", "stride_w": "i", "stride_h": "i", "depth_multiplier": "i", "activation": "b"},
+    **{"dilation_w": "i", "dilation_h": "i"},
+}
 _SLICE_OPTIONS = ("begin_mask", "end_mask", "ellipsis_mask", "new_axis_mask", "shrink_axis_mask")
 CUSTOM = 32
 OF_FEATURES = ("AudioSpectrogram", "Mfcc")  # the names that a CUSTOM operator may have
@@ -202,6 +251,14 @@ OF_FEATURES = ("AudioSpectrogram", "Mfcc")  # the names that a CUSTOM operator m
 OPERATORS = {
     0: Kind("ADD", _broadcast, 11, {"activation": "b"}, inputs=(2, 2)),
     2: Kind("CONCATENATION", _concatenation, 10, {"axis": "i", "activation": "b"}, inputs=(1, 0)),
+    4: Kind(
+        "DEPTHWISE_CONV_2D",
+        _depthwise,
+        2,
+        _DEPTHWISE_OPTIONS,
+        inputs=(3, 3),
+        defaults={"dilation_w": 1, "dilation_h": 1},
+    ),
     9: Kind(
         "FULLY_CONNECTED",
         _dense,
@@ -216,6 +273,7 @@ OPERATORS = {
     25: Kind("SOFTMAX", _same_shape, 9, {"beta": "f"}),
     28: Kind("TANH", _same_shape),
     CUSTOM: Kind("CUSTOM", _of_features, inputs=(1, 2)),
+    39: Kind("TRANSPOSE", _transpose, 26, inputs=(2, 2)),
     40: Kind("MEAN", _mean, 27, {"keep_dims": "B"}, inputs=(2, 2)),
     41: Kind("SUB", _broadcast, 28, {"activation": "b"}, inputs=(2, 2)),
     45: Kind("STRIDED_SLICE", _strided_slice, 32, {**dict.fromkeys(_SLICE_OPTIONS, "i"), "offset": "B"}, inputs=(4, 4)),
@@ -225,4 +283,5 @@ OPERATORS = {
     76: Kind("RSQRT", _same_shape),
     83: Kind("PACK", _pack, 59, {"values_count": "i", "axis": "i"}, inputs=(1, 0)),
     88: Kind("UNPACK", _unpack, 64, {"num": "i", "axis": "i"}, outputs=0),
+    126: Kind("BATCH_MATMUL", _batch_matmul, 101, {"transposes_left": "B", "transposes_right": "B"}, inputs=(2, 2)),
 }

@@ -23,6 +23,7 @@ from deepspeech_training.checkpoints.source import (
 )
 from deepspeech_training.config import Config, ParsedFlags, as_dict
 from deepspeech_training.config.groups import CheckpointFlags
+from deepspeech_training.config.rules import check_network
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import has_audio
 from deepspeech_training.data.sample import CheckedData
@@ -278,6 +279,7 @@ def prepare(call: Call) -> Run:
         log = call.begin_log(_logs_of_evaluation(config.checkpoint, call.given, used.folder))
     continues = work.train and source.kind == "resume"
     config = config.replace(**adopted_flags(source, as_dict(config), call.given, continues=continues, console=console))
+    check_network(config, call.given)
     log.update(flags=as_dict(config), checkpoint_dir=str(used.folder))
     prepared = prepare_task(Order(config, source, work.train, used.folder, console))
     best_by = figure_to_judge_by(config.checkpoint.best_by, prepared.task).name

@@ -5,7 +5,8 @@ from ai_edge_litert import schema_py_generated as schema
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.features.geometry import FeatureGeometry
-from deepspeech_training.models.tflite import GRAPH_VERSION, Graph, _add_features, _add_metadata
+from deepspeech_training.models.tflite import GRAPH_VERSION, _add_features, _add_metadata
+from deepspeech_training.models.tflite_graph import Graph
 
 N_STEPS = 16
 _Op = schema.BuiltinOperator

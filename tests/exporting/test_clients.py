@@ -10,13 +10,17 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pytest
 import soundfile
 from models.small_models import SENTENCE, golden_weights, random_model
 from models.test_tflite import written
 
 from deepspeech_training.alphabet import Alphabet
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.models.conformer import Conformer
 from deepspeech_training.models.deepspeech import DeepSpeech
+from deepspeech_training.runtime.model import Model
 
 pytestmark = pytest.mark.slow
 
@@ -146,3 +150,32 @@ def test_a_client_takes_any_geometry(client, recording, tmp_path, model, quantiz
     for text in (said["whole"], said["streamed"]):
         assert not alphabet.missing(text)
     assert said["whole"]
+
+
+CONFORMERS = {
+    "conformer": ({"d_model": 32, "layers": 2}, 16),
+    "without attention": ({"d_model": 32, "layers": 2, "heads": 0}, 16),
+    "2 steps": ({"d_model": 32, "layers": 1, "left_context": 8}, 2),
+    "32 steps": ({"d_model": 32, "layers": 1, "left_context": 8}, 32),
+}
+
+
+@pytest.mark.parametrize("quantize", [False, True], ids=["float32", "int8"])
+@pytest.mark.parametrize("name", CONFORMERS)
+def test_a_client_hears_with_a_conformer_what_the_runtime_hears(client, recording, tmp_path, name, quantize):
+    """Random weights write nonsense that hangs on every probability, at the end of the clip too."""
+    shape, n_steps = CONFORMERS[name]
+    network, path, audio = Conformer(29, **shape), tmp_path / "model.tflite", recording(16000)
+    weights = {name: 1.5 * array for name, array in network.initial_weights(seed=3).items()}
+    model = written(
+        weights,
+        network=network,
+        features=FeatureGeometry(n_mfcc=network.n_features),
+        quantize=quantize,
+        n_steps=n_steps,
+        beam_width=20,
+    )
+    path.write_bytes(model)
+    said = client(path, audio)
+    assert said["created"] == 0
+    assert said["whole"] == said["streamed"] == Model(path).stt(np.fromfile(audio, np.int16))

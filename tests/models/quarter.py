@@ -21,6 +21,7 @@ STRIDE = 4
 @dataclass(frozen=True)
 class Quarter(AcousticModel):
     name: ClassVar[str] = "quarter"
+    flags: ClassVar[frozenset[str]] = frozenset({"n_hidden"})
     size_flag: ClassVar[str] = "n_hidden"
 
     num_classes: int

@@ -4,7 +4,7 @@ import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from models.quarter import FADES, STRIDE
 
-from deepspeech_training.models.tflite import Op
+from deepspeech_training.models.tflite_graph import Op
 
 
 def add_quarter(graph, weights, network, windows, state, *, n_steps):

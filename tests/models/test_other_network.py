@@ -119,7 +119,7 @@ def test_a_stream_in_pieces_and_its_times_follow_the_stride():
 
 
 def test_calls_that_are_no_multiple_of_the_stride_are_refused():
-    with pytest.raises(Exception, match="--n_steps 6: the network quarter makes one frame of 4"):
+    with pytest.raises(Exception, match="--n_steps 6: the network quarter takes 4 frames together"):
         exported(n_steps=6)
 
 

@@ -38,6 +38,7 @@ class OneHiddenLayer(Network):
     """float32 [batch, places, n_inputs] -> [batch, places, num_classes], each place by itself."""
 
     name = "one_hidden_layer"
+    flags = frozenset({"n_hidden"})
     size_flag = "n_hidden"
 
     n_inputs: int

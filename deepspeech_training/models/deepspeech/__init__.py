@@ -11,10 +11,11 @@ import numpy as np
 
 from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.models.base import AcousticModel, Kernels, Layers, Observer, Weights
-from deepspeech_training.models.deepspeech import weights as deepspeech_weights
 from deepspeech_training.models.deepspeech.geometry import DENSE_LAYERS, NetworkGeometry
-from deepspeech_training.models.deepspeech.reference import STUCK_GATE, forward
-from deepspeech_training.models.reference import stack_context
+from deepspeech_training.models.deepspeech.reference import forward
+from deepspeech_training.models.deepspeech.weights import initial_weights
+from deepspeech_training.models.folding import fold, unfold
+from deepspeech_training.models.reference import stack_context, stuck_share
 
 
 class DeepSpeech(NetworkGeometry, AcousticModel):
@@ -25,6 +26,9 @@ class DeepSpeech(NetworkGeometry, AcousticModel):
     """
 
     name: ClassVar[str] = "deepspeech"
+    flags: ClassVar[frozenset[str]] = frozenset(
+        {"n_hidden", "layer_norm", "relu_clip", "dropout_rate", "dropout_rate2", "dropout_rate3", "dropout_rate6"}
+    )
     size_flag: ClassVar[str] = "n_hidden"
 
     @classmethod
@@ -44,7 +48,7 @@ class DeepSpeech(NetworkGeometry, AcousticModel):
         return {"dropout_rates": dict(zip(DENSE_LAYERS, rates, strict=True))}
 
     def initial_weights(self, *, seed: int) -> dict[str, np.ndarray]:
-        return deepspeech_weights.initial_weights(self, seed=seed)
+        return initial_weights(self, seed=seed)
 
     def build(
         self,
@@ -82,14 +86,14 @@ class DeepSpeech(NetworkGeometry, AcousticModel):
     def reference(self, weights: Weights, features: np.ndarray, *, observe: Observer | None = None) -> np.ndarray:
         def see(layer: str, values: np.ndarray) -> None:
             if observe is not None and layer == "lstm":
-                observe(layer, None, float((np.minimum(values, 1 - values) < STUCK_GATE).mean()))
+                observe(layer, None, stuck_share(values))
             elif observe is not None:
                 observe(layer, np.any(values > 0, axis=0), float((values >= self.relu_clip).mean()))
 
         return forward(weights, stack_context(features, n_context=self.n_context), self, observe=see)[0]
 
     def fold(self, weights: Weights, normalisation: Normalisation) -> dict[str, np.ndarray]:
-        return deepspeech_weights.fold(weights, normalisation)
+        return fold(weights, normalisation, layer=self.groups[0])
 
     def unfold(self, weights: Weights, normalisation: Normalisation) -> dict[str, np.ndarray]:
-        return deepspeech_weights.unfold(weights, normalisation)
+        return unfold(weights, normalisation, layer=self.groups[0])

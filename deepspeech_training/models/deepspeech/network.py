@@ -11,38 +11,12 @@ from types import MappingProxyType
 import numpy as np
 from keras import ops
 
-from deepspeech_training.augment.random import hashed_bits, layer_keys, uint32
 from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.models.base import Kernels
 from deepspeech_training.models.deepspeech.geometry import LAYER_NORM_EPSILON, NetworkGeometry
+from deepspeech_training.models.dropout import dropout
 from deepspeech_training.models.kernels import PlainKernels
 from deepspeech_training.models.layers import NamedLayers
-
-
-def dropout_mask(shape, rate: float, *, clip_keys, layer: int):
-    """Decide which units of which frames of which clips stay: True with probability 1 - `rate`.
-
-    The decision is a function of (clip key, layer, frame, unit) alone: the same clip has the same mask alone and in
-    any padded batch, in a repeated step and after a restart. The bits are a 32-bit integer hash of the place
-    (`stateless_random.hashed_bits`), and decide on two units, with 16 bits each.
-
-    Args:
-        shape: of the tensor to drop from: (frames, batch, units).
-        rate: 0..1, the share to drop, to 1 / 65536.
-        clip_keys: uint32 [batch], a function of (seed, step, clip).
-        layer: number of the layer, so that layers differ.
-    Returns:
-        bool [frames, batch, units].
-    """
-
-    frames, _, units = shape
-    half = (units + 1) // 2
-    place = ops.reshape(ops.cast(ops.arange(frames * half), "uint32"), (frames, 1, half))
-    bits = hashed_bits(layer_keys(clip_keys, layer)[None, :, None], place)
-    threshold = round(rate * 65536)
-    low = ops.bitwise_and(bits, uint32(0xFFFF)) >= uint32(threshold)
-    high = bits >= uint32(threshold << 16)
-    return ops.concatenate([low, high], axis=-1)[:, :, :units]
 
 
 class DeepSpeechLayers(NamedLayers):
@@ -90,10 +64,7 @@ class DeepSpeechLayers(NamedLayers):
             outputs = outputs * self.by_name[f"{name}/layer_norm/gamma"] + self.by_name[f"{name}/layer_norm/beta"]
         rate = self._dropout_rates.get(name, 0.0)
         if clip_keys is not None and rate > 0:
-            mask = dropout_mask(ops.shape(outputs), rate, clip_keys=clip_keys, layer=int(name[-1]))
-            outputs = ops.where(
-                mask, outputs * ops.cast(1.0 / (1.0 - rate), outputs.dtype), ops.zeros((), outputs.dtype)
-            )
+            outputs = dropout(outputs, rate, clip_keys=clip_keys, layer=int(name[-1]), clip_axis=1)
         return outputs
 
     def layer_outputs(self, features, clip_keys=None):

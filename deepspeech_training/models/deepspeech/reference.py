@@ -5,9 +5,9 @@ from collections.abc import Callable, Mapping
 import numpy as np
 
 from deepspeech_training.models.deepspeech.geometry import LAYER_NORM_EPSILON, NetworkGeometry
+from deepspeech_training.models.reference import layer_norm, sigmoid
 
 State = tuple[np.ndarray, np.ndarray]  # c and h of the LSTM, float32 [1, n_hidden] each
-STUCK_GATE = 1e-3  # a gate nearer than this to 0 or 1 passes nothing on to the weights
 
 
 def forward(
@@ -36,9 +36,8 @@ def forward(
         outputs = np.minimum(np.maximum(outputs, 0), np.float32(network.relu_clip))
         observe(name, outputs)
         if network.layer_norm:
-            mean, variance = outputs.mean(-1, keepdims=True), outputs.var(-1, keepdims=True)
-            outputs = (outputs - mean) / np.sqrt(variance + np.float32(LAYER_NORM_EPSILON))
-            outputs = outputs * weights[f"{name}/layer_norm/gamma"] + weights[f"{name}/layer_norm/beta"]
+            gamma, beta = (weights[f"{name}/layer_norm/{part}"] for part in ("gamma", "beta"))
+            outputs = layer_norm(outputs, gamma, beta, epsilon=LAYER_NORM_EPSILON)
         return outputs
 
     n = network.n_hidden
@@ -51,13 +50,9 @@ def forward(
     outputs = np.zeros((len(windows), n), np.float32)
     for frame in range(len(windows)):
         gate_i, candidate, gate_f, gate_o = np.split(from_inputs[frame : frame + 1] + h @ kernel[n:], 4, axis=1)
-        gates = _sigmoid(np.concatenate([gate_i, gate_f, gate_o]))
+        gates = sigmoid(np.concatenate([gate_i, gate_f, gate_o]))
         observe("lstm", gates)
         c = gates[1:2] * c + gates[0:1] * np.tanh(candidate)
         h = gates[2:3] * np.tanh(c)
         outputs[frame] = h[0]
     return dense("layer_5", outputs) @ weights["layer_6/weights"] + weights["layer_6/bias"], (c, h)
-
-
-def _sigmoid(x: np.ndarray) -> np.ndarray:
-    return np.float32(0.5) + np.float32(0.5) * np.tanh(np.float32(0.5) * x)  # never overflows

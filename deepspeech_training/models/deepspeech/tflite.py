@@ -1,12 +1,11 @@
 """DeepSpeech's network in the operators of a `.tflite`."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
-from ai_edge_litert import schema_py_generated as schema
 
 from deepspeech_training.models.deepspeech.geometry import LAYER_NORM_EPSILON, NetworkGeometry
-from deepspeech_training.models.tflite import Graph, Op
+from deepspeech_training.models.tflite_graph import Graph, Op
 
 
 def add_network(
@@ -34,7 +33,9 @@ def add_network(
         if not network.layer_norm:
             return graph.elementwise(Op.MINIMUM, name, [outputs, clip], [n_steps, n])
         outputs = graph.elementwise(Op.MINIMUM, f"{name}/clipped", [outputs, clip], [n_steps, n])
-        return _add_layer_norm(graph, name, outputs, weights, [n_steps, n])
+        return graph.layer_norm(
+            name, outputs, weights, [n_steps, n], scope=f"{name}/layer_norm", epsilon=LAYER_NORM_EPSILON
+        )
 
     tensor = windows
     for name in ("layer_1", "layer_2", "layer_3"):
@@ -79,10 +80,7 @@ def add_network(
     graph.output(h)
     tensor = h
     if n_steps > 1:
-        tensor = graph.tensor("lstm/outputs", [n_steps, n])
-        options = schema.ConcatenationOptionsT()
-        options.axis = 0
-        graph.add(Op.CONCATENATION, states, [tensor], (schema.BuiltinOptions.ConcatenationOptions, options))
+        tensor = graph.concat("lstm/outputs", states, 0, [n_steps, n])
     tensor = clipped("layer_5", tensor)
     return graph.dense(
         "layer_6",
@@ -91,22 +89,3 @@ def add_network(
         graph.constant("layer_6/bias", weights["layer_6/bias"]),
         [n_steps, network.num_classes],
     )
-
-
-def _add_layer_norm(
-    graph: Graph, name: str, inputs: int, weights: Mapping[str, np.ndarray], shape: Sequence[int]
-) -> int:
-    """Normalise each frame to mean 0 and variance 1, then scale and shift (Ba et al. 2016, arXiv:1607.06450)."""
-    scope, one = f"{name}/layer_norm", [shape[0], 1]
-    axis = graph.constant(f"{scope}/axis", np.array([1], np.int32))
-    epsilon = graph.constant(f"{scope}/epsilon", np.array(LAYER_NORM_EPSILON, np.float32))
-    gamma, beta = (graph.constant(f"{scope}/{part}", weights[f"{scope}/{part}"]) for part in ("gamma", "beta"))
-    mean = graph.mean(f"{scope}/mean", inputs, axis, one)
-    centred = graph.elementwise(Op.SUB, f"{scope}/centred", [inputs, mean], shape)
-    squared = graph.elementwise(Op.MUL, f"{scope}/squared", [centred, centred], shape)
-    variance = graph.mean(f"{scope}/variance", squared, axis, one)
-    variance = graph.elementwise(Op.ADD, f"{scope}/variance_epsilon", [variance, epsilon], one)
-    scale = graph.elementwise(Op.RSQRT, f"{scope}/scale", [variance], one)
-    normalised = graph.elementwise(Op.MUL, f"{scope}/normalised", [centred, scale], shape)
-    scaled = graph.elementwise(Op.MUL, f"{scope}/scaled", [normalised, gamma], shape)
-    return graph.elementwise(Op.ADD, name, [scaled, beta], shape)

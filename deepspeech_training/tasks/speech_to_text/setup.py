@@ -11,6 +11,7 @@ from deepspeech_training.config.groups import AugmentFlags
 from deepspeech_training.config.rules import check_layers
 from deepspeech_training.console import Console
 from deepspeech_training.data.sample import Rejection
+from deepspeech_training.errors import FlagError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.tasks.base import Order, Prepared
 from deepspeech_training.tasks.speech_to_text.clips import checked_data, csvs_of_voice_folder
@@ -26,6 +27,9 @@ def prepare(order: Order) -> Prepared:
     model = describe_model(config, source, console)
     alphabet, network, features = model.alphabet, model.network, model.features
     check_layers(config, network.groups)
+    fault = network.fault_of_steps(config.export.n_steps) if config.export.export_dir else ""
+    if fault:  # else it would be found after the training
+        raise FlagError(f"--n_steps {config.export.n_steps}: {fault}")
     transfer = None
     if order.trains:
         transfer = transfer_of_run(
