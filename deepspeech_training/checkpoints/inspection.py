@@ -133,6 +133,7 @@ def _inspect_state(path: Path, clip: str | None) -> Inspection:
             early_stop=model.flags["early_stop"],
             average_of=model.average_of,
             judged_by=model.judged_by,
+            size_flag=model.network.size_flag,
         )
         training = _training_facts(path, model, stopped=run.stopped)
     except (KeyError, TypeError) as error:

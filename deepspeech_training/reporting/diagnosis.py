@@ -212,7 +212,7 @@ RULES = (
             f"the dev loss rises since epoch {it.lowest_epoch}: overfitted; the best is kept"
             + (", and this is it" if it.is_best else ": use it instead of this one"),
             str(it.rise),
-            "more or other training data helps most; then --dropout_rate 0.2 to 0.4, a smaller --n_hidden, "
+            f"more or other training data helps most; then --dropout_rate 0.2 to 0.4, a smaller --{it.size_flag}, "
             "--early_stop",
         ),
     ),
@@ -283,7 +283,7 @@ RULES = (
         lambda it: (
             f"{_rates(it)}: it is wrong too often to be used",
             "the loss does not fall any more, nor has it risen much",
-            "more training data; a larger --n_hidden; check that the transcripts say what the clips say",
+            f"more training data; a larger --{it.size_flag}; check that the transcripts say what the clips say",
         ),
     ),
 )

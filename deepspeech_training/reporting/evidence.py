@@ -75,6 +75,7 @@ class Evidence:
         answers: see there; None if the network was not run.
         average_of: the checkpoints whose mean the weights are; all but `not_finite` and `answers` is of the last one.
         judged_by: the figures of the task.
+        size_flag: what makes the network larger or smaller.
     """
 
     not_finite: int = 0
@@ -88,6 +89,7 @@ class Evidence:
     answers: Answers | None = None
     average_of: Sequence[str] = ()
     judged_by: Sequence[Figure] = SPEECH_TO_TEXT
+    size_flag: str = "n_hidden"
 
     # --- where the weights stand in their run ---
 

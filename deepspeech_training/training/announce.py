@@ -18,6 +18,7 @@ from deepspeech_training.config.presets import PRESETS, suited
 from deepspeech_training.console import Console
 from deepspeech_training.data.plan import Plan
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
+from deepspeech_training.models import MODELS, flags_of_others
 from deepspeech_training.models.base import AcousticModel, Network, group_of
 from deepspeech_training.reporting.diagnosis import diagnose
 from deepspeech_training.reporting.events import Ended, Events, FrozenLayers, Initialised, Outcome, Resumed, Started
@@ -84,11 +85,13 @@ def preset(run: "Run") -> None:
     if name == "none":
         return
     console, chosen, now = run.console, PRESETS[name], as_dict(run.config)
+    of_others = flags_of_others(run.task.network.name) if run.task.network.name in MODELS else set()
+    ours = {flag: value for flag, value in chosen.values.items() if flag not in of_others}
     hours = sum(found.hours or 0.0 for found in run.data_summary() if found.set == "train")
-    values = ", ".join(f"{flag} {value_text(value)}" for flag, value in chosen.values.items() if now[flag] == value)
+    values = ", ".join(f"{flag} {value_text(value)}" for flag, value in ours.items() if now[flag] == value)
     others = [
         f"{flag} {value_text(now[flag])} instead of {value_text(value)}"
-        for flag, value in chosen.values.items()
+        for flag, value in ours.items()
         if now[flag] != value
     ]
     console.info(f"Preset    {name}, for {chosen.amount}: {values}")
@@ -188,6 +191,7 @@ def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
             history=[Epoch.of_history(figures) for figures in state.history],
             early_stop=config.early_stop.early_stop,
             judged_by=run.task.figures,
+            size_flag=run.task.network.size_flag,
         )
     )
     files = {kind: next(iter(folder.state_files(kind)), None) for kind in ("best", "train")}
@@ -232,6 +236,7 @@ def unfinished_model(found: FoundCheckpoint, model: TrainedModel, console: Conso
             early_stop=model.flags["early_stop"],
             average_of=model.average_of,
             judged_by=model.judged_by,
+            size_flag=model.network.size_flag,
         )
     )
     if not verdict.healthy:

@@ -1,6 +1,6 @@
 """Loads a deployed client's C library and uses a model with it; run in a process of its own, for it may crash.
 
-    python client_process.py LIBRARY PREFIX '{"model": ..., "audio": ..., "scorer": ...}'
+    python client_process.py LIBRARY PREFIX '{"model": ..., "audio": ..., "scorer": ..., "hot_words": {...}}'
 
 PREFIX is DS (deepspeech 0.9.3) or STT (stt 1.4.0); `audio` is a file of raw 16-bit samples. Prints JSON.
 
@@ -66,6 +66,9 @@ class Client:
     def enable_scorer(self, path: str) -> int:
         return self._call("EnableExternalScorer", self._model, path.encode())
 
+    def add_hot_word(self, word: str, boost: float) -> int:
+        return self._call("AddHotWord", self._model, word.encode(), ctypes.c_float(boost))
+
     def whole(self, audio: np.ndarray) -> str:
         return self._text("SpeechToText", self._model, audio.ctypes.data_as(ctypes.c_void_p), len(audio))
 
@@ -86,7 +89,7 @@ class Client:
             alpha, beta = ctypes.c_float(case["alpha"]), ctypes.c_float(case["beta"])
             assert self._call("SetScorerAlphaBeta", self._model, alpha, beta) == 0
             for word, boost in case.get("hot_words", {}).items():
-                assert self._call("AddHotWord", self._model, word.encode(), ctypes.c_float(boost)) == 0
+                assert self.add_hot_word(word, boost) == 0
         assert self._call("SetModelBeamWidth", self._model, ctypes.c_uint(case["beam_width"])) == 0
         silence = np.zeros(case["num_samples"], np.int16)
         stream, interim = ctypes.c_void_p(), []
@@ -145,6 +148,9 @@ def main(library: str, prefix: str, wanted: str) -> None:
         if work.get("scorer"):
             said["scorer"] = client.enable_scorer(work["scorer"])
             said["with_scorer"] = client.whole(audio)
+            for word, boost in work.get("hot_words", {}).items():
+                assert client.add_hot_word(word, boost) == 0
+            said["with_hot_words"] = client.whole(audio)
     print(json.dumps(said))
 
 
