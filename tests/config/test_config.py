@@ -25,8 +25,9 @@ from deepspeech_training.config.groups import (
 from deepspeech_training.config.help import EXAMPLE, flags_markdown, format_help
 from deepspeech_training.config.obsolete import OBSOLETE, REFUSED
 from deepspeech_training.config.presets import PRESETS
-from deepspeech_training.config.rules import check_layers
+from deepspeech_training.config.rules import check_layers, check_network
 from deepspeech_training.errors import EXIT_FLAGS, FlagError, UserError
+from deepspeech_training.models import flags_of_others
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -170,6 +171,11 @@ OURS = {
     "export_max_wer_increase": 0.05,
     "reuse_characters": False,
     "network": "deepspeech",
+    "conformer_size": "s",
+    "d_model": 176,
+    "layers": 12,
+    "heads": 4,
+    "kernel": 15,
     "task": "speech_to_text",
     "freeze_layers": (),
     "source_learning_rate_factor": 1.0,
@@ -616,14 +622,44 @@ def configs():
     return st.builds(from_dict, st.fixed_dictionaries({}, optional={n: values(n, flag) for n, flag in FLAGS.items()}))
 
 
+def test_the_size_of_a_conformer_stands_for_the_flags_that_are_not_given():
+    def shape(*words):
+        parsed = parse_flags(["--network", "conformer", *words])
+        geometry = parsed.config.geometry
+        return (geometry.d_model, geometry.layers), parsed.given - {"network"}
+
+    assert shape() == ((176, 12), set())
+    assert shape("--conformer_size", "xs") == ((144, 8), {"conformer_size", "d_model", "layers"})
+    assert shape("--layers", "3", "--conformer_size", "m")[0] == (256, 3)
+
+
+@pytest.mark.parametrize(
+    ("network", "words", "named"),
+    [
+        ("deepspeech", ["--conformer_size", "m"], "--conformer_size: not with --network deepspeech"),
+        ("deepspeech", ["--heads", "4", "--kernel", "3"], "--heads, --kernel: not with"),
+        ("conformer", ["--n_hidden", "512"], "--n_hidden: not with --network conformer"),
+        ("conformer", ["--dropout_rate2", "0"], "--dropout_rate2: not with"),
+        ("conformer", ["--heads", "5"], "--heads 5: must divide --d_model 176"),
+        ("conformer", ["--kernel", "8"], "--kernel 8: must be odd"),
+    ],
+)
+def test_flags_of_the_other_network_and_impossible_geometries_are_refused(network, words, named):
+    parsed = parse_flags(["--network", network, *words])
+    with pytest.raises(FlagError, match=named):
+        check_network(parsed.config, parsed.given)
+
+
 @settings(deadline=None)  # the machine may be busy
 @given(configs())
 def test_flag_lines_and_json_read_back_to_the_same_config(tmp_path_factory, config):
     path = tmp_path_factory.getbasetemp() / "round-trip-flags.txt"
     path.write_text("\n".join(to_flag_lines(config)) + "\n", encoding="utf-8", newline="\n")
     parsed = parse_flags(["--flagfile", str(path)])
-    assert parsed.config == config and parsed.given == set(FLAGS)
-    assert parse_flags(to_flag_lines(config)).config == config
+    others = flags_of_others(config.geometry.network)  # which mean nothing in this run
+    written = config.replace(**{name: FLAGS[name].default for name in others})
+    assert parsed.config == written and parsed.given == set(FLAGS) - others
+    assert parse_flags(to_flag_lines(config)).config == written
     assert from_dict(json.loads(json.dumps(as_dict(config)))) == config
 
 
