@@ -94,7 +94,10 @@ class _Writer:
         now = graph.constant("there/now", np.ones((1, frames), np.float32))
         there = graph.concat("there", [before, now], 1, [1, left + frames])
         self._new_mask = graph.slice("there/kept", there, 1, frames, left + frames)
-        one, masked = graph.constant("one", np.array(1, np.float32)), graph.constant("masked", np.float32([-MASKED]))
+        one, masked = (
+            graph.constant("one", np.array(1, np.float32)),
+            graph.constant("masked", np.array(-MASKED, np.float32)),
+        )
         lacking = graph.elementwise(Op.SUB, "there/lacking", [there, one], [1, left + frames])
         lacking = graph.elementwise(Op.MUL, "there/masked", [lacking, masked], [1, left + frames])
         query, key = np.arange(frames)[:, None], np.arange(-left, frames)
