@@ -133,7 +133,7 @@ def test_its_weights_begin_other_runs_and_are_averaged(trained, corpus, tmp_path
     assert frozen and all((before[name] == after[name]).all() for name in frozen)
     assert after["output/second/weights"].shape == (16, 7)
     assert (before["block_2/ff_1/expand/weights"] != after["block_2/ff_1/expand/weights"]).any()
-    assert command("average", [str(new), "--output", str(tmp_path / "mean")]) == 0
+    assert command("average", [str(new), "--last", "2", "--output", str(tmp_path / "mean")]) == 0
     test = ["--checkpoint_dir", tmp_path / "mean", "--test_files", csv]
     assert command("test", [*map(str, test)]) == 0
     assert "Test on" in capsys.readouterr().out
