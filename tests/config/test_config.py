@@ -581,7 +581,7 @@ def test_the_example_in_the_help_is_a_command_line_that_works():
 
 def configs():
     texts = st.text(max_size=12).map(lambda text: text.replace("\n", "").replace("\r", "").strip())
-    paths = texts.map(lambda text: text.replace("~", ""))
+    paths = texts.map(lambda text: text.replace("~", "").strip())
 
     def values(name, flag):
         if name == "audio_sample_rate":
