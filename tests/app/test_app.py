@@ -131,7 +131,7 @@ def test_what_was_trained_writes_the_words_of_a_clip_that_it_has_learnt(start_ap
 
 @pytest.mark.slow
 def test_a_kill_in_every_phase_ends_with_the_same_model_and_the_same_answers(start_app, tmp_path):
-    flags = ("--mode cpu", "--n_hidden 64", "--train_batch_size 2", "--learning_rate 0.003", "--epochs 12")
+    flags = ("--mode cpu", "--n_hidden 64", "--train_batch_size 2", "--learning_rate 0.003", "--epochs 80")
     unbroken, killed = (make_volume(tmp_path / name, flags=flags, clips=24) for name in ("unbroken", "killed"))
     app = start_app("--data", unbroken)
     app.until_ready()
