@@ -10,6 +10,7 @@ names that checkpoint.
 
 import asyncio
 import contextlib
+import os
 import signal
 import threading
 import time
@@ -97,6 +98,8 @@ class Supervisor:
                 exit_code = self._fail(failed.message, failed.exit_code)
             except UserError as error:
                 exit_code = self._fail(str(error), error.exit_code)
+            except OSError as error:  # such as a folder of another user, or a disk that fails
+                exit_code = self._fail(_disk_fault(error, self._volume.root), EXIT_RUN)
             if exit_code is not None:
                 return exit_code
             with contextlib.suppress(TimeoutError):
@@ -303,6 +306,14 @@ class _Failed(Exception):
     def __init__(self, message: str, exit_code: int):
         super().__init__(message)
         self.message, self.exit_code = message, exit_code
+
+
+def _disk_fault(error: OSError, root: Path) -> str:
+    return (
+        f"{error.filename or root}: {error.strerror or error}\n"
+        f"The app runs as user {os.getuid()}, who must be able to read and write all below {root}.\n"
+        "Give it to that user: bin/docker.sh volume own UID:GID."
+    )
 
 
 async def in_the_background(function: Callable[..., Any], *arguments: Any) -> Any:

@@ -102,6 +102,10 @@ def test_a_training_of_compose_has_its_limits_restarts_and_stops_with_143(compos
 
 def test_the_app_of_compose_answers_waits_and_ends_in_its_grace_time(compose):
     port = free_port()
+    as_root = ("run", "--rm", "--env", "DEEPSPEECH_USER=0:0", "--mount")
+    as_root += (f"type=volume,source={compose.volume},target={INSIDE}", "deepspeech:cpu", "bash", "-c")
+    foreign = "rm -rf persistent-data/*; install -d -m 700 persistent-data/corpora/foreign"
+    assert docker(*as_root, f"{foreign}; touch persistent-data/corpora/foreign/train.csv").returncode == 0
     ended = compose("up", "-d", "app", PORT=str(port), MEMORY="4g", CPUS="1.0")
     assert ended.returncode == 0, ended.stderr
     (container,) = compose("ps", "-q", "app").stdout.split()
@@ -110,6 +114,10 @@ def test_the_app_of_compose_answers_waits_and_ends_in_its_grace_time(compose):
         found = docker("logs", container)
         return found.stdout + found.stderr
 
+    wait_until(lambda: "corpora/foreign/train.csv: Permission denied" in logs(), logs)
+    assert "volume own" in logs() and "Traceback" not in logs()
+    mended = "rm -rf persistent-data/corpora/foreign; chown -R 1000:1000 persistent-data"
+    assert docker(*as_root, mended).returncode == 0
     wait_until(lambda: "Waiting for a model or for data" in logs(), logs)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
         told = json.load(answer)
