@@ -206,6 +206,7 @@ def test_a_client_hears_what_a_conformer_has_learned(client, test_data, recordin
     assert said["whole"] == said["streamed"] == model.stt(samples)
     assert SENTENCE in said["whole"]  # and perhaps a letter in the one frame more that clients make of a clip
     model.enableExternalScorer(str(scorer))
-    assert said["with_scorer"] == model.stt(samples) == SENTENCE
+    assert said["with_scorer"] == model.stt(samples)
+    assert said["with_scorer"].rstrip() == SENTENCE  # that frame may be a space
     model.addHotWord("greasy", 5.0)
     assert said["with_hot_words"] == model.stt(samples)
