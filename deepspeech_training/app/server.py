@@ -8,6 +8,8 @@ import ssl
 import sys
 from collections.abc import Callable
 
+from deepspeech_training.app import status_page
+from deepspeech_training.app.machine_facts import MachineFacts
 from deepspeech_training.app.shelf import Shelf
 from deepspeech_training.app.status import Status
 from deepspeech_training.app.supervisor import Supervisor, Wishes
@@ -60,7 +62,7 @@ async def _run(
     console: Console,
 ) -> int:
     volume, shelf, wishes = work
-    metrics, status, stop = Metrics(), Status(), Stop()
+    metrics, status, stop = Metrics(), Status(MachineFacts(volume.root)), Stop()
     engine = Engine({}, settings.limits, metrics, num_threads=settings.threads)
     service = Service(engine, settings.limits, settings.security, metrics, access_log, phase=status.phase)
     service.told = lambda: status.told(service)
@@ -79,7 +81,7 @@ async def _run(
         stack.enter_context(logging_to(console))
         stack.enter_context(stop.on_signals())
         stack.callback(engine.shut_down)
-        app = make_app(service, [status.route(), *routes()])
+        app = make_app(service, [*status_page.routes(status), *routes()])
         ports = [await stack.enter_async_context(running(app, sockets.main, tls, settings.limits))]
         ports += await stack.enter_async_context(other_ports(service, settings, sockets, tls, console))
         sys.stdout.write(f"Listening on {url_of(sockets.main, settings.host, tls=tls is not None)}\n")

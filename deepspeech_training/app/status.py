@@ -9,10 +9,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from deepspeech_training.app.machine_facts import MachineFacts
 from deepspeech_training.app.order import Order
 from deepspeech_training.app.run_log import RunLog
 from deepspeech_training.serving.service import Service
+from deepspeech_training.serving.values import whole
+from deepspeech_training.version import VERSION
 
+MOST_EPOCHS = 1 << 31
 Phase = Literal["waiting", "checking", "training", "testing", "exporting", "registering", "serving", "failed"]
 
 
@@ -48,6 +52,7 @@ class Status:
     """One state for all who ask. The supervisor writes it.
 
     Attributes:
+        machine: that it works on.
         phase: of the work on a model. While one is served and another is trained it is "training".
         sentence: what that means at the moment, or what is waited for.
         since: when the phase began, seconds since 1970.
@@ -56,6 +61,7 @@ class Status:
         so_far: what is served while training, in words; empty where nothing is.
     """
 
+    machine: MachineFacts
     phase: Phase = "waiting"
     sentence: str = "looking at what there is"
     since: float = field(default_factory=time.time)
@@ -95,11 +101,17 @@ class Status:
             "device": device or "cpu",
         }
 
-    def as_json(self, service: Service) -> dict[str, Any]:
-        """All that a page needs."""
+    def as_json(self, service: Service, *, epochs_from: int = 0) -> dict[str, Any]:
+        """All that a page needs.
+
+        Args:
+            epochs_from: the history begins with this epoch (from 0), where the page has those before it.
+        """
         order = self.order
         run = None
         if order is not None and self.log is not None:
+            told = self.log.as_json()
+            told["history"] = [epoch for epoch in told["history"] if epoch["epoch"] >= epochs_from]
             run = {
                 "name": order.name,
                 "folder": str(order.folder),
@@ -108,7 +120,7 @@ class Status:
                 "hours": order.hours,
                 "flags": list(order.words),
                 "says": list(order.says),
-                **self.log.as_json(),
+                **told,
             }
         return {
             **self.told(service),
@@ -123,12 +135,16 @@ class Status:
             "served_so_far": self.so_far,
             "run": run,
             "log": self.log.lines() if self.log else [],
+            "machine": self.machine.as_json(),
+            "time": round(time.time(), 3),
+            "version": VERSION,
         }
 
     def route(self) -> Route:
-        """GET /v1/status."""
+        """GET /v1/status, of the history of epochs only those from `epochs_from` on."""
 
         async def status(request: Request) -> Response:
-            return JSONResponse(self.as_json(request.app.state.service))
+            epochs_from = whole(request.query_params.get("epochs_from", 0), "epochs_from", least=0, most=MOST_EPOCHS)
+            return JSONResponse(self.as_json(request.app.state.service, epochs_from=epochs_from))
 
         return Route("/v1/status", status)

@@ -102,6 +102,7 @@ def summary(readings: Sequence[Sequence[Gpu]]) -> list[GpuUse]:
     for gpu in readings[0] if readings else ():
         of_this = [g for reading in readings for g in reading if g.uuid == gpu.uuid]
         busy = [g.utilisation for g in of_this if g.utilisation is not None]
+        power = [g.power_w for g in of_this if g.power_w is not None]
         warm = [g.temperature_c for g in of_this if g.temperature_c is not None]
         found.append(
             GpuUse(
@@ -111,6 +112,7 @@ def summary(readings: Sequence[Sequence[Gpu]]) -> list[GpuUse]:
                 memory_used=max(g.memory_total - g.memory_free for g in of_this),
                 memory_total=gpu.memory_total,
                 temperature_c=max(warm, default=None),
+                power_w=round(sum(power) / len(power), 1) if power else None,
             )
         )
     return found

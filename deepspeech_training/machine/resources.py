@@ -39,6 +39,7 @@ class Gpu:
         compute_capability: such as (8, 9).
         utilisation: share of the last moments in which it computed, 0 to 1; None where that cannot be told.
         temperature_c: degrees Celsius; None where that cannot be told.
+        power_w, power_limit_w: watts that it takes, and may take; None where that cannot be told.
     """
 
     index: int
@@ -50,6 +51,8 @@ class Gpu:
     compute_capability: tuple[int, int]
     utilisation: float | None = None
     temperature_c: int | None = None
+    power_w: float | None = None
+    power_limit_w: float | None = None
 
 
 @dataclass(frozen=True)
@@ -189,6 +192,8 @@ def _read_gpu(index: int, handle: Any) -> Gpu:
 
     memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
     busy = _or_none(lambda: pynvml.nvmlDeviceGetUtilizationRates(handle).gpu)
+    power_mw = _or_none(lambda: pynvml.nvmlDeviceGetPowerUsage(handle))
+    limit_mw = _or_none(lambda: pynvml.nvmlDeviceGetEnforcedPowerLimit(handle))
     return Gpu(
         index=index,
         name=pynvml.nvmlDeviceGetName(handle),
@@ -199,6 +204,8 @@ def _read_gpu(index: int, handle: Any) -> Gpu:
         compute_capability=pynvml.nvmlDeviceGetCudaComputeCapability(handle),
         utilisation=None if busy is None else busy / 100,
         temperature_c=_or_none(lambda: pynvml.nvmlDeviceGetTemperature(handle, pynvml.NVML_TEMPERATURE_GPU)),
+        power_w=None if power_mw is None else power_mw / 1000,
+        power_limit_w=None if limit_mw is None else limit_mw / 1000,
     )
 
 

@@ -419,6 +419,7 @@ class GpuUse(Record):
         busy: share of the time, 0 to 1; None where the driver does not tell.
         memory_used: bytes, the most.
         temperature_c: the highest.
+        power_w: watts, on average; None where the driver does not tell, and in older logs.
     """
 
     index: int
@@ -427,6 +428,7 @@ class GpuUse(Record):
     memory_used: int
     memory_total: int
     temperature_c: float | None
+    power_w: float | None = None
 
 
 @dataclass(frozen=True)

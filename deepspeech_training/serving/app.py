@@ -112,7 +112,9 @@ async def config(request: Request) -> Response:
             "key_wanted": bool(service.security.keys),
             "key_accepted": admitted,
             "limits": {limit.name: getattr(service.limits, limit.name) for limit in limit_fields()},
-            "protocols": sorted(path for route in routes() if (path := getattr(route, "path", "")).startswith("/v1/")),
+            "protocols": sorted(
+                path for route in request.app.routes if (path := getattr(route, "path", "")).startswith("/v1/")
+            ),
             "models": [_as_openai(served, service) for served in service.engine.models.values()] if admitted else [],
         }
     )

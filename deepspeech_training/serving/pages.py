@@ -1,4 +1,4 @@
-"""The page at `/`: the files of the folder pages/, read once, each under an address of its own.
+"""The page at `/` and its files: those of the folder pages/, read once, each under an address of its own.
 
 No path of a request becomes a path of a file: the table is made from the folder when the server starts, and what is not
 in it is not found. The page needs no other host, no inline script and no inline style, and its policy allows none. It
@@ -44,12 +44,19 @@ HEADERS = {
 
 @cache
 def routes() -> tuple[Route, ...]:
-    """`/` is pages/index.html; every other file is /pages/ and its path in the folder."""
-    found = dict(_files(resources.files("deepspeech_training.serving") / "pages"))
-    return tuple(
-        Route("/" if name == "index.html" else f"/pages/{name}", _endpoint(name, content), methods=["GET"])
-        for name, content in found.items()
-    )
+    """`/` is pages/index.html; every file that is no page is /pages/ and its path in the folder."""
+    parts = [name for name in _contents() if not name.endswith(".html")]
+    return (page_route("/", "index.html"), *(page_route(f"/pages/{name}", name) for name in parts))
+
+
+def page_route(path: str, name: str) -> Route:
+    """A file of the folder under a path."""
+    return Route(path, _endpoint(name, _contents()[name]), methods=["GET"])
+
+
+@cache
+def _contents() -> dict[str, bytes]:
+    return dict(_files(resources.files("deepspeech_training.serving") / "pages"))
 
 
 def _files(folder: Traversable, prefix: str = "") -> list[tuple[str, bytes]]:

@@ -118,7 +118,7 @@ def train(run: Run, machine: Machine) -> tuple[Backend, RunState, Transfer | Non
             _settle_schedule(run, state, resumed)
         _settle_rate(run, state)
         _train(run, machine, backend, plan, state, log, _description(run, machine, start.transfer, sessions))
-    announce.outcome(run, state, log.path)
+        announce.outcome(run, state, log.path)
     if state.quarantine:
         run.console.warn(
             f"{len(state.quarantine):,} clips were left out in training: {run.folder.folder / 'rejected.csv'}"

@@ -174,7 +174,7 @@ def test_each_dev_file_has_figures_of_its_own(trained):
 def test_the_log_of_events_is_json_and_the_folder_is_tidy(trained):
     folder, _ = trained
     log = events(folder / "checkpoints")
-    assert [log[0]["event"], log[-1]["event"]] == ["start", "finished"]
+    assert [log[0]["event"], log[-1]["event"]] == ["start", "outcome"]
     assert all(isinstance(e["time"], float) for e in log)
     assert_log_is_whole(folder / "checkpoints", 3)
     assert_tidy(folder / "checkpoints", max_to_keep=5)
@@ -188,6 +188,7 @@ def test_the_log_of_events_has_the_keys_of_version_0_1(trained):
     before = (ROOT / "tests/reporting/version_0_1/events.jsonl").read_text("utf-8").splitlines()
     then, now = keys(map(json.loads, before)), keys(events(folder / "checkpoints"))
     assert now.pop("start") == then.pop("start") | {"judged_by"}
+    assert "diagnosis" in now.pop("outcome")
     assert {"epoch_begin", "step", "validation_begin", "validation_step", "epoch", "finished"} <= set(now)
     assert all(now[kind] == then[kind] for kind in now)
 

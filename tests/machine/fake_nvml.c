@@ -65,3 +65,8 @@ int nvmlDeviceGetUtilizationRates(void *device, Utilization *rates) {
     return number("FAKE_MIG", 0) ? 3 /* not supported */ : 0;
 }
 int nvmlDeviceGetTemperature(void *device, unsigned int sensor, unsigned int *celsius) { *celsius = 61; return 0; }
+int nvmlDeviceGetPowerUsage(void *device, unsigned int *milliwatts) {
+    *milliwatts = 231500;
+    return number("FAKE_MIG", 0) ? 3 /* not supported */ : 0;
+}
+int nvmlDeviceGetEnforcedPowerLimit(void *device, unsigned int *milliwatts) { *milliwatts = 450000; return 0; }

@@ -11,8 +11,9 @@ GB = 10**9
 BEGUN = EpochBegun(epoch=0, epochs=3, batches=40, step_in_epoch=0, step=0)
 
 
-def gpu(busy, *, used=2 * GB, temperature_c=60, index=0) -> Gpu:
-    return Gpu(index, "Fake", f"GPU-{index}", f"0:{index}", 24 * GB, 24 * GB - used, (8, 9), busy, temperature_c)
+def gpu(busy, *, used=2 * GB, temperature_c=60, power_w=None, index=0) -> Gpu:
+    free = 24 * GB - used
+    return Gpu(index, "Fake", f"GPU-{index}", f"0:{index}", 24 * GB, free, (8, 9), busy, temperature_c, power_w)
 
 
 class Kept:
@@ -60,13 +61,13 @@ def used(found):
 def test_an_epoch_ends_with_what_its_gpus_did(watched):
     events, found, read = watched
     events.emit(BEGUN)
-    read(gpu(0.5, used=1 * GB, temperature_c=50), gpu(None, temperature_c=None, index=1))
-    read(gpu(0.7, used=3 * GB, temperature_c=70), gpu(None, temperature_c=None, index=1))
+    read(gpu(0.5, used=1 * GB, temperature_c=50, power_w=200.0), gpu(None, temperature_c=None, index=1))
+    read(gpu(0.7, used=3 * GB, temperature_c=70, power_w=300.0), gpu(None, temperature_c=None, index=1))
     events.emit(epoch_done(step=7, waited_share=0.0))
     ((step, (first, second)),) = used(found)
     assert step == 7
-    assert (first.busy, first.memory_used, first.temperature_c) == (0.6, 3 * GB, 70)
-    assert (second.index, second.busy, second.temperature_c) == (1, None, None)
+    assert (first.busy, first.memory_used, first.temperature_c, first.power_w) == (0.6, 3 * GB, 70, 250.0)
+    assert (second.index, second.busy, second.temperature_c, second.power_w) == (1, None, None, None)
 
 
 def test_a_gpu_with_little_to_do_earns_one_line_in_the_whole_run(watched):

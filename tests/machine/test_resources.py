@@ -234,6 +234,8 @@ def test_one_gpu(fake_nvml):
         "compute_capability": [8, 9],
         "utilisation": 0.42,
         "temperature_c": 61,
+        "power_w": 231.5,
+        "power_limit_w": 450.0,
     }
     assert (driver, cuda, reason) == ("570.86.15", [12, 8], "")
 
@@ -244,9 +246,9 @@ def test_two_gpus_are_in_the_order_of_their_pci_addresses(fake_nvml):
     assert [second["index"], second["name"], second["pci"]] == [1, "NVIDIA Fake 0", "00000000:41:00.0"]
 
 
-def test_a_part_of_a_gpu_has_no_utilisation(fake_nvml):
+def test_a_part_of_a_gpu_has_no_utilisation_and_no_power(fake_nvml):
     (gpu,), *_ = fake_nvml(FAKE_GPUS=1, FAKE_MIG=1)
-    assert gpu["utilisation"] is None and gpu["temperature_c"] == 61
+    assert gpu["utilisation"] is None and gpu["power_w"] is None and gpu["temperature_c"] == 61
 
 
 @pytest.mark.parametrize(("error", "reason"), [(9, "driver is not loaded"), (18, "reboot"), (999, "says: ")])

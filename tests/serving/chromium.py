@@ -9,8 +9,9 @@ from typing import Any
 from urllib.parse import urlsplit
 
 import numpy as np
+import pytest
 import soundfile
-from playwright.sync_api import Browser, Page, Playwright
+from playwright.sync_api import Browser, Page, Playwright, sync_playwright
 
 WAITS_MS = 60_000  # the machine may be busy
 ARGUMENTS = (
@@ -46,6 +47,15 @@ HTMLMediaElement.prototype.play = function () {
 def executable() -> str | None:
     """Debian's Chromium, if it is installed."""
     return shutil.which("chromium")
+
+
+@contextmanager
+def driven() -> Iterator[Playwright]:
+    """What drives it; skips the test where it is not installed."""
+    if executable() is None:
+        pytest.skip("no Chromium to look at the page with: apt-get install chromium")
+    with sync_playwright() as playwright:
+        yield playwright
 
 
 def launch(playwright: Playwright, *arguments: str, microphone: Path | None = None) -> Browser:

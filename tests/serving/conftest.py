@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 import soundfile
 from models.small_models import random_model
-from playwright.sync_api import sync_playwright
 from serving import chromium
 
 from deepspeech_training.audio.synthetic_speech import synthesize
@@ -206,9 +205,7 @@ def spoken_server(_servers, spoken_model, spoken_scorer) -> Server:
 @pytest.fixture(scope="module")
 def playwright():
     """Drives Chromium; while it is open no test of the module can run an event loop of its own."""
-    if chromium.executable() is None:
-        pytest.skip("no Chromium to look at the page with: apt-get install chromium")
-    with sync_playwright() as playwright:
+    with chromium.driven() as playwright:
         yield playwright
 
 

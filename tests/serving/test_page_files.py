@@ -1,5 +1,6 @@
 """The files of the page: what is served, with which headers, and that nothing in them needs another host."""
 
+import os
 import re
 import tomllib
 from importlib import resources
@@ -12,20 +13,22 @@ from starlette.testclient import TestClient
 from deepspeech_training.serving import pages
 
 FOLDER = resources.files("deepspeech_training.serving") / "pages"
-MODULES = sorted(entry.name for entry in (FOLDER / "js").iterdir())
+JS = Path(str(FOLDER)) / "js"
+MODULES = sorted(str(path.relative_to(JS)) for path in JS.rglob("*.js"))
 STYLES = sorted(entry.name for entry in (FOLDER / "css").iterdir())
+ROUTES = [*pages.routes(), pages.page_route("/status", "status.html")]
 
 
 @pytest.fixture(scope="module")
 def client():
-    return TestClient(Starlette(routes=pages.routes()))
+    return TestClient(Starlette(routes=ROUTES))
 
 
 def test_each_file_of_the_folder_is_served_with_its_type_and_the_policy(client):
-    addresses = {"/": "text/html", "/pages/icon.svg": "image/svg+xml"}
+    addresses = {"/": "text/html", "/status": "text/html", "/pages/icon.svg": "image/svg+xml"}
     addresses |= {f"/pages/css/{name}": "text/css" for name in STYLES}
     addresses |= {f"/pages/js/{name}": "text/javascript" for name in MODULES}
-    assert {route.path for route in pages.routes()} == set(addresses)
+    assert {route.path for route in ROUTES} == set(addresses)
     for address, media_type in addresses.items():
         answer = client.get(address)
         assert answer.status_code == 200
@@ -63,7 +66,7 @@ def test_only_get_and_head_are_answered(client):
 
 
 @pytest.mark.parametrize(
-    "name", ["index.html", *(f"css/{name}" for name in STYLES), *(f"js/{name}" for name in MODULES)]
+    "name", ["index.html", "status.html", *(f"css/{name}" for name in STYLES), *(f"js/{name}" for name in MODULES)]
 )
 def test_a_file_of_the_page_names_no_other_host_and_keeps_to_the_policy(name):
     text = (FOLDER / name).read_text(encoding="utf-8")
@@ -76,19 +79,39 @@ def test_a_file_of_the_page_names_no_other_host_and_keeps_to_the_policy(name):
 
 def test_each_module_imports_what_is_there():
     for name in MODULES:
-        text = (FOLDER / "js" / name).read_text(encoding="utf-8")
-        assert set(re.findall(r'from "\./([^"]+)"', text)) <= set(MODULES)
+        assert imported(name) <= set(MODULES), name
 
 
-def test_the_page_names_each_style_sheet():
-    html = (FOLDER / "index.html").read_text(encoding="utf-8")
-    assert sorted(re.findall(r'href="pages/css/([^"]+)"', html)) == STYLES
+def imported(name: str) -> set[str]:
+    """The modules that a module imports."""
+    text = (JS / name).read_text(encoding="utf-8")
+    found = re.findall(r'from "(\.[^"]+)"', text)
+    return {os.path.normpath(Path(name).parent / path) for path in found}
 
 
-def test_each_element_that_a_module_looks_for_is_on_the_page():
-    html = (FOLDER / "index.html").read_text(encoding="utf-8")
+def all_below(name: str) -> set[str]:
+    """A module and all that it needs."""
+    found, new = set(), {name}
+    while new:
+        found |= new
+        new = set().union(*map(imported, new)) - found
+    return found
+
+
+def test_the_pages_name_each_style_sheet_and_load_each_module():
+    named, loaded = set(), {"microphone-worklet.js"}  # which an address loads
+    for name in ("index.html", "status.html"):
+        html = (FOLDER / name).read_text(encoding="utf-8")
+        named |= set(re.findall(r'href="pages/css/([^"]+)"', html))
+        loaded |= all_below(re.search(r'src="pages/js/([^"]+)"', html)[1])
+    assert sorted(named) == STYLES and sorted(loaded) == MODULES
+
+
+@pytest.mark.parametrize("page", ["index.html", "status.html"])
+def test_each_element_that_a_module_looks_for_is_on_its_page(page):
+    html = (FOLDER / page).read_text(encoding="utf-8")
     identifiers = re.findall(r'\sid="([^"]+)"', html)
     assert len(identifiers) == len(set(identifiers))
-    for name in MODULES:
-        text = (FOLDER / "js" / name).read_text(encoding="utf-8")
+    for name in all_below(re.search(r'src="pages/js/([^"]+)"', html)[1]):
+        text = (JS / name).read_text(encoding="utf-8")
         assert set(re.findall(r'byId\("([^"]+)"\)', text)) <= set(identifiers), name

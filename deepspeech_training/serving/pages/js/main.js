@@ -35,6 +35,7 @@ async function connect() {
     const config = await server.get("v1/config");
     clearNotice("server");
     byId("version").textContent = `deepspeech ${config.version}`;
+    byId("pages").hidden = !config.protocols.includes("/v1/status"); // of `deepspeech app`, which trains too
     if (!config.key_accepted) {
       await wantKey();
     } else if (config.phase === "ready") {

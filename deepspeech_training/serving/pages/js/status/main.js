@@ -1,0 +1,88 @@
+// The page at `/status`: asks the server how it is, again and again, and shows it.
+
+import { byId } from "../dom.js";
+import { askForKey } from "../key-dialog.js";
+import { clearNotice, notice } from "../notices.js";
+import { Server } from "../server.js";
+import { showData, showModels, showRun } from "./about.js";
+import { Curves } from "./curves.js";
+import { History } from "./history.js";
+import { showLog } from "./log.js";
+import { showMachine } from "./machine.js";
+import { showDiagnosis, showNow } from "./now.js";
+
+const EVERY_MS = 2000;
+const server = new Server();
+const history = new History();
+const curves = new Curves();
+let next = 0; // timer
+let asking = false;
+
+/** Asks once and shows the answer; the next time comes by itself while the page can be seen. */
+async function look() {
+  clearTimeout(next);
+  if (asking || document.hidden) return;
+  asking = true;
+  try {
+    await ask();
+    connection("ready", "Live");
+    clearNotice("server", "key");
+    next = setTimeout(look, EVERY_MS);
+  } catch (trouble) {
+    if (trouble.code === undefined) throw trouble; // a mistake of this page
+    if (trouble.code === "no_key") return void wantKey();
+    connection("gone", "No server");
+    notice("server", `${trouble.message} This page looks for it every few seconds.`, { dismiss: false });
+    next = setTimeout(look, EVERY_MS);
+  } finally {
+    asking = false;
+  }
+}
+
+async function ask() {
+  let status = await server.get(`v1/status?epochs_from=${history.from}`);
+  if (!history.take(status.run)) {
+    status = await server.get("v1/status");
+    history.take(status.run);
+  }
+  show(status);
+}
+
+function show(status) {
+  const { run } = status;
+  const { epochs } = history;
+  showNow(status, epochs);
+  showDiagnosis(run?.outcome);
+  curves.show(epochs, run);
+  showModels(status.models, status.served_so_far);
+  showMachine(status.machine, run?.gpus, status.device);
+  showData(run?.data?.sets ?? run?.started?.sets);
+  showRun(run);
+  showLog(status.log);
+  byId("version").textContent = `deepspeech ${status.version}`;
+}
+
+async function wantKey() {
+  connection("gone", "Key wanted");
+  if (await askForKey(server)) {
+    clearNotice("key");
+    await look();
+  } else {
+    notice("key", "Without its key this server does not tell how it is.", {
+      dismiss: false,
+      action: { label: "Enter the key", run: wantKey },
+    });
+  }
+}
+
+function connection(kind, text) {
+  byId("connection").className = `connection ${kind}`;
+  byId("connection").textContent = text;
+}
+
+// Beside the curves there is room for the panels; below them they are long.
+if (matchMedia("(max-width: 60rem)").matches) {
+  for (const panel of document.querySelectorAll("aside .panel")) panel.open = panel.querySelector("#machine") !== null;
+}
+document.addEventListener("visibilitychange", look);
+look();

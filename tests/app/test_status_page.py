@@ -1,0 +1,117 @@
+"""The status page in a real Chromium: while a training runs, after it, and where something has failed."""
+
+import re
+
+import httpx
+import pytest
+from app.app_process import FLAGS, make_volume
+from serving import chromium
+
+from deepspeech_training.app.machine_facts import MachineFacts
+from deepspeech_training.machine.resources import Gpu
+
+LONG = (*FLAGS[:-1], "--dropout_rate 0", "--epochs 600")
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with chromium.driven() as playwright:
+        browser = chromium.launch(playwright)
+        yield browser
+        browser.close()
+
+
+def epochs_of_table(page) -> int:
+    return page.locator("#epoch-rows tr").count()
+
+
+def test_a_training_is_seen_while_it_runs_and_its_values_are_read_off_its_curves(start_app, browser, tmp_path):
+    volume = make_volume(tmp_path, flags=(*LONG, f"--dev_files {tmp_path / 'corpora/tiny/train.csv'}"))
+    app = start_app("--data", volume)
+    app.until_phase("training")
+    with chromium.visit(browser, f"{app.url}/status") as visitor:
+        page = visitor.ready().page
+        page.wait_for_selector("#chart-rates .curve")
+        assert page.locator("#phase").inner_text() == "Training"
+        assert re.search(r"\d+ of 600\s+epoch", page.locator("#figures").inner_text())
+        assert 0 <= int(page.locator("#bar").get_attribute("aria-valuenow")) <= 100
+        assert "6" in page.locator("#data").inner_text() and "train" in page.locator("#data").inner_text()
+        assert "cores to use" in page.locator("#machine").inner_text()
+        assert "train loss" in page.locator("#log").inner_text()
+
+        seen = epochs_of_table(page)
+        visitor.until(f"document.querySelectorAll('#epoch-rows tr').length > {seen}")  # it is live
+
+        chart = page.locator("#chart-loss svg")
+        chart.press("Home")
+        said = chart.get_attribute("aria-valuetext")
+        history = app.status["run"]["history"]
+        assert said.startswith("Epoch 1") and f"train {history[0]['train_loss']:.3g}" in said and "dev" in said
+        chart.press("ArrowRight")
+        assert chart.get_attribute("aria-valuenow") == "2"
+        box = chart.bounding_box()
+        page.mouse.move(box["x"] + 60, box["y"] + 60)
+        assert page.locator("#chart-loss .readout").inner_text().startswith("epoch ")
+        assert page.locator("#chart-loss .best").count() == 1
+        page.click("text=Speech to text")
+        page.wait_for_selector("#record")
+        page.click("text=Training status")
+        visitor.ready().page.wait_for_selector("#chart-loss .curve")
+    new = app.get(f"/v1/status?epochs_from={history[-1]['epoch']}").json()["run"]["history"]
+    assert new[0] == history[-1] and len(new) < len(history) + 5
+    assert app.get("/v1/status?epochs_from=x").status_code == 400
+    assert app.end() == 0
+
+
+def test_after_a_training_the_page_has_its_diagnosis_and_what_is_served(start_app, browser, tmp_path):
+    app = start_app("--data", make_volume(tmp_path))
+    app.until_phase("serving")
+    with chromium.visit(browser, f"{app.url}/status", viewport={"width": 390, "height": 844}) as visitor:
+        page = visitor.ready().page
+        assert page.locator("#phase").inner_text() == "Serving"
+        assert "UNDERTRAINED" in page.locator("#diagnosis").inner_text().upper()
+        page.click("summary:has-text('Models')")
+        assert "speech" in page.locator("#models").inner_text()
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # of a phone
+    assert app.end() == 0
+
+
+def test_a_failure_is_told_with_when_it_is_tried_again_and_the_page_wants_the_key(start_app, browser, tmp_path):
+    volume = make_volume(tmp_path, flags=("--n_hiden 3",))
+    app = start_app("--data", volume, environment={"DEEPSPEECH_API_KEY": "open-12345"})
+    assert httpx.get(f"{app.url}/v1/status", timeout=30).status_code == 401
+    with chromium.visit(browser, f"{app.url}/status") as visitor:
+        page = visitor.page
+        page.wait_for_selector("#key-dialog[open]")
+        page.fill("#key", "open-12345")
+        page.click("#key-form button.main")
+        told = visitor.ready().notice("failure")
+        assert "did you mean --n_hidden" in told and "tried again when files change, and in" in told
+        assert page.locator("#phase").inner_text() == "Failed"
+        assert page.locator("#curves").is_hidden()
+    assert app.end() == 0
+
+
+def test_the_machine_is_read_once_a_second_and_its_gpus_as_the_log_has_them(tmp_path):
+    readings = []
+
+    def gpus():
+        readings.append(1)
+        return [Gpu(0, "Fake", "GPU-0", "0:0", 24, 20, (8, 9), 0.5, 61, power_w=231.5, power_limit_w=450.0)]
+
+    facts = MachineFacts(tmp_path, gpus=gpus)
+    told = facts.as_json()
+    assert facts.as_json() is told and len(readings) == 1
+    assert told["cores"] >= 1 and 0 < told["memory_available"] <= told["memory_total"]
+    assert told["gpus"] == [
+        {
+            "index": 0,
+            "name": "Fake",
+            "busy": 0.5,
+            "memory_used": 4,
+            "memory_total": 24,
+            "temperature_c": 61,
+            "power_w": 231.5,
+            "power_limit_w": 450.0,
+        }
+    ]
