@@ -16,6 +16,11 @@ from deepspeech_training.training.interrupt import EXIT_CODES, interrupts
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
 
+# Under nohup, or after `&` in a script, signals are ignored that the tests send to themselves and to what they start.
+for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+    if signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _default)
+
 
 @pytest.fixture(autouse=True)
 def handlers():
