@@ -2,10 +2,11 @@
 
 from starlette.routing import BaseRoute
 
+from deepspeech_training.app.clips import Clips
 from deepspeech_training.app.status import Status
 from deepspeech_training.serving import pages
 
 
 def routes(status: Status) -> list[BaseRoute]:
     """Those that the app has beside the service's."""
-    return [pages.page_route("/status", "status.html"), status.route()]
+    return [pages.page_route("/status", "status.html"), status.route(), *Clips(status).routes()]

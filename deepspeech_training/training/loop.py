@@ -28,6 +28,7 @@ from deepspeech_training.reporting.events import (
     ValidationStepDone,
     WarningNote,
 )
+from deepspeech_training.reporting.validated import ValidatedClips
 from deepspeech_training.tasks.base import Task
 from deepspeech_training.training.backends.base import Backend
 from deepspeech_training.training.evaluate import (
@@ -209,6 +210,7 @@ class Trainer:
                 self._events.emit(Note(text))
             progress = ValidationState(plan=fingerprint)
         state.validation = progress
+        heard = ValidatedClips()
         while progress.set_index < len(sets):
             current, batches = sets[progress.set_index], planned[progress.set_index]
             if len(progress.sums) == progress.set_index:
@@ -219,11 +221,14 @@ class Trainer:
             for batch, losses, answers in evaluate_batches(self._backend, self._task, self._loader, remaining):
                 for sample, reason in progress.sums[progress.set_index].add(batch, losses, answers):
                     self._events.emit(WarningNote(f"{sample.id} ({sample.path}) {reason}", state.step))
+                if progress.set_index < len(data.dev_sets):
+                    heard.add(batch.samples, losses, answers)
                 progress.batch_index += 1
                 self._events.emit(ValidationStepDone(state.step))
                 self._save_if_due()
             progress.set_index += 1
             progress.batch_index = 0
+        heard.write(self._saver.folder.folder, state.epoch)
         figures = [sums.figures(s.name) for s, sums in zip(sets, progress.sums, strict=True)]
         return figures[: len(data.dev_sets)], figures[len(data.dev_sets) :]
 

@@ -1,14 +1,26 @@
 """The status page in a real Chromium: while a training runs, after it, and where something has failed."""
 
+import io
 import re
+from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
+import numpy as np
 import pytest
+import soundfile
 from app.app_process import FLAGS, make_volume
 from serving import chromium
+from starlette.applications import Starlette
+from starlette.testclient import TestClient
 
+from deepspeech_training.app.clips import MOST_CLIP_S, Clips
 from deepspeech_training.app.machine_facts import MachineFacts
 from deepspeech_training.machine.resources import Gpu
+from deepspeech_training.reporting.validated import ValidatedClips
+from deepspeech_training.serving.app import refused
+from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.metrics import Metrics
 
 LONG = (*FLAGS[:-1], "--dropout_rate 0", "--epochs 600")
 
@@ -26,7 +38,9 @@ def epochs_of_table(page) -> int:
 
 
 def test_a_training_is_seen_while_it_runs_and_its_values_are_read_off_its_curves(start_app, browser, tmp_path):
-    volume = make_volume(tmp_path, flags=(*LONG, f"--dev_files {tmp_path / 'corpora/tiny/train.csv'}"))
+    csv = tmp_path / "corpora" / "tiny" / "train.csv"
+    volume = make_volume(tmp_path, flags=(*LONG, f"--dev_files {csv}", "--on_bad_row drop"))
+    csv.write_text(csv.read_text(encoding="utf-8") + "missing.wav,1000,she had\n", encoding="utf-8")
     app = start_app("--data", volume)
     app.until_phase("training")
     with chromium.visit(browser, f"{app.url}/status") as visitor:
@@ -53,18 +67,68 @@ def test_a_training_is_seen_while_it_runs_and_its_values_are_read_off_its_curves
         page.mouse.move(box["x"] + 60, box["y"] + 60)
         assert page.locator("#chart-loss .readout").inner_text().startswith("epoch ")
         assert page.locator("#chart-loss .best").count() == 1
+
+        page.wait_for_selector("#clip-list .clips li")
+        assert {"Best", "Median", "Worst"} <= set(page.locator("#clip-list h3").all_inner_texts())
+        assert "6 clips" in page.locator("#clips-of").inner_text()
+        assert "left out" in page.locator("#rejected").inner_text()
+        page.click("summary:has-text('Rows and reasons')")
+        assert "row 8: the file does not exist" in page.locator("#rejected").inner_text()
+
         page.click("text=Speech to text")
         page.wait_for_selector("#record")
         page.click("text=Training status")
         visitor.ready().page.wait_for_selector("#chart-loss .curve")
     new = app.get(f"/v1/status?epochs_from={history[-1]['epoch']}").json()["run"]["history"]
-    assert new[0] == history[-1] and len(new) < len(history) + 5
+    assert new[0] == history[-1] and len(new) < len(app.status["run"]["history"])
     assert app.get("/v1/status?epochs_from=x").status_code == 400
     assert app.end() == 0
 
 
+@pytest.fixture
+def listed(tmp_path):
+    """An app's routes for clips, and a run whose last validation has two of them: a WAV and a text."""
+    soundfile.write(tmp_path / "a.wav", 0.1 * np.sin(np.arange(8000) / 9), 16000)
+    (tmp_path / "b.txt").write_text("no sound", encoding="utf-8")
+    clips = ValidatedClips()
+    samples = [SimpleNamespace(path=str(tmp_path / name), content="she had") for name in ("a.wav", "b.txt", "gone.wav")]
+    clips.add(samples, [1.0, 2.0, 3.0], ["she had", "she", ""])
+    clips.write(tmp_path, epoch=2)
+    status = SimpleNamespace(order=SimpleNamespace(folder=tmp_path))
+    app = Starlette(routes=Clips(status).routes(), exception_handlers={ServingError: refused})
+    app.state.service = SimpleNamespace(metrics=Metrics())
+    return TestClient(app)
+
+
+def test_only_the_sound_of_a_clip_of_the_list_can_be_had(listed, tmp_path):
+    found = listed.get("/v1/status/clips").json()
+    assert [Path(clip["wav_filename"]).name for clip in found["clips"]] == ["a.wav", "b.txt", "gone.wav"]
+    answer = listed.get("/v1/status/clips/0?epoch=2")
+    sound, rate = soundfile.read(io.BytesIO(answer.content))
+    original, _ = soundfile.read(tmp_path / "a.wav")
+    assert answer.headers["content-type"] == "audio/wav" and rate == 16000
+    assert np.allclose(sound, original, atol=1e-4)
+    paths = {
+        "1?epoch=2": 404,
+        "2?epoch=2": 404,
+        "3?epoch=2": 404,
+        "0?epoch=1": 404,
+        "0": 400,
+        "..%2Fa.wav?epoch=2": 404,
+    }
+    assert {path: listed.get(f"/v1/status/clips/{path}").status_code for path in paths} == paths
+    assert listed.get("/v1/status/rejected").json() == {"count": 0, "reasons": {}, "rows": []}
+
+
+def test_a_clip_that_is_too_long_is_refused(listed, tmp_path):
+    soundfile.write(tmp_path / "a.wav", np.zeros(MOST_CLIP_S * 8000 + 8000, np.int16), 8000)
+    assert listed.get("/v1/status/clips/0?epoch=2").status_code == 413
+
+
+@pytest.mark.slow
 def test_after_a_training_the_page_has_its_diagnosis_and_what_is_served(start_app, browser, tmp_path):
-    app = start_app("--data", make_volume(tmp_path))
+    volume = make_volume(tmp_path, flags=(*FLAGS, f"--dev_files {tmp_path / 'corpora/tiny/train.csv'}"))
+    app = start_app("--data", volume)
     app.until_phase("serving")
     with chromium.visit(browser, f"{app.url}/status", viewport={"width": 390, "height": 844}) as visitor:
         page = visitor.ready().page
@@ -72,6 +136,8 @@ def test_after_a_training_the_page_has_its_diagnosis_and_what_is_served(start_ap
         assert "UNDERTRAINED" in page.locator("#diagnosis").inner_text().upper()
         page.click("summary:has-text('Models')")
         assert "speech" in page.locator("#models").inner_text()
+        page.click("#clip-list button >> nth=0")
+        visitor.until("window.played.length === 1 && window.played[0].length === 2")  # it was heard to its end
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # of a phone
     assert app.end() == 0
 

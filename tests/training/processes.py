@@ -266,6 +266,7 @@ def assert_tidy(folder: Path, *, max_to_keep: int, also: tuple[str, ...] = ()) -
         ".lock",
         "events.jsonl",
         "flags.txt",
+        "validation.json",
         *also,
     }
     last, best = sorted(folder.glob("train-*.json")), sorted(folder.glob("best-*.json"))

@@ -28,6 +28,10 @@ export class Server {
 
   /** JSON of a GET. Throws Trouble: "gone", or the code and the sentence of the server. */
   async get(path) {
+    return (await this.#fetch(path)).json();
+  }
+
+  async #fetch(path) {
     let response;
     try {
       response = await fetch(this.url(path), { headers: this.headers, cache: "no-store" });
@@ -35,7 +39,12 @@ export class Server {
       throw new Trouble("gone", SERVER_GONE);
     }
     if (!response.ok) throw refusal(response.status, await response.text());
-    return response.json();
+    return response;
+  }
+
+  /** The bytes of a GET, such as sound. Throws as `get` does. */
+  async blob(path) {
+    return (await this.#fetch(path)).blob();
   }
 
   /** A websocket with the key among its subprotocols: browsers can send no header, and an address would be logged. */

@@ -32,10 +32,31 @@ function setPart({ set, csv, clips, hours, characters, speakers }) {
   return element(
     "section",
     { className: "model" },
-    element("h3", { title: csv }, `${set}: ${csv.split("/").slice(-2).join("/")}`),
+    element("h3", { title: csv }, `${set}: ${fileOf(csv)}`),
     list(facts),
   );
 }
+
+/** `rejected` are the rows that were left out: {count, reasons, rows}. */
+export function showRejected({ count: number, reasons, rows }) {
+  if (!number) return byId("rejected").replaceChildren();
+  const title = `${count(number)} ${number === 1 ? "row" : "rows"} left out`;
+  const causes = Object.entries(reasons).map(([code, times]) => [code.replaceAll("_", " "), count(times)]);
+  const lines = rows.map(({ csv, row, reason }) => element("li", { title: csv }, `${fileOf(csv)}, row ${row}: ${reason}`));
+  const more = number > rows.length ? [element("li", {}, "and more: rejected.csv has all of them")] : [];
+  byId("rejected").replaceChildren(
+    element("h3", {}, title),
+    list(causes),
+    element(
+      "details",
+      {},
+      element("summary", {}, "Rows and reasons"),
+      element("ul", { className: "lines" }, ...lines, ...more),
+    ),
+  );
+}
+
+const fileOf = (path) => path.split("/").slice(-2).join("/");
 
 const hoursText = (hours) => (hours < 1 ? duration(3600 * hours) : `${hours.toFixed(1)} hours`);
 

@@ -4,7 +4,8 @@ import { byId } from "../dom.js";
 import { askForKey } from "../key-dialog.js";
 import { clearNotice, notice } from "../notices.js";
 import { Server } from "../server.js";
-import { showData, showModels, showRun } from "./about.js";
+import { showData, showModels, showRejected, showRun } from "./about.js";
+import { Clips } from "./clips.js";
 import { Curves } from "./curves.js";
 import { History } from "./history.js";
 import { showLog } from "./log.js";
@@ -15,8 +16,10 @@ const EVERY_MS = 2000;
 const server = new Server();
 const history = new History();
 const curves = new Curves();
+const clips = new Clips(server);
 let next = 0; // timer
 let asking = false;
+let seen = ""; // of what is asked for only where it has changed
 
 /** Asks once and shows the answer; the next time comes by itself while the page can be seen. */
 async function look() {
@@ -46,6 +49,18 @@ async function ask() {
     history.take(status.run);
   }
   show(status);
+  if (isNews(status)) {
+    clips.show(await server.get("v1/status/clips"));
+    showRejected(await server.get("v1/status/rejected"));
+  }
+}
+
+/** Whether a validation has ended since the last time, or another phase has begun: then there may be other clips. */
+function isNews({ phase, run }) {
+  const state = `${phase} ${run?.folder} ${run?.started?.time} ${history.epochs.at(-1)?.time}`;
+  const news = state !== seen;
+  seen = state;
+  return news;
 }
 
 function show(status) {
