@@ -133,6 +133,7 @@ class Status:
                 for served in service.engine.models.values()
             ],
             "served_so_far": self.so_far,
+            "drift": service.drift(),
             "run": run,
             "log": self.log.lines() if self.log else [],
             "machine": self.machine.as_json(),

@@ -12,8 +12,16 @@ from typing import Literal
 from deepspeech_training.console import Console
 from deepspeech_training.registry.bootstrap import difference
 from deepspeech_training.registry.export_files import ExportFiles
+from deepspeech_training.registry.reference import measure_reference, vocabulary_of
 from deepspeech_training.registry.results import Scores, SetResults, check_same, kept, measure
-from deepspeech_training.registry.store import RESULTS_FILE, DamagedModel, Registry, Version, checked_name
+from deepspeech_training.registry.store import (
+    RESULTS_FILE,
+    VOCABULARY_FILE,
+    DamagedModel,
+    Registry,
+    Version,
+    checked_name,
+)
 from deepspeech_training.registry.writer import as_bytes, writing
 
 Promote = Literal["better", "always", "never"]
@@ -79,6 +87,13 @@ def register(
     if measured:
         contents[RESULTS_FILE] = as_bytes({"sets": [found.as_json() for found in measured]})
     card["tests"] = [found.figures() for found in measured]
+    vocabulary = vocabulary_of(card)
+    if vocabulary is not None:
+        contents[VOCABULARY_FILE] = "\n".join(sorted(vocabulary)).encode()
+    if test_files:
+        card["profile"] = measure_reference(
+            export.model, export.scorer, test_files, vocabulary, processes=processes, console=console
+        )
     while True:
         against = _promoted(registry, name)
         verdict = _judge(against, measured, promote, processes, console)

@@ -20,6 +20,7 @@ from deepspeech_training.errors import UserError
 
 REGISTRY_DIR = "persistent-data/models"
 MODEL_FILE, SCORER_FILE, CARD_FILE, RESULTS_FILE = "model.tflite", "model.scorer", "card.json", "test_results.json"
+VOCABULARY_FILE = "vocabulary.txt"  # the words of the transcripts that a model was trained on
 STATE_FILE = "registry.json"
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")  # one part of a path, and no hidden one
 NUMBER = re.compile(r"[1-9][0-9]{0,8}")
@@ -103,6 +104,11 @@ class Version:
     def scorer_path(self) -> Path | None:
         path = self.folder / SCORER_FILE
         return path if path.exists() else None
+
+    def vocabulary(self) -> frozenset[str] | None:
+        """The words that the model was trained on; None where they were not known."""
+        path = self.folder / VOCABULARY_FILE
+        return frozenset(path.read_text(encoding="utf-8").split()) if path.exists() else None
 
     def card(self) -> dict[str, Any]:
         """What card.json says (card.py).

@@ -12,6 +12,7 @@ from deepspeech_training.registry.store import MODEL_FILE, DamagedModel, Registr
 from deepspeech_training.reporting.diagnosis import VERDICTS
 from deepspeech_training.reporting.events import SetSummary
 from deepspeech_training.reporting.messages import duration, size
+from deepspeech_training.runtime.profile import Profile
 
 CHANGES_SHOWN = 10  # of each kind
 UNREADABLE = "the card cannot be read: its fields are not those of this program"
@@ -96,6 +97,8 @@ def _card_lines(registry: Registry, version: Version, card: Mapping[str, Any]) -
             f"Test       WER {_rate(test['wer'])}, CER {_rate(test['cer'])} on {test['clips']:,} clips{speakers}: "
             f"{test['csv']} (95 %, drawn: {test['drawn']})"
         )
+    if profile := card.get("profile"):
+        yield f"Profile    {_profile(Profile.from_json(profile))}"
     for kind, parity in card["parity"].items():
         difference = parity["greatest_probability_difference"]["from_audio"]
         yield f"Parity     {kind:<8} differs from the checkpoint by {difference:.1e} at most, WER {parity['wer']:.4f}"
@@ -161,6 +164,16 @@ def _conclusion(found: Comparison) -> str:
 
 def _rate(rate: Mapping[str, float]) -> str:
     return f"{rate['value']:.4f} ({rate['low']:.4f} to {rate['high']:.4f})"
+
+
+def _profile(profile: Profile) -> str:
+    """What a service compares with, in medians."""
+    middles = {name: profile.middle(name) for name in ("seconds", "level_dbfs", "snr_db", "empty")}
+    shown = {name: 0.0 if value is None else value for name, value in middles.items()}
+    return (
+        f"{profile.utterances:,} utterances of the test set: {shown['seconds']:.1f} s, {shown['level_dbfs']:.0f} dBFS, "
+        f"{shown['snr_db']:.0f} dB above the noise, {shown['empty']:.1%} without words"
+    )
 
 
 def _clock(seconds: float) -> str:

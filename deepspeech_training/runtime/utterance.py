@@ -4,8 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from deepspeech_training.audio.loudness import Loudness
 from deepspeech_training.decoding.candidate import Candidate
 from deepspeech_training.runtime.events import Alternative, Final, Partial, Word
+from deepspeech_training.runtime.figures import Heard
 from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.posteriors import Posteriors
 from deepspeech_training.runtime.settings import StreamSettings
@@ -20,9 +22,10 @@ class Utterance:
     Args:
         start_s: where it begins in the session.
         seq: its number.
+        heard: is told the final, empty or not, and what the audio was like.
     """
 
-    def __init__(self, model: Model, settings: StreamSettings, *, start_s: float, seq: int):
+    def __init__(self, model: Model, settings: StreamSettings, *, start_s: float, seq: int, heard: Heard | None = None):
         self._settings, self._start_s, self._seq = settings, start_s, seq
         self._file = model.file
         self._decoder = model.new_decoder(settings)
@@ -41,10 +44,14 @@ class Utterance:
         self._weights = model.confidence.without_scorer if settings.scorer is None else model.confidence.with_scorer
         self._heard_frames = 0
         self._text = ""
+        self._heard_by = heard
+        self._loudness = Loudness(geometry.sample_rate) if heard else None
 
     def feed(self, audio: np.ndarray) -> None:
         """Take further audio: int16 [samples] at the model's rate."""
         self._stream.feedAudioContent(audio)
+        if self._loudness is not None:
+            self._loudness.add(audio)
 
     def partial(self) -> Partial | None:
         """What is heard so far, if it is another text than that of the last partial."""
@@ -65,9 +72,12 @@ class Utterance:
         words = alternatives[0].words
         confidence = sum(word.confidence for word in words) / len(words) if words else 0.0
         end_s = max([end_s, *(word.end_s for word in words)])
-        return Final(
+        final = Final(
             alternatives[0].text, words, tuple(alternatives), confidence, self._start_s, end_s, self._seq, reason
         )
+        if self._heard_by is not None and self._loudness is not None and self._loudness.seconds:
+            self._heard_by(final, self._loudness.measured())
+        return final
 
     def _heard(self, num_results: int) -> list[Alternative]:
         """The candidates so far, at least one, each text once."""

@@ -19,6 +19,7 @@ from deepspeech_training.runtime.events import (
     SpeechStarted,
     Word,
 )
+from deepspeech_training.runtime.figures import Heard
 from deepspeech_training.runtime.intake import Intake
 from deepspeech_training.runtime.model import Model, StreamError
 from deepspeech_training.runtime.segments import split_at_silence
@@ -51,6 +52,7 @@ class Session:
     Args:
         settings: how to decode; they hold for this session alone.
         sample_rate, channels, dtype: of the audio that is fed, interleaved "int16" or "float32" (-1..1).
+        heard: is told of each utterance, also of those without words, what its audio was like.
     Raises:
         ValueError: a rate, a number of channels or a type that cannot be.
         ScorerError: the scorer was built for another alphabet.
@@ -65,8 +67,9 @@ class Session:
         sample_rate: int,
         channels: int = 1,
         dtype: str = "int16",
+        heard: Heard | None = None,
     ):
-        self._model, self._settings = model, settings or StreamSettings()
+        self._model, self._settings, self._heard = model, settings or StreamSettings(), heard
         self._rate = model.sampleRate()
         self._intake = Intake(sample_rate=sample_rate, channels=channels, dtype=dtype, model_rate=self._rate)
         self._endpointing = endpointing or Endpointing()
@@ -117,7 +120,9 @@ class Session:
         for step in steps:
             if isinstance(step, Begin):
                 start_s = step.at / self._rate
-                self._utterance = Utterance(self._model, self._settings, start_s=start_s, seq=self._num_utterances)
+                self._utterance = Utterance(
+                    self._model, self._settings, start_s=start_s, seq=self._num_utterances, heard=self._heard
+                )
                 self._num_utterances += 1
                 if self._endpointing.enabled:
                     events.append(SpeechStarted(start_s))
@@ -142,6 +147,7 @@ def transcribe(
     sample_rate: int,
     settings: StreamSettings | None = None,
     longest_s: float = 30.0,
+    heard: Heard | None = None,
 ) -> Iterator[Final]:
     """The utterances of a whole recording, one after another as they are recognised.
 
@@ -151,6 +157,7 @@ def transcribe(
     Args:
         audio: int16 or float32 (-1..1) [samples], mono.
         sample_rate: its own; it is resampled to the model's.
+        heard: as `Session` has it.
     Raises:
         ValueError: a rate that cannot be, audio of another type or shape, samples that are not finite numbers.
         ScorerError: the scorer was built for another alphabet.
@@ -165,7 +172,7 @@ def transcribe(
     if len(samples) > longest_s * rate:
         pieces = split_at_silence(samples, sample_rate=rate, longest_s=longest_s)
     for seq, (start, end) in enumerate(pieces):
-        utterance = Utterance(model, settings, start_s=start / rate, seq=seq)
+        utterance = Utterance(model, settings, start_s=start / rate, seq=seq, heard=heard)
         utterance.feed(samples[start:end])
         final = utterance.finish(end_s=end / rate, reason="endpoint" if end < len(samples) else "finish")
         if final.text:

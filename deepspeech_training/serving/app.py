@@ -32,6 +32,7 @@ def routes() -> list[BaseRoute]:
         Route("/v1/config", config),
         Route("/v1/models", list_models),
         Route("/v1/models/{name}", show_model),
+        Route("/v1/drift", drift),
         Route("/v1/audio/transcriptions", openai_files.transcriptions, methods=["POST"]),
         Route("/v1/audio/translations", openai_files.translations, methods=["POST"]),
         Route("/v1/compare", openai_files.compare, methods=["POST"]),
@@ -131,6 +132,12 @@ async def show_model(request: Request) -> Response:
     """GET /v1/models/NAME."""
     service: Service = request.app.state.service
     return JSONResponse(_as_openai(service.engine.model(request.path_params["name"]), service))
+
+
+async def drift(request: Request) -> Response:
+    """GET /v1/drift: how what each model hears lately differs from its test set."""
+    service: Service = request.app.state.service
+    return JSONResponse({"models": service.drift()})
 
 
 def _as_openai(served: ServedModel, service: Service) -> dict[str, Any]:

@@ -59,7 +59,7 @@ class Engine:
         self._file_turn = asyncio.Semaphore(FILES_AT_ONCE)
         self._files = 0  # in work, and those that wait
         self._uploads = 0  # requests whose file arrives, waits or is decoded
-        metrics.watch(lag_s=self.lag_s, files=lambda: self._files)
+        metrics.watch(lag_s=self.lag_s, files=lambda: self._files, models=lambda: self.models)
 
     @property
     def num_sessions(self) -> int:

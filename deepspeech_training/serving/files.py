@@ -10,6 +10,7 @@ from deepspeech_training.runtime.utterances import Final, StreamSettings, transc
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.metrics import Metrics
 from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.watching import listener
 from deepspeech_training.serving.workers import Workers
 
 
@@ -62,7 +63,13 @@ class AsyncFile:
 
     async def finals(self, settings: StreamSettings) -> AsyncIterator[Final]:
         """What is said, sentence by sentence."""
-        found = transcribe(self.served.model, self._audio, sample_rate=self._sample_rate, settings=settings)
+        found = transcribe(
+            self.served.model,
+            self._audio,
+            sample_rate=self._sample_rate,
+            settings=settings,
+            heard=listener(self.served, settings, self._metrics),
+        )
         work_s = 0.0
         while True:
             final, piece_s = await self._workers.run_file(lambda: next(found, None))

@@ -1,9 +1,15 @@
 """What the service counts, as Prometheus reads it: GET /metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from prometheus_client.registry import Collector
+
+from deepspeech_training.runtime.figures import STATISTICS, Figures
+from deepspeech_training.serving.drift import indices
+from deepspeech_training.serving.models import ServedModel
 
 LATENCIES_S = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 2.0, 5.0, 10.0)
 FACTORS = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0)
@@ -50,13 +56,75 @@ class Metrics:
         self.reloads = Counter(
             "deepspeech_model_reloads", "Models taken from disk anew", ["outcome"], registry=registry
         )
+        for outcome in ("live", "refused"):  # a series that begins at 1 has no increase that an alert could see
+            self.reloads.labels(outcome)
         self._lag_s = Gauge("deepspeech_lag_seconds", "Audio of the stream that is furthest behind", registry=registry)
         self._files = Gauge("deepspeech_files", "Uploaded files at work, and those that wait", registry=registry)
 
-    def watch(self, *, lag_s: Callable[[], float], files: Callable[[], float]) -> None:
-        """Take two figures when somebody asks for them."""
+        self.utterances = Counter(
+            "deepspeech_utterances", "Utterances with a text, and empty ones", ["model", "result"], registry=registry
+        )
+        self.words = Counter("deepspeech_words", "Words compared with a vocabulary", ["model"], registry=registry)
+        self.unknown_words = Counter(
+            "deepspeech_unknown_words", "Words that are not in the vocabulary", ["model"], registry=registry
+        )
+        self.figures = {
+            name: Histogram(
+                f"deepspeech_utterance_{name}",
+                f"Of each utterance: {statistic.what}" + (f" in {statistic.unit}" if statistic.unit else ""),
+                ["model"],
+                buckets=statistic.bounds,
+                registry=registry,
+            )
+            for name, statistic in STATISTICS.items()
+        }
+        self._ready = Gauge("deepspeech_ready", "1 while the service takes on work, as /ready says", registry=registry)
+
+    def count(self, model: str, figures: Figures) -> None:
+        """Count an utterance."""
+        self.utterances.labels(model, "empty").inc(int(figures.is_empty))
+        self.utterances.labels(model, "text").inc(int(not figures.is_empty))
+        for name, value in figures.values.items():
+            self.figures[name].labels(model).observe(value)
+        if figures.unknown_words is not None:
+            self.words.labels(model).inc(figures.num_words)
+            self.unknown_words.labels(model).inc(figures.unknown_words)
+
+    def watch_ready(self, ready: Callable[[], bool]) -> None:
+        self._ready.set_function(ready)
+
+    def watch(
+        self,
+        *,
+        lag_s: Callable[[], float],
+        files: Callable[[], float],
+        models: Callable[[], Mapping[str, ServedModel]],
+    ) -> None:
+        """Take figures when somebody asks for them."""
+        self._registry.register(_Drift(models))
         self._lag_s.set_function(lag_s)
         self._files.set_function(files)
 
     def text(self) -> bytes:
         return generate_latest(self._registry)
+
+
+class _Drift(Collector):
+    """How far each model's last utterances are from its test set, where that can be said."""
+
+    def __init__(self, models: Callable[[], Mapping[str, ServedModel]]):
+        self._models = models
+
+    def collect(self) -> Iterator[GaugeMetricFamily]:
+        family = GaugeMetricFamily(
+            "deepspeech_drift",
+            "Population stability index of what is served lately against the test set; above 0.25 is large",
+            labels=["model", "statistic"],
+        )
+        for name, served in self._models().items():
+            for statistic, index in indices(served.window.profile(), served.reference).items():
+                family.add_metric([name, statistic], index)
+        yield family
+
+    def describe(self) -> Iterator[GaugeMetricFamily]:
+        yield GaugeMetricFamily("deepspeech_drift", "", labels=["model", "statistic"])

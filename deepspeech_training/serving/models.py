@@ -1,7 +1,7 @@
 """The models that are served: found under the path of `--model`, checked, loaded, and what is known of them."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,9 @@ from deepspeech_training.reporting.diagnosis import VERDICTS, diagnose
 from deepspeech_training.reporting.evidence import Evidence
 from deepspeech_training.runtime.model import Model, to_int16
 from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.profile import Profile
 from deepspeech_training.runtime.utterances import StreamSettings, transcribe
+from deepspeech_training.serving.drift import Window
 
 # Resident bytes for each byte of the file: XNNPACK's layout of int8 weights (docs/inference.md); float32 takes less.
 BYTES_PER_INTERPRETER = 6
@@ -54,12 +56,21 @@ class ModelSource:
 
 @dataclass(frozen=True, eq=False)
 class ServedModel:
-    """A model at work. One that is replaced lives on in the sessions that began with it."""
+    """A model at work. One that is replaced lives on in the sessions that began with it.
+
+    Attributes:
+        reference: what its test set was like; None where its card does not tell it.
+        knows: whether it can know a word: of its scorer, or of the transcripts that it was trained on; None: not known.
+        window: what it has heard lately.
+    """
 
     name: str
     model: Model
     scorer: Scorer | None
     facts: dict[str, Any] = field(repr=False)
+    reference: Profile | None = None
+    knows: Callable[[str], bool] | None = None
+    window: Window = field(default_factory=Window, repr=False)
 
     @property
     def language(self) -> str:
@@ -148,7 +159,8 @@ def _load(source: ModelSource, file: ModelFile, num_threads: int) -> ServedModel
     if source.scorer is not None:
         scorer = Scorer.read(source.scorer)
         scorer.check_labels(None if file.bytes_mode else file.labels)
-    return ServedModel(source.name, model, scorer, _facts(source, model, scorer))
+    reference = _reference(source.registered) if source.registered else None
+    return ServedModel(source.name, model, scorer, _facts(source, model, scorer), reference, _knows(source, scorer))
 
 
 def warm_up(served: ServedModel) -> None:
@@ -209,6 +221,21 @@ def _facts(source: ModelSource, model: Model, scorer: Scorer | None) -> dict[str
         **(_compared(source.folder) if source.folder else NOT_MEASURED),
         **(_tested(source.registered) if source.registered else {}),
     }
+
+
+def _reference(version: Version) -> Profile | None:
+    """The profile of the test set; None where it was registered without one, or by an earlier version."""
+    try:
+        return Profile.from_json(version.card()["profile"])
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _knows(source: ModelSource, scorer: Scorer | None) -> Callable[[str], bool] | None:
+    if scorer is not None:
+        return None if scorer.bytes_mode else scorer.language_model.__contains__
+    vocabulary = source.registered.vocabulary() if source.registered else None
+    return None if vocabulary is None else vocabulary.__contains__
 
 
 NOT_MEASURED = {"wer": None, "cer": None, "measured_on": None, "weights": None}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from deepspeech_training.serving.access_log import AccessLog
+from deepspeech_training.serving.drift import report
 from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
@@ -30,3 +31,12 @@ class Service:
     phase: str = "loading"
     started: float = field(default_factory=time.monotonic)
     told: Callable[[], Mapping[str, Any]] = dict
+
+    def __post_init__(self) -> None:
+        self.metrics.watch_ready(lambda: self.phase == "ready")
+
+    def drift(self) -> dict[str, dict[str, Any]]:
+        """Of each model: how what it hears lately differs from its test set."""
+        return {
+            served.name: report(served.window.profile(), served.reference) for served in self.engine.models.values()
+        }

@@ -17,6 +17,7 @@ from deepspeech_training.runtime.utterances import (
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.metrics import Metrics
 from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.watching import listener
 from deepspeech_training.serving.workers import Workers
 
 SAMPLE_BYTES = {"int16": 2, "float32": 4}
@@ -85,7 +86,15 @@ class AsyncSession:
         """
 
         def make() -> Session:
-            return Session(served.model, settings, endpointing, sample_rate=sample_rate, channels=channels, dtype=dtype)
+            return Session(
+                served.model,
+                settings,
+                endpointing,
+                sample_rate=sample_rate,
+                channels=channels,
+                dtype=dtype,
+                heard=listener(served, settings, self._metrics),
+            )
 
         async with self._turn:
             try:

@@ -35,6 +35,17 @@ def test_a_promoted_version_that_was_not_tested_on_the_set_is_tested_then(models
     assert code == 0 and "en/1 is promoted and was not tested on" in said and "not promoted: WER" in said
 
 
+def test_the_card_keeps_what_the_test_set_was_like(registry, models, good, test_csv):
+    models("register", good, "--name", "en", "--test_files", test_csv)
+    profile = registry.version("en", 1).card()["profile"]
+    assert profile["utterances"] == 12 and profile["csv"] == [test_csv]
+    assert profile["statistics"]["empty"]["counts"] == [12, 0]
+    assert "12 utterances of the test set: " in models("show", "en/1")[1]
+    models("register", good, "--name", "other")
+    assert "profile" not in registry.version("other", 1).card()
+    assert "Profile" not in models("show", "other/1")[1]
+
+
 def test_without_a_test_set_only_the_first_one_is_promoted(registry, models, poor, good):
     models("register", good, "--name", "en")
     code, _, said = models("register", poor, "--name", "en")
