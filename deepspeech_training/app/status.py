@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from deepspeech_training.app.machine_facts import MachineFacts
 from deepspeech_training.app.order import Order
-from deepspeech_training.app.run_log import RunLog
+from deepspeech_training.reporting.run_log import RunLog
 from deepspeech_training.serving.service import Service
 from deepspeech_training.serving.values import whole
 from deepspeech_training.version import VERSION
