@@ -81,7 +81,7 @@ async def _run(
         stack.enter_context(logging_to(console))
         stack.enter_context(stop.on_signals())
         stack.callback(engine.shut_down)
-        app = make_app(service, [*status_page.routes(status), *routes()])
+        app = make_app(service, [*status_page.routes(status, volume), *routes()])
         ports = [await stack.enter_async_context(running(app, sockets.main, tls, settings.limits))]
         ports += await stack.enter_async_context(other_ports(service, settings, sockets, tls, console))
         sys.stdout.write(f"Listening on {url_of(sockets.main, settings.host, tls=tls is not None)}\n")

@@ -1,6 +1,7 @@
 """The status page in a real Chromium: while a training runs, after it, and where something has failed."""
 
 import io
+import json
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -9,13 +10,15 @@ import httpx
 import numpy as np
 import pytest
 import soundfile
-from app.app_process import FLAGS, make_volume
+from app.app_process import FLAGS, make_volume, run_folder
+from reporting.test_sessions import write as write_session
 from serving import chromium
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
 from deepspeech_training.app.clips import MOST_CLIP_S, Clips
 from deepspeech_training.app.machine_facts import MachineFacts
+from deepspeech_training.app.session_list import SessionList
 from deepspeech_training.machine.resources import Gpu
 from deepspeech_training.reporting.validated import ValidatedClips
 from deepspeech_training.serving.app import refused
@@ -31,6 +34,17 @@ def browser():
         browser = chromium.launch(playwright)
         yield browser
         browser.close()
+
+
+def add_a_run_of_another_size(volume: Path) -> None:
+    """Another training beside the one that runs, as it would have left its log."""
+    (log,) = (run_folder(volume) / "logs").glob("session_*.json")
+    values = json.loads(log.read_text(encoding="utf-8"))
+    values |= {"id": "20200101_000000", "run": "20200101_000000", "status": "done", "started": 1.5e9, "ended": 1.5e9}
+    values["flags"] |= {"n_hidden": 64}
+    folder = volume / "checkpoints" / "earlier" / "logs"
+    folder.mkdir(parents=True)
+    (folder / "session_20200101_000000.json").write_text(json.dumps(values), encoding="utf-8")
 
 
 def epochs_of_table(page) -> int:
@@ -74,6 +88,14 @@ def test_a_training_is_seen_while_it_runs_and_its_values_are_read_off_its_curves
         assert "left out" in page.locator("#rejected").inner_text()
         page.click("summary:has-text('Rows and reasons')")
         assert "row 8: the file does not exist" in page.locator("#rejected").inner_text()
+
+        add_a_run_of_another_size(volume)
+        page.wait_for_selector("#session-rows tr >> nth=1")
+        for place in (0, 1):
+            page.check(f"#session-rows input >> nth={place}")
+        page.wait_for_selector("#compared-charts figure[data-title='Dev loss'] path.curve-1")
+        assert "--n_hidden" in page.locator("#session-head").inner_text()
+        assert page.locator("#differs-rows tr").all_inner_texts() == ["--n_hidden\t32\t64"]
 
         page.click("text=Speech to text")
         page.wait_for_selector("#record")
@@ -123,6 +145,30 @@ def test_only_the_sound_of_a_clip_of_the_list_can_be_had(listed, tmp_path):
 def test_a_clip_that_is_too_long_is_refused(listed, tmp_path):
     soundfile.write(tmp_path / "a.wav", np.zeros(MOST_CLIP_S * 8000 + 8000, np.int16), 8000)
     assert listed.get("/v1/status/clips/0?epoch=2").status_code == 413
+
+
+def test_trainings_are_listed_and_compared_by_their_logs(tmp_path):
+    client = TestClient(Starlette(routes=SessionList(tmp_path).routes(), exception_handlers={ServingError: refused}))
+    client.app.state.service = SimpleNamespace(metrics=Metrics())
+    assert client.get("/v1/status/sessions").json()["runs"] == []
+    epochs = [(0, 9, 1.0), (1, 8, 0.5)]
+    write_session(tmp_path / "a", "20260101_000000", epochs=epochs)
+    write_session(tmp_path / "a", "20260101_000001", work=["test"])
+    write_session(tmp_path / "b", "20260101_000000", epochs=epochs[:1], flags={"epochs": 5, "dropout_rate": 0.2})
+    (tmp_path / "b" / "logs" / "session_1.json").write_text("{}", encoding="utf-8")
+    found = client.get("/v1/status/sessions").json()
+    assert [(run["key"], run["epochs"]) for run in found["runs"]] == [
+        ("a/20260101_000000", 2),
+        ("b/20260101_000000", 1),
+    ]
+    assert found["runs"][0]["best"] == {"number": 2, "train_loss": 9, "dev_loss": 8, "wer": 1.0, "cer": 0.5}
+    assert [run["flags"] for run in found["runs"]] == [{"dropout_rate": "0.05"}, {"dropout_rate": "0.2"}]
+    query = "run=a/20260101_000000&run=b/20260101_000000"
+    compared = client.get(f"/v1/status/sessions/compared?{query}").json()
+    assert [len(run["epochs"]) for run in compared["runs"]] == [2, 1]
+    assert compared["differs"] == [{"flag": "dropout_rate", "values": ["0.05", "0.2"]}]
+    refusals = {"": 400, "run=../x": 404, "&".join(f"run={n}" for n in range(5)): 400}
+    assert {q: client.get(f"/v1/status/sessions/compared?{q}").status_code for q in refusals} == refusals
 
 
 @pytest.mark.slow

@@ -11,12 +11,14 @@ import { History } from "./history.js";
 import { showLog } from "./log.js";
 import { showMachine } from "./machine.js";
 import { showDiagnosis, showNow } from "./now.js";
+import { Sessions } from "./sessions.js";
 
 const EVERY_MS = 2000;
 const server = new Server();
 const history = new History();
 const curves = new Curves();
 const clips = new Clips(server);
+const sessions = new Sessions(server);
 let next = 0; // timer
 let asking = false;
 let seen = ""; // of what is asked for only where it has changed
@@ -52,6 +54,7 @@ async function ask() {
   if (isNews(status)) {
     clips.show(await server.get("v1/status/clips"));
     showRejected(await server.get("v1/status/rejected"));
+    await sessions.look();
   }
 }
 

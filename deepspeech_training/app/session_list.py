@@ -1,0 +1,148 @@
+"""The trainings of a volume by their session logs, for the status page: a list, and some of them side by side."""
+
+import asyncio
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
+
+from deepspeech_training.errors import UserError
+from deepspeech_training.reporting.session_views import figures_of_all
+from deepspeech_training.reporting.sessions import Run, Session, read_session, runs_of
+from deepspeech_training.serving.errors import ServingError
+
+MOST_RUNS = 200  # the newest
+MOST_CHOSEN = 4
+LONGEST_VALUE = 200  # characters of a flag's value
+# What is different in every run and says nothing of its settings.
+PLACES = ("checkpoint_dir", "save_checkpoint_dir", "load_checkpoint_dir", "output_dir", "export_dir", "summary_dir")
+
+
+class SessionList:
+    """Reads each log once, and again when it has changed.
+
+    Args:
+        folder: below which the logs are.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._read: dict[Path, tuple[tuple[int, int], Session | None]] = {}
+        self._reading = asyncio.Lock()
+
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/v1/status/sessions", self._list), Route("/v1/status/sessions/compared", self._compared)]
+
+    async def _runs(self) -> dict[str, Run]:
+        async with self._reading:
+            return await asyncio.to_thread(self._look)
+
+    def _look(self) -> dict[str, Run]:
+        """The runs that have trained, the oldest first, by their keys."""
+        found: dict[Path, tuple[tuple[int, int], Session | None]] = {}
+        for path in self._folder.rglob("logs/session_*.json"):
+            try:
+                stat = path.stat()
+            except OSError:
+                continue
+            version = (stat.st_mtime_ns, stat.st_size)
+            known = self._read.get(path)
+            found[path] = known if known and known[0] == version else (version, _without_lines(path))
+        self._read = found
+        sessions = [session for _, session in found.values() if session is not None]
+        runs = runs_of(sorted(sessions, key=lambda session: (session.started, session.id, session.path)))
+        trained = [run for run in runs if any("train" in session.work for session in run.sessions)]
+        return {key(run): run for run in trained[-MOST_RUNS:]}
+
+    async def _list(self, request: Request) -> Response:
+        """GET /v1/status/sessions: each training with its best figures, and the flags by which they differ."""
+        runs = list((await self._runs()).values())
+        names = differing([_flags(run) for run in runs])
+        told = await asyncio.to_thread(lambda: [_summary(run, names) for run in runs])
+        return JSONResponse({"judged_by": _described(runs), "runs": told})
+
+    async def _compared(self, request: Request) -> Response:
+        """GET /v1/status/sessions/compared?run=KEY&run=KEY: epochs of each, and the flags by which they differ."""
+        wanted = list(dict.fromkeys(request.query_params.getlist("run")))
+        if not 1 <= len(wanted) <= MOST_CHOSEN:
+            raise ServingError(f"name one to {MOST_CHOSEN} runs, as run=KEY", "bad_request", param="run")
+        runs = await self._runs()
+        if missing := [name for name in wanted if name not in runs]:
+            raise ServingError(f"there is no run {missing[0][:100]!r}", "not_found")
+        chosen = [runs[name] for name in wanted]
+        flags = [_flags(run) for run in chosen]
+        return JSONResponse(
+            {
+                "judged_by": _described(chosen),
+                "runs": [
+                    {"key": key(run), "epochs": [epoch.as_json(run.judged_by) for epoch in run.epochs]}
+                    for run in chosen
+                ],
+                "differs": [
+                    {"flag": name, "values": [shown(values.get(name)) for values in flags]} for name in differing(flags)
+                ],
+            }
+        )
+
+
+def key(run: Run) -> str:
+    """A name that no other run of the volume has."""
+    return f"{run.sessions[0].folder.name}/{run.id}"
+
+
+def _without_lines(path: Path) -> Session | None:
+    """A session log without what it said, which would fill the memory; None for a file of another kind."""
+    try:
+        return replace(read_session(path), lines=())
+    except UserError:
+        return None
+
+
+def _summary(run: Run, flags: Sequence[str]) -> dict[str, Any]:
+    last, best = run.sessions[-1], run.best
+    return {
+        "key": key(run),
+        "name": last.folder.name,
+        "status": last.status,
+        "started": run.sessions[0].started,
+        "sessions": len(run.sessions),
+        "training_s": round(sum(session.training_s for session in run.sessions), 1),
+        "epochs": len(run.epochs),
+        "best": best.as_json(run.judged_by) if best.number else None,
+        "clips": sum(found.clips for found in last.data if found.set == "train"),
+        "device": last.device,
+        "flags": {name: shown(_flags(run).get(name)) for name in flags},
+    }
+
+
+def _flags(run: Run) -> Mapping[str, Any]:
+    """Of the last session that came so far as to tell them."""
+    return next((session.flags for session in reversed(run.sessions) if session.flags), {})
+
+
+def differing(flags: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The names of the flags that have not the same value everywhere, without the places of files.
+
+    >>> differing([{"epochs": 3, "n_hidden": 8}, {"epochs": 3, "n_hidden": 16, "checkpoint_dir": "b"}])
+    ['n_hidden']
+    """
+    names = sorted({name for values in flags for name in values} - set(PLACES))
+    return [name for name in names if len({shown(values.get(name)) for values in flags}) > 1]
+
+
+def shown(value: Any) -> str:
+    """A flag's value as a person writes it."""
+    if isinstance(value, list):
+        text = ",".join(map(shown, value))
+    else:
+        text = value if isinstance(value, str) else json.dumps(value)
+    return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + " ..."
+
+
+def _described(runs: Sequence[Run]) -> list[dict[str, Any]]:
+    return [{"name": figure.name, "label": figure.label} for figure in figures_of_all(runs)]
