@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from models.small_models import random_model
 from serving import chromium
 
 from deepspeech_training.audio.synthetic_speech import synthesize
+from deepspeech_training.commands.main import main
 
 ROOT = Path(__file__).resolve().parents[2]
 STARTS_IN_S = 300  # the machine may be busy, and the beam search be compiled
@@ -140,6 +142,23 @@ def spoken_scorer(test_data) -> Path:
 def spoken_clip(test_data) -> Path:
     """SENTENCE, a WAV of 2.9 s at 16 kHz."""
     return test_data / "ldc93s1" / "LDC93S1.wav"
+
+
+@pytest.fixture(scope="session")
+def watched_registry(tmp_path_factory, test_data) -> Path:
+    """The folder of a registry with a model that knows a sentence by heart, tested on 100 clips of other loudness."""
+    folder = tmp_path_factory.mktemp("watched")
+    (folder / "export").mkdir()
+    shutil.copy(test_data / "golden" / "output_graph_nodrop.tflite", folder / "export" / "model.tflite")
+    audio, rate = soundfile.read(test_data / "ldc93s1" / "LDC93S1.wav", dtype="float32")
+    rows = ["wav_filename,wav_filesize,transcript"]
+    for number, gain_db in enumerate(np.random.default_rng(2).normal(0, 3, 100)):
+        soundfile.write(folder / f"{number}.wav", audio[: rate * 3 // 2] * 10 ** (gain_db / 20), rate)
+        rows.append(f"{number}.wav,,she had your dark suit")
+    (folder / "test.csv").write_text("\n".join(rows) + "\n")
+    words = ["--name", "en", "--test_files", folder / "test.csv", "--proc", 1, "--dir", folder / "models"]
+    assert main(["models", "register", *map(str, (folder / "export", *words))]) == 0
+    return folder / "models"
 
 
 @pytest.fixture(scope="session")

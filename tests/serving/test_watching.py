@@ -2,19 +2,15 @@
 
 import asyncio
 import dataclasses
-import shutil
-from pathlib import Path
 
 import httpx
 import numpy as np
 import pytest
-import soundfile
 from serving.conftest import metric, wav_bytes
 from serving.stream_clients import pcm
 from websockets.asyncio.client import connect
 
 from deepspeech_training.audio.loudness import Signal
-from deepspeech_training.commands.main import main
 from deepspeech_training.console import Console
 from deepspeech_training.registry.store import MODEL_FILE, VOCABULARY_FILE, Registry
 from deepspeech_training.registry.writer import writing
@@ -36,26 +32,9 @@ def text_of(server) -> str:
     return httpx.get(f"{server.url}/metrics").text
 
 
-@pytest.fixture(scope="module")
-def registered(tmp_path_factory, test_data) -> Path:
-    """The folder of a registry with a model that knows a sentence by heart, tested on 100 clips of other loudness."""
-    folder = tmp_path_factory.mktemp("watched")
-    (folder / "export").mkdir()
-    shutil.copy(test_data / "golden" / "output_graph_nodrop.tflite", folder / "export" / "model.tflite")
-    audio, rate = soundfile.read(test_data / "ldc93s1" / "LDC93S1.wav", dtype="float32")
-    rows = ["wav_filename,wav_filesize,transcript"]
-    for number, gain_db in enumerate(np.random.default_rng(2).normal(0, 3, 100)):
-        soundfile.write(folder / f"{number}.wav", audio[: rate * 3 // 2] * 10 ** (gain_db / 20), rate)
-        rows.append(f"{number}.wav,,she had your dark suit")
-    (folder / "test.csv").write_text("\n".join(rows) + "\n")
-    words = ["--name", "en", "--test_files", folder / "test.csv", "--proc", 1, "--dir", folder / "models"]
-    assert main(["models", "register", *map(str, (folder / "export", *words))]) == 0
-    return folder / "models"
-
-
 @pytest.fixture
-def served(registered) -> ServedModel:
-    (model,) = load(find_sources(registered), num_threads=1)
+def served(watched_registry) -> ServedModel:
+    (model,) = load(find_sources(watched_registry), num_threads=1)
     return model
 
 
