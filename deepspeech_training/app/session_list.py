@@ -62,7 +62,7 @@ class SessionList:
     async def _list(self, request: Request) -> Response:
         """GET /v1/status/sessions: each training with its best figures, and the flags by which they differ."""
         runs = list((await self._runs()).values())
-        names = differing([_flags(run) for run in runs])
+        names = differing([settings(run) for run in runs])
         told = await asyncio.to_thread(lambda: [_summary(run, names) for run in runs])
         return JSONResponse({"judged_by": _described(runs), "runs": told})
 
@@ -75,7 +75,7 @@ class SessionList:
         if missing := [name for name in wanted if name not in runs]:
             raise ServingError(f"there is no run {missing[0][:100]!r}", "not_found")
         chosen = [runs[name] for name in wanted]
-        flags = [_flags(run) for run in chosen]
+        flags = [settings(run) for run in chosen]
         return JSONResponse(
             {
                 "judged_by": _described(chosen),
@@ -84,7 +84,7 @@ class SessionList:
                     for run in chosen
                 ],
                 "differs": [
-                    {"flag": name, "values": [shown(values.get(name)) for values in flags]} for name in differing(flags)
+                    {"flag": name, "values": [values.get(name, "") for values in flags]} for name in differing(flags)
                 ],
             }
         )
@@ -116,31 +116,38 @@ def _summary(run: Run, flags: Sequence[str]) -> dict[str, Any]:
         "best": best.as_json(run.judged_by) if best.number else None,
         "clips": sum(found.clips for found in last.data if found.set == "train"),
         "device": last.device,
-        "flags": {name: shown(_flags(run).get(name)) for name in flags},
+        "flags": {name: settings(run).get(name, "") for name in flags},
     }
 
 
-def _flags(run: Run) -> Mapping[str, Any]:
-    """Of the last session that came so far as to tell them."""
-    return next((session.flags for session in reversed(run.sessions) if session.flags), {})
+def settings(run: Run) -> dict[str, str]:
+    """The flags of the last session that came so far as to tell them; its own folder is "..." in them."""
+    session = next((session for session in reversed(run.sessions) if session.flags), run.sessions[-1])
+    own = session.checkpoint_dir or str(session.folder)
+    return {name: shown(value, own) for name, value in session.flags.items()}
 
 
-def differing(flags: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing(flags: Sequence[Mapping[str, str]]) -> list[str]:
     """The names of the flags that have not the same value everywhere, without the places of files.
 
-    >>> differing([{"epochs": 3, "n_hidden": 8}, {"epochs": 3, "n_hidden": 16, "checkpoint_dir": "b"}])
+    >>> differing([{"epochs": "3", "n_hidden": "8"}, {"epochs": "3", "n_hidden": "16", "checkpoint_dir": "b"}])
     ['n_hidden']
     """
     names = sorted({name for values in flags for name in values} - set(PLACES))
-    return [name for name in names if len({shown(values.get(name)) for values in flags}) > 1]
+    return [name for name in names if len({values.get(name) for values in flags}) > 1]
 
 
-def shown(value: Any) -> str:
-    """A flag's value as a person writes it."""
+def shown(value: Any, own: str) -> str:
+    """A flag's value as a person writes it, with "..." for the run's own folder.
+
+    >>> shown(["a/runs/7/dev.csv", "b.csv"], "a/runs/7"), shown(0.05, ""), shown(True, "")
+    ('.../dev.csv,b.csv', '0.05', 'true')
+    """
     if isinstance(value, list):
-        text = ",".join(map(shown, value))
+        text = ",".join(shown(part, own) for part in value)
     else:
         text = value if isinstance(value, str) else json.dumps(value)
+        text = text.replace(own, "...") if own else text
     return text if len(text) <= LONGEST_VALUE else text[:LONGEST_VALUE] + " ..."
 
 

@@ -1,6 +1,7 @@
 """events.jsonl of a run, followed while it grows: how far the training is, and what it has said."""
 
 import json
+import threading
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
@@ -17,10 +18,10 @@ LAST_OF = ("start", "data", "epoch_begin", "step", "estimate", "validation_begin
 
 
 class RunLog:
-    """What a run's log says up to now. A log that was cut back by a resume is read anew."""
+    """What a run's log says up to now. A log that was cut back by a resume is read anew. Any thread may read it."""
 
     def __init__(self, path: Path):
-        self._path = path
+        self._path, self._reading = path, threading.Lock()
         self._forget()
 
     def _forget(self) -> None:
@@ -32,6 +33,10 @@ class RunLog:
 
     def read(self) -> None:
         """Take in what has been added."""
+        with self._reading:
+            self._read_on()
+
+    def _read_on(self) -> None:
         try:
             with open(self._path, "rb") as file:
                 file.seek(0, 2)

@@ -3,18 +3,25 @@
 import { byId, element } from "../dom.js";
 import { count, date, duration, known } from "./amounts.js";
 
-export function showModels(models, soFar) {
+/** `drift` says of each model how what it hears lately differs from its test set. */
+export function showModels(models, soFar, drift) {
   const parts = models.map(({ name, note, sha256 }) =>
     element(
       "div",
       { className: "model" },
       element("p", {}, element("strong", {}, name)),
       note ? element("p", { className: "quiet" }, note) : null,
+      driftLine(drift?.[name]),
       element("p", { className: "quiet", title: sha256 }, `SHA-256 ${sha256.slice(0, 16)}`),
     ),
   );
   const none = element("p", { className: "quiet" }, soFar || "None is served yet.");
   byId("models").replaceChildren(...(parts.length ? parts : [none]));
+}
+
+function driftLine(found) {
+  if (!found?.sentence) return null;
+  return element("p", { className: found.band === "large" ? "drifts" : "quiet" }, found.sentence[0].toUpperCase() + found.sentence.slice(1));
 }
 
 export function showData(sets) {

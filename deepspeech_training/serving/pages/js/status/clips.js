@@ -35,12 +35,10 @@ export class Clips {
     byId("clips").hidden = !clips.length;
     byId("clips-of").textContent = `epoch ${epoch + 1}, ${of} clips`;
     byId("clip-list").replaceChildren(
-      ...Object.entries(PARTS).flatMap(([part, title]) => {
+      ...Object.entries(PARTS).map(([part, title]) => {
         const numbers = clips.map((clip, number) => [clip, number]).filter(([clip]) => clip.part === part);
-        return [
-          element("h3", {}, title),
-          element("ul", { className: "clips" }, ...numbers.map(([clip, number]) => this.#item(clip, number, epoch))),
-        ];
+        const items = numbers.map(([clip, number]) => this.#item(clip, number, epoch));
+        return element("section", {}, element("h3", {}, title), element("ul", { className: "clips" }, ...items));
       }),
     );
   }

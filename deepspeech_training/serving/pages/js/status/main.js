@@ -72,7 +72,7 @@ function show(status) {
   showNow(status, epochs);
   showDiagnosis(run?.outcome);
   curves.show(epochs, run);
-  showModels(status.models, status.served_so_far);
+  showModels(status.models, status.served_so_far, status.drift);
   showMachine(status.machine, run?.gpus, status.device);
   showData(run?.data?.sets ?? run?.started?.sets);
   showRun(run);

@@ -37,8 +37,9 @@ export function showNow(status, epochs) {
 
 function sentenceOf({ message, run, served_so_far: soFar }) {
   const validation = run?.validation;
+  const lower = (text) => text[0].toLowerCase() + text.slice(1);
   const parts = [message[0]?.toUpperCase() + message.slice(1)];
-  if (validation) parts.push(`validating ${validation.what}: batch ${validation.done} of ${validation.batches}`);
+  if (validation) parts.push(`${lower(validation.what)}: batch ${validation.done} of ${validation.batches}`);
   if (soFar) parts.push(`served meanwhile: ${soFar}`);
   return parts.join("; ");
 }
@@ -96,6 +97,6 @@ function showFigures(figures) {
 export function showDiagnosis(outcome) {
   byId("diagnosis").hidden = !outcome;
   if (!outcome) return;
-  const lines = [...outcome.diagnosis, outcome.next && `Next: ${outcome.next}`].filter(Boolean);
-  byId("diagnosis-lines").replaceChildren(...lines.map((line) => element("p", {}, line)));
+  // Not what to do next: the app does it.
+  byId("diagnosis-lines").replaceChildren(...outcome.diagnosis.map((line) => element("p", {}, line.replace(/^Diagnosis: /, ""))));
 }
