@@ -36,6 +36,9 @@ SECTIONS: dict[str, dict[str, Command]] = {
     },
     "From data to a service": {
         "app": Command("commands.app", "train where there is no model, serve where there is one, and show how it goes"),
+        "status": Command(
+            "commands.status", "how far the trainings on a volume are, in the terminal", when_cut_off=EXIT_OK
+        ),
     },
     "Use an exported model": {
         "transcribe": Command("commands.transcribe", "recordings, folders and lists to text, JSON or subtitles"),
