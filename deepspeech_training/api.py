@@ -48,7 +48,8 @@ def _call(name: str, flags: dict[str, Argument], *, only: str = "") -> FinishedR
     parsed = _parsed(flags)
     reporting = parsed.config.reporting
     console = Console(level=reporting.log_level, show_progressbar=reporting.show_progressbar)
-    command = f"deepspeech_training.{name}({', '.join(f'{flag}={value!r}' for flag, value in flags.items())})"
+    shown = {flag: value for flag, value in flags.items() if flag not in FLAGS or not FLAGS[flag].private}
+    command = f"deepspeech_training.{name}({', '.join(f'{flag}={value!r}' for flag, value in shown.items())})"
     try:
         with interrupts.taken_over():
             return carry_out(replace(parsed, command_line=command), console, only=only, show=lambda text: None)

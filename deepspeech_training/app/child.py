@@ -2,11 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import shutil
 import signal
 import sys
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from deepspeech_training.console import Console
@@ -47,11 +48,12 @@ class Child:
         self._process: asyncio.subprocess.Process | None = None
         self._early = 0  # a signal that came while it was being started
 
-    async def run(self, words: Sequence[str], *, keep_open: int) -> Ended:
+    async def run(self, words: Sequence[str], *, keep_open: int, variables: Mapping[str, str] | None = None) -> Ended:
         """Run a command to its end.
 
         Args:
             keep_open: a file that stays open, and locked, as long as it runs.
+            variables: of its environment, besides ours.
         """
         self.runs, self._early = True, 0
         try:
@@ -61,6 +63,7 @@ class Child:
                 stdin=asyncio.subprocess.DEVNULL,
                 stderr=asyncio.subprocess.PIPE,
                 start_new_session=True,
+                env={**os.environ, **(variables or {})},
                 pass_fds=(keep_open,),
                 limit=LINE_BYTES,
             )

@@ -15,6 +15,7 @@ from deepspeech_training.config import Config, ParsedFlags, as_dict
 from deepspeech_training.config.flag import join_list
 from deepspeech_training.config.parsing import parse_flags
 from deepspeech_training.config.presets import PRESETS, suited
+from deepspeech_training.config.private import PRIVATE, private_values, variables_of, without_private
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
 
@@ -53,6 +54,7 @@ class Order:
         preset: the settings that were chosen by the hours of data, in words, or "".
         hours: of training data; None where the flags name data that the app does not look at.
         says: what was found, for a person.
+        variables: of the environment, with what must not stand in `words`: addresses with tokens.
     """
 
     name: str
@@ -66,6 +68,7 @@ class Order:
     preset: str
     hours: float | None
     says: tuple[str, ...]
+    variables: Mapping[str, str]
 
     @property
     def train(self) -> list[str]:
@@ -110,7 +113,8 @@ def find_order(volume: Volume, environment: Mapping[str, str], name: str, consol
     checkpoint = parsed.config.checkpoint
     owns_folder = not {"checkpoint_dir", "save_checkpoint_dir", "output_dir"} & parsed.given
     folder = volume.checkpoints / f"{name}-{fingerprint}" if owns_folder else checkpoint.save_dir
-    words = [*more, *words, *([f"--checkpoint_dir={folder}"] if owns_folder else [])]
+    variables = variables_of(private_values(parsed.config, {}))
+    words = [*more, *without_private(words), *([f"--checkpoint_dir={folder}"] if owns_folder else [])]
     test_files, hours = parsed.config.data.test_files, None
     if material is not None:
         data = volume.checkpoints / f"{name}-{fingerprint}" / "app_data"
@@ -126,7 +130,18 @@ def find_order(volume: Volume, environment: Mapping[str, str], name: str, consol
     config = parse_flags(words).config  # a fault of them together is told before anything is begun
     scorer = str(folder / "train.scorer") if config.decoder.train_scorer else config.decoder.scorer_file
     return Order(
-        name, tuple(words), test_files, folder, fingerprint, owns_folder, export_dir, scorer, preset, hours, tuple(says)
+        name,
+        tuple(words),
+        test_files,
+        folder,
+        fingerprint,
+        owns_folder,
+        export_dir,
+        scorer,
+        preset,
+        hours,
+        tuple(says),
+        variables,
     )
 
 
@@ -140,7 +155,8 @@ def flags_of(volume: Volume, environment: Mapping[str, str]) -> tuple[list[str],
         try:
             return shlex.split(text), VARIABLE
         except ValueError as error:
-            raise FlagError(f"{VARIABLE}: {error}\n  found  {text}") from error
+            found = "" if any(name in text for name in PRIVATE) else f"\n  found  {text}"  # no tokens on the page
+            raise FlagError(f"{VARIABLE}: {error}{found}") from error
     for name, flag in ((FLAGFILE, "--flagfile"), (CONFIG_FILE, "--config")):
         if (path := volume.root / name).is_file():
             return [flag, str(path)], str(path)
@@ -184,7 +200,7 @@ def _suited(material: Material) -> tuple[str, list[str]]:
 def _fingerprint(parsed: ParsedFlags, material: Material | None, settings: Sequence[str]) -> str:
     """Of the flags that are given, of those that the app has chosen, and of the data; not of where it lies."""
     values = as_dict(parsed.config)
-    given: Sequence[tuple[str, object]] = sorted((name, values[name]) for name in parsed.given)
+    given: Sequence[tuple[str, object]] = sorted((name, values[name]) for name in parsed.given if name not in PRIVATE)
     digest = hashlib.sha256(json.dumps([given, settings]).encode())
     for part in material.contents() if material else ():
         digest.update(hashlib.sha256(part).digest())

@@ -25,12 +25,16 @@ from deepspeech_training.app.shelf import SO_FAR_DIR, Shelf, is_export_of
 from deepspeech_training.app.status import Failure, Phase, Status
 from deepspeech_training.app.volume import FLAGFILE, Volume, VolumeLock
 from deepspeech_training.checkpoints.folder import CheckpointFolder, best_or_last, state_files
+from deepspeech_training.config.private import variables_of
 from deepspeech_training.console import Console
-from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
+from deepspeech_training.errors import EXIT_FLAGS, EXIT_OK, EXIT_RUN, UserError
+from deepspeech_training.reporting.events import Ended
+from deepspeech_training.reporting.outside.sink import Outside
 from deepspeech_training.serving.server import Stop, background
 
 EXPORT_DIR = "export"
 TICK_S = 0.05
+TELL_S = 20.0  # for the notification of a failure, where the app ends with it
 FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 600.0
 STOPPED = (129, 130, 143)  # a training that has saved
 
@@ -43,6 +47,7 @@ class Wishes:
         name: of the model that is trained.
         look_s: seconds from one look at the volume to the next.
         stop_s: a training that is told to end has this long to save.
+        notify: URLs that are told of failures; a training tells its own.
     """
 
     name: str
@@ -53,6 +58,7 @@ class Wishes:
     exit_on_failure: bool = False
     look_s: float = 2.0
     stop_s: float = 100.0
+    notify: tuple[str, ...] = ()
 
 
 class Supervisor:
@@ -85,6 +91,7 @@ class Supervisor:
         self._signature = ""  # of the volume, at the last look
         self._read_at = ""  # the signature for which `status.order` was made
         self._tries = 0  # failures in a row
+        self._telling: threading.Thread | None = None  # of a failure
         self._done = ""  # the fingerprint of the order that was carried out
 
     async def run(self) -> int:
@@ -95,12 +102,14 @@ class Supervisor:
             except _Stopped:
                 break
             except _Failed as failed:
-                exit_code = self._fail(failed.message, failed.exit_code)
+                exit_code = self._fail(failed.message, failed.exit_code, is_told=failed.is_told)
             except UserError as error:
                 exit_code = self._fail(str(error), error.exit_code)
             except OSError as error:  # such as a folder of another user, or a disk that fails
                 exit_code = self._fail(_disk_fault(error, self._volume.root), EXIT_RUN)
             if exit_code is not None:
+                if self._telling is not None:
+                    await asyncio.to_thread(self._telling.join, TELL_S)
                 return exit_code
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._wishes.look_s)
@@ -204,14 +213,14 @@ class Supervisor:
         if not (order.owns_folder and self._is_trained(order)):
             self._now("checking", f"checking flags and data of {order.folder.name}")
             async with background(self._watch(order)):
-                await self._step(order.train)
+                await self._step(order.train, self._variables(order))
         checkpoint = best_or_last(order.folder)
         if checkpoint is None:
             raise UserError(f"{order.folder}: the training has left no checkpoint")
         if not is_export_of(export_dir, checkpoint):
             if order.test_files:
                 self._now("testing", f"testing {checkpoint.stem}")
-                await self._step(order.test)
+                await self._step(order.test, self._variables(order))
             self._now("exporting", f"exporting {checkpoint.stem}")
             await self._step(order.export(export_dir))
         self._now("registering", f"registering {order.name}")
@@ -225,7 +234,11 @@ class Supervisor:
         found = CheckpointFolder(order.folder, self._console).read_description("train")
         return found is not None and found[1].progress.stopped is not None
 
-    async def _step(self, words: Sequence[str]) -> None:
+    def _variables(self, order: Order) -> Mapping[str, str]:
+        """Whom a training tells: those that its flags name, else those that the app is told."""
+        return {**variables_of({"notify": self._wishes.notify} if self._wishes.notify else {}), **order.variables}
+
+    async def _step(self, words: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
         """Run a command to its end.
 
         Raises:
@@ -234,16 +247,19 @@ class Supervisor:
         """
         if self._stopping:
             raise _Stopped
-        ended = await self._child.run(words, keep_open=self._lock.fileno())
+        ended = await self._child.run(words, keep_open=self._lock.fileno(), variables=variables)
         if ended.code == 0:
             self._tries = 0
             return
         if self._stopping:
             raise _Stopped
+        is_told = words[0] == "train" and ended.code != EXIT_FLAGS  # flags are read before there is whom to tell
         if ended.code in STOPPED:
-            raise _Failed("the process was told to stop by somebody else; what it has saved is kept", ended.code)
+            raise _Failed(
+                "the process was told to stop by somebody else; what it has saved is kept", ended.code, is_told
+            )
         said = ended.message or f"`deepspeech {words[0]}` has ended with exit code {ended.code}; the log says more"
-        raise _Failed(said, ended.code if ended.code > 0 else EXIT_RUN)
+        raise _Failed(said, ended.code if ended.code > 0 else EXIT_RUN, is_told)
 
     async def _watch(self, order: Order) -> None:
         """While a training runs: enter its phases, and export the best so far where that is wanted."""
@@ -279,21 +295,39 @@ class Supervisor:
         if self._status.now(phase, sentence):
             self._console.info(sentence[0].upper() + sentence[1:])
 
-    def _fail(self, message: str, exit_code: int) -> int | None:
-        """Say what has failed, and when it is tried again; -> the exit code where the app is to end."""
+    def _fail(self, message: str, exit_code: int, *, is_told: bool = False) -> int | None:
+        """Say what has failed, and when it is tried again; -> the exit code where the app is to end.
+
+        Args:
+            is_told: the step has told --notify itself.
+        """
         self._tries += 1
         wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (self._tries - 1))
-        before = self._status.failure
+        before, phase = self._status.failure, self._status.phase
         self._status.now("failed", message.split("\n")[0])
         self._status.failure = Failure(message, exit_code, self._tries, time.time() + wait_s, self._signature)
         self._read_at = ""
         if before is None or before.message != message:
             self._console.error(message)
+            if self._wishes.notify and not is_told:
+                self._notify(f"{phase}: {message}", exit_code)
         if self._wishes.exit_on_failure:
             return exit_code
         if before is None or before.message != message:
             self._console.info(f"It is tried again when files change, and in {wait_s:.0f} s")
         return None
+
+    def _notify(self, message: str, exit_code: int) -> None:
+        """Tell of a failure, in a thread that nobody waits for long."""
+
+        def tell() -> None:
+            settings = {"urls": list(self._wishes.notify), "name": self._wishes.name}
+            Outside("notify", "Notifications", settings, warn=self._console.warn).take(
+                Ended("failed", exit_code, message)
+            )
+
+        self._telling = threading.Thread(target=tell, name="notification", daemon=True)
+        self._telling.start()
 
 
 class _Stopped(Exception):
@@ -303,9 +337,9 @@ class _Stopped(Exception):
 class _Failed(Exception):
     """A step has not done its work."""
 
-    def __init__(self, message: str, exit_code: int):
+    def __init__(self, message: str, exit_code: int, is_told: bool = False):
         super().__init__(message)
-        self.message, self.exit_code = message, exit_code
+        self.message, self.exit_code, self.is_told = message, exit_code, is_told
 
 
 def _disk_fault(error: OSError, root: Path) -> str:

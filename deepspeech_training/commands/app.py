@@ -5,8 +5,10 @@ import os
 from pathlib import Path
 
 from deepspeech_training.commands import serve
+from deepspeech_training.config.private import variable_of
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
+from deepspeech_training.reporting.outside.wanted import check
 
 MODEL_VARIABLE = "MODEL"
 DEFAULT_DATA = "persistent-data"
@@ -53,6 +55,14 @@ def parser(prog: str) -> argparse.ArgumentParser:
         metavar="S",
         help="at SIGTERM a training has so long to save (default %(default)g)",
     )
+    parser.add_argument(
+        "--notify",
+        action="append",
+        default=[],
+        metavar="URL",
+        help="Apprise URL that is told of failures, and by the training of its end; may be given several times; "
+        "default: $DEEPSPEECH_NOTIFY, which keeps tokens out of the list of processes",
+    )
     serve.add_options(parser)
     parser.set_defaults(access_log="none")  # health checks come every few seconds, and the log is for the training
     return parser
@@ -69,6 +79,8 @@ def run(flags: argparse.Namespace, console: Console) -> int:
         raise FlagError(f"--name {flags.name}: letters, digits, - and _ make a name")
     if not Path(flags.data).is_dir():
         raise FlagError(f"--data {flags.data}: there is no such folder (looked for {Path(flags.data).absolute()})")
+    notify = tuple(flags.notify or os.environ.get(variable_of("notify"), "").split())
+    check({"notify": notify})
     named = Path(flags.model) if flags.model else None
     flags.model = flags.model or flags.data  # what the service is told; what is served is found on the volume
     settings = serve.settings_of(flags)
@@ -86,5 +98,6 @@ def run(flags: argparse.Namespace, console: Console) -> int:
         serve_while_training=flags.serve_while_training,
         exit_on_failure=flags.exit_on_failure,
         stop_s=flags.stop_s,
+        notify=notify,
     )
     return server.run(settings, volume, Shelf(volume, named, settings.scorer), wishes, console)

@@ -10,6 +10,7 @@ from dataclasses import replace
 from deepspeech_training.config.groups import FLAGS
 from deepspeech_training.config.help import EXAMPLE, format_help
 from deepspeech_training.config.parsing import ParsedFlags, parse_flags
+from deepspeech_training.config.private import without_private
 from deepspeech_training.errors import EXIT_OK
 from deepspeech_training.version import VERSION
 
@@ -41,7 +42,7 @@ class FlagParser:
             width = min(shutil.get_terminal_size().columns, 110)
             print(format_help(width, self._description, self._example, full=parsed.help_wanted == "full"))
             sys.exit(EXIT_OK)
-        return replace(parsed, command_line=shlex.join([*self._prog.split(), *words]))
+        return replace(parsed, command_line=shlex.join([*self._prog.split(), *without_private(words)]))
 
     def as_argparse(self) -> argparse.ArgumentParser:
         """The flags as argparse knows options, for programs that complete them."""

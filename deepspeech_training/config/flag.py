@@ -28,7 +28,9 @@ class Flag:
     What it means for a checkpoint: `fixed_by_weights` is where the state of a checkpoint has the value that its weights
     were made with, section and key, and no other is possible with them; `fixed_in_a_run` is for a value that a run
     which resumes keeps, and of which a new run with its weights is free; `quiet`, that a change on resume is nobody's
-    surprise; `describes_training`, that an inspection names the value where it is not the default.
+    surprise; `describes_training`, that an inspection names the value where it is not the default;
+    `private`, that the value may hold a password or a token and changes nothing of a training: it is written nowhere,
+    and `DEEPSPEECH_` with the flag's name in capitals is the variable that stands for it.
     """
 
     default: Any
@@ -52,6 +54,7 @@ class Flag:
     fixed_in_a_run: bool = False
     quiet: bool = False
     describes_training: bool = False
+    private: bool = False
 
     @property
     def type(self) -> type:

@@ -656,6 +656,29 @@ class ReportingFlags:
     summary_dir: str = flag(
         "", "folder for TensorBoard's summaries; without one, none are written", quiet=True, path="folder"
     )
+    notify: tuple[str, ...] = flag(
+        (),
+        "Apprise URL, such as ntfy://TOPIC, that is told when a training ends, fails or stops improving; may be given "
+        "several times (docs/training.md). A URL with a token is better kept in the variable DEEPSPEECH_NOTIFY",
+        unit="url",
+        repeatable=True,
+        quiet=True,
+        private=True,
+    )
+    wandb: str = flag(
+        "",
+        "project of Weights & Biases, or TEAM/PROJECT, for the figures of the run",
+        unit="project",
+        quiet=True,
+        private=True,
+    )
+    mlflow: str = flag(
+        "",
+        "tracking URI of MLflow for the figures of the run, such as sqlite:///mlflow.db or http://HOST:5000",
+        unit="uri",
+        quiet=True,
+        private=True,
+    )
     test_output_file: str = flag(
         "", "JSON file for every test clip's transcript, hypothesis, WER, CER and loss", quiet=True, path="output"
     )
@@ -812,10 +835,12 @@ def config_of(values: Mapping[str, Value]) -> Config:
 
 
 def as_dict(config: Config) -> dict[str, Any]:
-    """All flags as name -> JSON value; `from_dict` reads it back."""
+    """All flags but the private ones as name -> JSON value; `from_dict` reads it back."""
     values = {}
     for part in fields(config):
         for entry in flags_of(part):
+            if FLAGS[entry.name].private:
+                continue
             value = getattr(getattr(config, part.name), entry.name)
             values[entry.name] = list(value) if isinstance(value, tuple) else value
     return values
@@ -847,7 +872,7 @@ def to_flag_lines(config: Config) -> list[str]:
     lines, others = [], flags_of_others(config.geometry.network)
     for part in fields(config):
         for entry in flags_of(part):
-            if entry.name in others:
+            if entry.name in others or FLAGS[entry.name].private:
                 continue
             value = getattr(getattr(config, part.name), entry.name)
             values = (value or ("",)) if FLAGS[entry.name].repeatable else (value,)

@@ -155,11 +155,11 @@ class _Reader:
         known = _KNOWN.get(name) or ABSL[name]
         if name in REFUSED and not place.chain:
             self.refused.append(f"--{name} {known.help}")
-            while rest and not _looks_like_flag(rest[0]):  # its value, or Coqui's list of them
+            while rest and not looks_like_flag(rest[0]):  # its value, or Coqui's list of them
                 rest.popleft()
             return
         take = _take_bool if known.type is bool else _take
-        if known.alone and text is None and not negated and (not rest or _looks_like_flag(rest[0])):
+        if known.alone and text is None and not negated and (not rest or looks_like_flag(rest[0])):
             text = known.alone
         if negated and text is not None:
             raise _Fault(f"--no{name} takes no value; write --no{name} or --{name}={text}")
@@ -168,7 +168,7 @@ class _Reader:
             text = known.alone if _SWITCH[text.lower()] else ""
         if name in FLAGS and known.repeatable:
             texts = [text]
-            while not place.chain and rest and not _looks_like_flag(rest[0]):  # Coqui's way to write several
+            while not place.chain and rest and not looks_like_flag(rest[0]):  # Coqui's way to write several
                 texts.append(rest.popleft())
             before = self.values.get(name, ())
             assert isinstance(before, tuple), "a repeatable flag is a tuple"
@@ -270,13 +270,13 @@ def _take(name: str, text: str | None, rest: deque[str]) -> str:
     """The value of a flag: `text`, or else the next word."""
     if text is not None:
         return text
-    if not rest or _looks_like_flag(rest[0]):
+    if not rest or looks_like_flag(rest[0]):
         found = f", and {rest[0]} follows" if rest else ""
         raise _Fault(f"--{name} needs a value{found}; write --{name}=...")
     return rest.popleft()
 
 
-def _looks_like_flag(word: str) -> bool:
+def looks_like_flag(word: str) -> bool:
     """Whether a word is no value; `-1` and a file named `-x` are values, `-epochs=3` is a flag."""
     return word.startswith("--") or (word.startswith("-") and word[1:].partition("=")[0] in _KNOWN)
 

@@ -23,7 +23,7 @@ def check_files(config: Config) -> None:
     """
     values = as_dict(config)
     for name, flag in FLAGS.items():
-        value = values[name]
+        value = values.get(name)
         if not value:
             continue
         if flag.path == "file" and not Path(value).is_file():

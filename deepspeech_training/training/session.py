@@ -16,7 +16,7 @@ from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import Events
 from deepspeech_training.reporting.session_log import SessionLog
 from deepspeech_training.tasks.base import Report, Transcribes
-from deepspeech_training.training import announce, text_scorer
+from deepspeech_training.training import announce, outside, text_scorer
 from deepspeech_training.training.backends.base import Backend
 from deepspeech_training.training.export import export, with_export_dir
 from deepspeech_training.training.run import Call, Run, call_of, prepare
@@ -81,16 +81,20 @@ def carry_out(
             console.warn(notice)
         call = call_of(parsed, only=only, console=console, events=events)
         try:
-            return _done(call, show or (lambda text: print_result(text, console)))
+            tell = outside.wanted(call.config) if call.work.train or call.work.test else {}
+            if call.work.train:
+                outside.add_notifications(call, tell)
+            return _done(call, tell, show or (lambda text: print_result(text, console)))
         finally:
             call.folder.unlock()
 
 
-def _done(call: Call, show: Callable[[str], None]) -> FinishedRun:
+def _done(call: Call, tell: Mapping[str, Any], show: Callable[[str], None]) -> FinishedRun:
     if call.work.names == ["text"]:
         scorer, log = text_scorer.build_alone(call)
         return FinishedRun(log=_path_of(log), scorer=scorer)
     run = prepare(call)
+    outside.add_trackers(run, tell)
     used = run.folder if run.work.train else run.source.checkpoint.folder
     finished = FinishedRun(checkpoint_dir=used.folder, log=_path_of(run.log))
     if run.work.text:

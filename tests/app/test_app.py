@@ -7,6 +7,7 @@ import httpx
 import pytest
 from app.app_process import FLAGS, App, make_volume, run_folder
 from models.small_models import random_model
+from reporting.webhook import TOKEN, target
 from training.processes import assert_same_end, events, transcripts
 
 
@@ -200,3 +201,14 @@ def test_new_data_is_trained_on_with_retrain_while_the_model_before_is_served(st
     app.until_phase("serving")
     assert "no --test_files to compare it with version 1" in app.said
     assert app.end() == 0
+
+
+def test_a_failure_is_told_once_to_notify_and_its_url_shows_nowhere(start_app, tmp_path):
+    (tmp_path / "train.flags").write_text("--epochs many\n", encoding="utf-8")
+    with target() as hook:
+        app = start_app("--data", tmp_path, environment={"DEEPSPEECH_NOTIFY": hook.url})
+        status = app.until_phase("failed")
+        app.until(lambda: hook.got)
+        assert hook.got[0]["title"] == "speech has failed" and "--epochs many" in hook.got[0]["message"]
+        assert TOKEN not in str(status)
+        assert app.end() == 0 and len(hook.got) == 1 and TOKEN not in app.said

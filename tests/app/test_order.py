@@ -131,6 +131,27 @@ def test_other_data_or_flags_are_another_training_and_the_same_again_is_the_same
     assert order_of(tmp_path).fingerprint not in (first.fingerprint, second.fingerprint)
 
 
+def test_who_is_told_of_a_training_is_no_part_of_it_and_goes_to_its_environment(tmp_path):
+    make_corpus(tmp_path / "corpora" / "mine", transcripts(3), name="train.csv")
+    plain = order_of(tmp_path, TRAIN_FLAGS="--epochs 3")
+    told = order_of(
+        tmp_path, TRAIN_FLAGS="--epochs 3 --notify json://t0ken json://b --mlflow=http://t0ken@h --wandb digits"
+    )
+    assert told.fingerprint == plain.fingerprint and told.words == plain.words and plain.variables == {}
+    assert told.variables == {
+        "DEEPSPEECH_NOTIFY": "json://t0ken json://b",
+        "DEEPSPEECH_MLFLOW": "http://t0ken@h",
+        "DEEPSPEECH_WANDB": "digits",
+    }
+    (tmp_path / "train.flags").write_text("--epochs=3\n--notify=json://t0ken\n", encoding="utf-8")
+    fingerprint = order_of(tmp_path).fingerprint
+    (tmp_path / "train.flags").write_text("--epochs=3\n", encoding="utf-8")
+    assert order_of(tmp_path).fingerprint == fingerprint
+    with pytest.raises(FlagError) as caught:
+        order_of(tmp_path, TRAIN_FLAGS="--notify 'json://t0ken")
+    assert "t0ken" not in str(caught.value)
+
+
 def test_rows_that_cannot_be_used_are_named(tmp_path):
     path = make_corpus(tmp_path / "corpora" / "mine", transcripts(3), name="train.csv")
     with open(path, "a", encoding="utf-8") as file:
