@@ -13,6 +13,7 @@ from deepspeech_training.app.machine_facts import MachineFacts
 from deepspeech_training.app.shelf import Shelf
 from deepspeech_training.app.status import Status
 from deepspeech_training.app.supervisor import Supervisor, Wishes
+from deepspeech_training.app.training_metrics import TrainingMetrics
 from deepspeech_training.app.volume import Volume
 from deepspeech_training.console import Console
 from deepspeech_training.serving.access_log import AccessLog
@@ -63,6 +64,7 @@ async def _run(
 ) -> int:
     volume, shelf, wishes = work
     metrics, status, stop = Metrics(), Status(MachineFacts(volume.root)), Stop()
+    metrics.add(TrainingMetrics(status))
     engine = Engine({}, settings.limits, metrics, num_threads=settings.threads)
     service = Service(engine, settings.limits, settings.security, metrics, access_log, phase=status.phase)
     service.told = lambda: status.told(service)

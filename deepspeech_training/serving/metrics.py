@@ -105,6 +105,10 @@ class Metrics:
         self._lag_s.set_function(lag_s)
         self._files.set_function(files)
 
+    def add(self, collector: Collector) -> None:
+        """Series of others than the service."""
+        self._registry.register(collector)
+
     def text(self) -> bytes:
         return generate_latest(self._registry)
 
