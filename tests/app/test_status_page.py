@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import subprocess
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -188,9 +189,24 @@ def test_after_a_training_the_page_has_its_diagnosis_and_what_is_served(start_ap
     assert app.end() == 0
 
 
-def test_a_failure_is_told_with_when_it_is_tried_again_and_the_page_wants_the_key(start_app, browser, tmp_path):
+@pytest.fixture(scope="module")
+def nvml(tmp_path_factory):
+    """The folder of a library with NVML's names, which tells of one GPU."""
+    folder = tmp_path_factory.mktemp("nvml")
+    source = Path(__file__).parents[1] / "machine" / "fake_nvml.c"
+    try:
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
+    except FileNotFoundError:
+        pytest.skip("no C compiler to make an NVML of; the GPU itself is not needed")
+    return folder
+
+
+def test_a_failure_is_told_with_when_it_is_tried_again_beside_the_gpus_and_the_page_wants_the_key(
+    start_app, browser, nvml, tmp_path
+):
     volume = make_volume(tmp_path, flags=("--n_hiden 3",))
-    app = start_app("--data", volume, environment={"DEEPSPEECH_API_KEY": "open-12345"})
+    gpu = {"LD_LIBRARY_PATH": str(nvml), "FAKE_GPUS": "1"}
+    app = start_app("--data", volume, environment={"DEEPSPEECH_API_KEY": "open-12345", **gpu})
     assert httpx.get(f"{app.url}/v1/status", timeout=30).status_code == 401
     with chromium.visit(browser, f"{app.url}/status") as visitor:
         page = visitor.page
@@ -201,6 +217,9 @@ def test_a_failure_is_told_with_when_it_is_tried_again_and_the_page_wants_the_ke
         assert "did you mean --n_hidden" in told and "tried again when files change, and in" in told
         assert page.locator("#phase").inner_text() == "Failed"
         assert page.locator("#curves").is_hidden()
+        gpu = page.locator(".gpu").inner_text()
+        assert "GPU 0: NVIDIA Fake 0" in gpu and "42 %" in gpu
+        assert "61 °C, 232 W of 450 W" in gpu and "1.1 GB of 25.8 GB" in gpu
     assert app.end() == 0
 
 
