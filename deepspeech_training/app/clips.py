@@ -34,7 +34,7 @@ ROWS_SHOWN = 50
 
 
 class Clips:
-    """Of the training in hand, or of the last one."""
+    """Of the training in hand, or of the run that `run` of a request names."""
 
     def __init__(self, status: Status):
         self._status = status
@@ -47,23 +47,23 @@ class Clips:
             Route("/v1/status/rejected", self._rejected),
         ]
 
-    @property
-    def _folder(self) -> Path | None:
-        return self._status.order.folder if self._status.order else None
+    async def _folder(self, request: Request) -> Path | None:
+        return await self._status.folder(request.query_params.get("run", ""))
 
-    def _found(self) -> dict[str, Any]:
-        found = read_validated(self._folder) if self._folder else None
+    async def _found(self, request: Request) -> dict[str, Any]:
+        folder = await self._folder(request)
+        found = await asyncio.to_thread(read_validated, folder) if folder else None
         return found or {"epoch": None, "of": 0, "clips": []}
 
     async def _list(self, request: Request) -> Response:
         """GET /v1/status/clips: the best, median and worst ones, by WER, then loss."""
-        return JSONResponse(await asyncio.to_thread(self._found))
+        return JSONResponse(await self._found(request))
 
     async def _play(self, request: Request) -> Response:
         """GET /v1/status/clips/NUMBER?epoch=EPOCH: one of that list as a WAV; 404 where there is a newer one."""
         number = request.path_params["number"]
         epoch = whole(request.query_params.get("epoch", "none"), "epoch", least=0, most=1 << 31)
-        found = await asyncio.to_thread(self._found)
+        found = await self._found(request)
         if found["epoch"] != epoch or number >= len(found["clips"]):
             raise ServingError("the last validation has no such clip: ask for the list again", "not_found")
         async with self._decoding:
@@ -72,7 +72,7 @@ class Clips:
 
     async def _rejected(self, request: Request) -> Response:
         """GET /v1/status/rejected: how many rows were left out, for which reasons, and the first of them."""
-        folder = self._folder
+        folder = await self._folder(request)
         return JSONResponse(await asyncio.to_thread(_rejected_rows, folder) if folder else _rejections([]))
 
 

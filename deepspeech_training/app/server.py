@@ -10,6 +10,7 @@ from collections.abc import Callable
 
 from deepspeech_training.app import status_page
 from deepspeech_training.app.machine_facts import MachineFacts
+from deepspeech_training.app.run_choice import RunChoice
 from deepspeech_training.app.shelf import Shelf
 from deepspeech_training.app.status import Status
 from deepspeech_training.app.supervisor import Supervisor, Wishes
@@ -63,7 +64,7 @@ async def _run(
     console: Console,
 ) -> int:
     volume, shelf, wishes = work
-    metrics, status, stop = Metrics(), Status(MachineFacts(volume.root)), Stop()
+    metrics, status, stop = Metrics(), Status(MachineFacts(volume.root), RunChoice(volume.checkpoints)), Stop()
     metrics.add(TrainingMetrics(status))
     engine = Engine({}, settings.limits, metrics, num_threads=settings.threads)
     service = Service(engine, settings.limits, settings.security, metrics, access_log, phase=status.phase)

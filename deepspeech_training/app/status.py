@@ -11,12 +11,21 @@ from starlette.routing import Route
 
 from deepspeech_training.app.machine_facts import MachineFacts
 from deepspeech_training.app.order import Order
+from deepspeech_training.app.run_choice import RunChoice
+from deepspeech_training.app.runs import FoundRun
 from deepspeech_training.reporting.run_log import RunLog
 from deepspeech_training.serving.service import Service
 from deepspeech_training.serving.values import whole
 from deepspeech_training.version import VERSION
 
 MOST_EPOCHS = 1 << 31
+_UNTOLD: dict[str, Any] = {
+    "fingerprint": "",
+    "preset": "",
+    "hours": None,
+    "flags": [],
+    "says": [],
+}  # of a run of somebody else
 Phase = Literal["waiting", "checking", "training", "testing", "exporting", "registering", "serving", "failed"]
 
 
@@ -53,6 +62,7 @@ class Status:
 
     Attributes:
         machine: that it works on.
+        choice: the runs on the volume.
         phase: of the work on a model. While one is served and another is trained it is "training".
         sentence: what that means at the moment, or what is waited for.
         since: when the phase began, seconds since 1970.
@@ -62,6 +72,7 @@ class Status:
     """
 
     machine: MachineFacts
+    choice: RunChoice
     phase: Phase = "waiting"
     sentence: str = "looking at what there is"
     since: float = field(default_factory=time.time)
@@ -101,18 +112,33 @@ class Status:
             "device": device or "cpu",
         }
 
-    def as_json(self, service: Service, *, epochs_from: int = 0) -> dict[str, Any]:
-        """All that a page needs.
+    async def other_run(self, name: str) -> FoundRun | None:
+        """The run of this name, without a name the last one of the volume; None for the training in hand.
 
-        Args:
-            epochs_from: the history begins with this epoch (from 0), where the page has those before it.
+        Raises:
+            ServingError: there is none of this name.
         """
+        if self.order is not None and self.log is not None and name in ("", self.order.folder.name):
+            return None
+        if not name:
+            runs = await self.choice.look()
+            name = runs[0].name if runs else ""
+        return await self.choice.of_name(name) if name else None
+
+    async def folder(self, name: str) -> Path | None:
+        """That of a run, as `other_run` chooses it; None where there is no run."""
+        other = await self.other_run(name)
+        if other is not None:
+            return other.folder
+        return self.order.folder if self.order else None
+
+    def _run(self, other: FoundRun | None, epochs_from: int) -> dict[str, Any] | None:
+        """What its log says, and of the training in hand what it was told."""
         order = self.order
-        run = None
-        if order is not None and self.log is not None:
-            told = self.log.as_json()
-            told["history"] = [epoch for epoch in told["history"] if epoch["epoch"] >= epochs_from]
-            run = {
+        if other is not None:
+            told = {"name": other.name, "folder": str(other.folder), **_UNTOLD, **other.log.as_json()}
+        elif order is not None and self.log is not None:
+            told = {
                 "name": order.name,
                 "folder": str(order.folder),
                 "fingerprint": order.fingerprint,
@@ -120,8 +146,20 @@ class Status:
                 "hours": order.hours,
                 "flags": list(order.words),
                 "says": list(order.says),
-                **told,
+                **self.log.as_json(),
             }
+        else:
+            return None
+        return {**told, "history": [epoch for epoch in told["history"] if epoch["epoch"] >= epochs_from]}
+
+    def as_json(self, service: Service, *, other: FoundRun | None = None, epochs_from: int = 0) -> dict[str, Any]:
+        """All that a page needs.
+
+        Args:
+            other: the run that is told of; the training in hand unless told.
+            epochs_from: the history begins with this epoch (from 0), where the page has those before it.
+        """
+        log = self.log if other is None else other.log
         return {
             **self.told(service),
             "phase": self.phase,
@@ -134,18 +172,20 @@ class Status:
             ],
             "served_so_far": self.so_far,
             "drift": service.drift(),
-            "run": run,
-            "log": self.log.lines() if self.log else [],
+            "run": self._run(other, epochs_from),
+            "log": log.lines() if log else [],
             "machine": self.machine.as_json(),
             "time": round(time.time(), 3),
             "version": VERSION,
         }
 
     def route(self) -> Route:
-        """GET /v1/status, of the history of epochs only those from `epochs_from` on."""
+        """GET /v1/status; `run` is another run of the volume, of whose epochs those from `epochs_from` on are told."""
 
         async def status(request: Request) -> Response:
             epochs_from = whole(request.query_params.get("epochs_from", 0), "epochs_from", least=0, most=MOST_EPOCHS)
-            return JSONResponse(self.as_json(request.app.state.service, epochs_from=epochs_from))
+            other = await self.other_run(request.query_params.get("run", ""))
+            told = self.as_json(request.app.state.service, other=other, epochs_from=epochs_from)
+            return JSONResponse({**told, "runs": [run.name for run in await self.choice.look()]})
 
         return Route("/v1/status", status)

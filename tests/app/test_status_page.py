@@ -19,7 +19,9 @@ from starlette.testclient import TestClient
 
 from deepspeech_training.app.clips import MOST_CLIP_S, Clips
 from deepspeech_training.app.machine_facts import MachineFacts
+from deepspeech_training.app.run_choice import RunChoice
 from deepspeech_training.app.session_list import SessionList
+from deepspeech_training.app.status import Status
 from deepspeech_training.machine.resources import Gpu
 from deepspeech_training.reporting.validated import ValidatedClips
 from deepspeech_training.serving.app import refused
@@ -45,6 +47,9 @@ def add_a_run_of_another_size(volume: Path) -> None:
     values["flags"] |= {"n_hidden": 64}
     folder = volume / "checkpoints" / "earlier" / "logs"
     folder.mkdir(parents=True)
+    said = (run_folder(volume) / "events.jsonl").read_text(encoding="utf-8").splitlines()
+    epochs = [line for line in said if '"event": "epoch"' in line]
+    (folder.parent / "events.jsonl").write_text("\n".join([said[0], *epochs[:2], ""]), encoding="utf-8")
     (folder / "session_20200101_000000.json").write_text(json.dumps(values), encoding="utf-8")
 
 
@@ -98,6 +103,13 @@ def test_a_training_is_seen_while_it_runs_and_its_values_are_read_off_its_curves
         assert "--n_hidden" in page.locator("#session-head").inner_text()
         assert page.locator("#differs-rows tr").all_inner_texts() == ["--n_hidden\t32\t64"]
 
+        page.select_option("#choice", "earlier")
+        visitor.until("document.querySelectorAll('#epoch-rows tr').length === 2")
+        visitor.until("document.getElementById('clips').hidden")  # it has left none
+        assert page.locator("#phase").inner_text() == "Training"
+        page.select_option("#choice", "")
+        visitor.until("document.querySelectorAll('#epoch-rows tr').length > 2")
+
         page.click("text=Speech to text")
         page.wait_for_selector("#record")
         page.click("text=Training status")
@@ -117,7 +129,8 @@ def listed(tmp_path):
     samples = [SimpleNamespace(path=str(tmp_path / name), content="she had") for name in ("a.wav", "b.txt", "gone.wav")]
     clips.add(samples, [1.0, 2.0, 3.0], ["she had", "she", ""])
     clips.write(tmp_path, epoch=2)
-    status = SimpleNamespace(order=SimpleNamespace(folder=tmp_path))
+    (tmp_path / "events.jsonl").write_text("", encoding="utf-8")
+    status = Status(MachineFacts(tmp_path), RunChoice(tmp_path))
     app = Starlette(routes=Clips(status).routes(), exception_handlers={ServingError: refused})
     app.state.service = SimpleNamespace(metrics=Metrics())
     return TestClient(app)
@@ -140,6 +153,8 @@ def test_only_the_sound_of_a_clip_of_the_list_can_be_had(listed, tmp_path):
         "..%2Fa.wav?epoch=2": 404,
     }
     assert {path: listed.get(f"/v1/status/clips/{path}").status_code for path in paths} == paths
+    named = f"/v1/status/clips?run={tmp_path.name}"
+    assert listed.get(named).json() == found and listed.get("/v1/status/clips?run=..").status_code == 404
     assert listed.get("/v1/status/rejected").json() == {"count": 0, "reasons": {}, "rows": []}
 
 

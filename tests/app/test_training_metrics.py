@@ -5,6 +5,7 @@ import re
 from reporting.samples_of_events import epoch_done, step_done
 
 from deepspeech_training.app.machine_facts import MachineFacts
+from deepspeech_training.app.run_choice import RunChoice
 from deepspeech_training.app.status import Status
 from deepspeech_training.app.training_metrics import TrainingMetrics
 from deepspeech_training.reporting.events import EpochBegun, Estimated
@@ -19,7 +20,7 @@ def series(metrics: Metrics) -> dict[str, float]:
 
 
 def test_metrics_have_the_phase_and_of_a_training_what_is_known_of_it(tmp_path):
-    status, metrics = Status(MachineFacts(tmp_path)), Metrics()
+    status, metrics = Status(MachineFacts(tmp_path), RunChoice(tmp_path)), Metrics()
     metrics.add(TrainingMetrics(status))
     found = series(metrics)
     assert found.pop('phase{phase="waiting"}') == 1

@@ -21,32 +21,33 @@ export class Clips {
     });
   }
 
-  /** `found` is the answer of /v1/status/clips. */
-  show(found) {
-    this.#newer = found;
+  /** `found` is the answer of /v1/status/clips for this run; an empty name is the training in hand. */
+  show(found, run) {
+    this.#newer = { ...found, run };
     const inUse = this.#playing || byId("clip-list").contains(document.activeElement);
     if (!inUse) this.#showNewer();
   }
 
   #showNewer() {
     if (!this.#newer) return;
-    const { epoch, of, clips } = this.#newer;
+    const { epoch, of, clips, run } = this.#newer;
+    const query = new URLSearchParams({ run, epoch });
     this.#newer = null;
     byId("clips").hidden = !clips.length;
     byId("clips-of").textContent = `epoch ${epoch + 1}, ${of} clips`;
     byId("clip-list").replaceChildren(
       ...Object.entries(PARTS).map(([part, title]) => {
         const numbers = clips.map((clip, number) => [clip, number]).filter(([clip]) => clip.part === part);
-        const items = numbers.map(([clip, number]) => this.#item(clip, number, epoch));
+        const items = numbers.map(([clip, number]) => this.#item(clip, number, query));
         return element("section", {}, element("h3", {}, title), element("ul", { className: "clips" }, ...items));
       }),
     );
   }
 
-  #item({ src, res, wer, wav_filename: path }, number, epoch) {
+  #item({ src, res, wer, wav_filename: path }, number, query) {
     const name = path.split("/").at(-1);
     const button = element("button", { type: "button", className: "plain", "aria-label": `Hear ${name}` }, "▶");
-    button.addEventListener("click", () => this.#hear(button, `v1/status/clips/${number}?epoch=${epoch}`));
+    button.addEventListener("click", () => this.#hear(button, `v1/status/clips/${number}?${query}`));
     return element(
       "li",
       {},

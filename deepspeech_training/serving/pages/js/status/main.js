@@ -1,6 +1,6 @@
 // The page at `/status`: asks the server how it is, again and again, and shows it.
 
-import { byId } from "../dom.js";
+import { byId, element } from "../dom.js";
 import { askForKey } from "../key-dialog.js";
 import { clearNotice, notice } from "../notices.js";
 import { Server } from "../server.js";
@@ -45,15 +45,17 @@ async function look() {
 }
 
 async function ask() {
-  let status = await server.get(`v1/status?epochs_from=${history.from}`);
+  const run = byId("choice").value;
+  let status = await server.get(`v1/status?${new URLSearchParams({ run, epochs_from: history.from })}`);
+  const query = new URLSearchParams({ run });
   if (!history.take(status.run)) {
-    status = await server.get("v1/status");
+    status = await server.get(`v1/status?${query}`);
     history.take(status.run);
   }
   show(status);
   if (isNews(status)) {
-    clips.show(await server.get("v1/status/clips"));
-    showRejected(await server.get("v1/status/rejected"));
+    clips.show(await server.get(`v1/status/clips?${query}`), run);
+    showRejected(await server.get(`v1/status/rejected?${query}`));
     await sessions.look();
   }
 }
@@ -69,15 +71,27 @@ function isNews({ phase, run }) {
 function show(status) {
   const { run } = status;
   const { epochs } = history;
+  showChoice(status.runs);
   showNow(status, epochs);
   showDiagnosis(run?.outcome);
   curves.show(epochs, run);
   showModels(status.models, status.served_so_far, status.drift);
-  showMachine(status.machine, run?.gpus, status.device);
+  showMachine(status.machine, run?.gpus, run?.started?.devices ?? status.device);
   showData(run?.data?.sets ?? run?.started?.sets);
   showRun(run);
   showLog(status.log);
   byId("version").textContent = `deepspeech ${status.version}`;
+}
+
+/** The runs of the volume, the newest first; nothing to choose where there is one. */
+function showChoice(names) {
+  const select = byId("choice");
+  byId("choice-row").hidden = names.length < 2;
+  const wanted = ["", ...names];
+  if (wanted.join("\n") === [...select.options].map(({ value }) => value).join("\n")) return;
+  const { value } = select;
+  select.replaceChildren(...wanted.map((name) => element("option", { value: name }, name || "the training in hand, or the last one")));
+  select.value = wanted.includes(value) ? value : "";
 }
 
 async function wantKey() {
@@ -102,5 +116,6 @@ function connection(kind, text) {
 if (matchMedia("(max-width: 60rem)").matches) {
   for (const panel of document.querySelectorAll("aside .panel")) panel.open = panel.querySelector("#machine") !== null;
 }
+byId("choice").addEventListener("change", look);
 document.addEventListener("visibilitychange", look);
 look();
