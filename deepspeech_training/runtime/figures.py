@@ -26,7 +26,7 @@ class Statistic(NamedTuple):
 
 # Of the metrics, of the profile of the test set and of the drift alike.
 STATISTICS = {
-    "seconds": Statistic("length", "s", (0.5, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 30)),
+    "seconds": Statistic("length of speech", "s", (0.25, 0.5, 0.75, 1, 1.5, 2, 3, 4, 6, 8, 12, 16, 24, 30)),
     "confidence": Statistic("confidence", "", (0.2, 0.4, 0.5, 0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 0.98)),
     "characters_per_second": Statistic("speaking rate", "characters/s", (4, 7, 10, 13, 16, 19, 22, 26, 32)),
     "level_dbfs": Statistic("level of speech", "dBFS", (-70, -60, -50, -45, -40, -35, -30, -25, -20, -15, -10, -5)),
@@ -66,7 +66,6 @@ class Figures:
             knows: whether a word is in the vocabulary; None: that says nothing of how the utterance was decoded.
         """
         values = {
-            "seconds": signal.seconds,
             "level_dbfs": signal.level_dbfs,
             "noise_dbfs": signal.noise_dbfs,
             "snr_db": signal.level_dbfs - signal.noise_dbfs,
@@ -74,8 +73,10 @@ class Figures:
         }
         words = final.words
         if words:
+            # Of the words, not of the audio: how much silence is around them depends on how the audio was cut.
+            values["seconds"] = words[-1].end_s - words[0].start_s
             values["confidence"] = final.confidence
-            values["characters_per_second"] = len(final.text) / max(words[-1].end_s - words[0].start_s, SHORTEST_S)
+            values["characters_per_second"] = len(final.text) / max(values["seconds"], SHORTEST_S)
         unknown = None if knows is None else sum(not knows(word.text) for word in words)
         return cls(values, len(words), unknown)
 

@@ -67,9 +67,9 @@ def test_each_utterance_of_files_and_streams_is_counted_once_and_nothing_of_what
     text, name = text_of(spoken_server), 'model="output_graph_nodrop"'
     assert metric(spoken_server, "deepspeech_utterances_total") == before + 3
     assert f'deepspeech_utterances_total{{{name},result="empty"}}' in text
-    for figure in ("seconds", "level_dbfs", "noise_dbfs", "snr_db", "clipped_ratio"):
+    for figure in ("level_dbfs", "noise_dbfs", "snr_db", "clipped_ratio"):
         assert metric(spoken_server, f"deepspeech_utterance_{figure}_count") == before + 3, figure
-    for figure in ("confidence", "characters_per_second"):
+    for figure in ("seconds", "confidence", "characters_per_second"):
         assert metric(spoken_server, f"deepspeech_utterance_{figure}_count") == confident + 2, figure
     # Of the stream alone, that was decoded without the scorer.
     assert metric(spoken_server, "deepspeech_words_total") == words + 11
