@@ -8,6 +8,7 @@ from pathlib import Path
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import EpochDone, Event, GpusRead, StepDone
 from deepspeech_training.reporting.json_log import write_errors
+from deepspeech_training.reporting.scalars import of_epoch
 
 
 class TensorBoard:
@@ -41,7 +42,7 @@ class TensorBoard:
             case StepDone():
                 self._write(event.time, event.step, {"step/loss": event.loss, "step/grad_norm": event.grad_norm})
             case EpochDone():
-                self._write(event.time, event.figures.step, _of_epoch(event))
+                self._write(event.time, event.figures.step, of_epoch(event))
             case GpusRead():
                 self._write(event.time, event.step, _of_gpus(event))
 
@@ -49,25 +50,12 @@ class TensorBoard:
         with contextlib.suppress(OSError):
             self._writer.close()
 
-    def _write(self, wall_time: float, step: int, scalars: Mapping[str, float | None]) -> None:
+    def _write(self, wall_time: float, step: int, scalars: Mapping[str, float | None] | Mapping[str, float]) -> None:
         known = {tag: value for tag, value in scalars.items() if value is not None}
         if known:
             summary = self._summary(value=[self._summary.Value(tag=t, simple_value=v) for t, v in known.items()])
             with write_errors(self._folder):
                 self._writer.add_event(self._event(wall_time=wall_time, step=step, summary=summary))
-
-
-def _of_epoch(event: EpochDone) -> dict[str, float | None]:
-    figures = event.figures
-    scalars = {
-        "epoch/train_loss": figures.train_loss,
-        "epoch/learning_rate": figures.learning_rate,
-        f"epoch/{figures.speed_key}": figures.speed,
-    }
-    for found in (*figures.dev, *figures.metrics):
-        scalars[f"{found.name}/loss"] = found.loss
-        scalars |= {f"{found.name}/{name}": value for name, value in found.values.items()}
-    return scalars
 
 
 def _of_gpus(event: GpusRead) -> dict[str, float | None]:

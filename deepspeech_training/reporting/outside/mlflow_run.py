@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from deepspeech_training.reporting.events import Ended, EpochDone, Event, Finished, Outcome, SetTested, Started
-from deepspeech_training.reporting.outside.scalars import of_epoch, of_test
+from deepspeech_training.reporting.scalars import of_epoch, of_test
 
 EXPERIMENT = "deepspeech"  # unless MLFLOW_EXPERIMENT_NAME says another
 MOST_PARAMS = 100  # in one call

@@ -39,7 +39,7 @@ class Outside:
     It never raises, and takes no longer than a put into a queue. What goes wrong is told once, as a warning.
 
     Args:
-        receiver: a key of `process.RECEIVERS`.
+        receiver: a key of `process.MODULES`.
         name: what a person calls it, in the warning.
         settings: of the receiver; they may be secret, and go through its stdin.
         warn: says a line.
