@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,8 +15,19 @@ from serving.conftest import SENTENCE, metric
 from serving.stream_clients import pcm
 from websockets.asyncio.client import connect
 
+from deepspeech_training.serving import ports
+
 WAIT_S = 60
 FILES = "/v1/audio/transcriptions"
+
+
+def test_an_answer_does_not_wait_for_the_acknowledgement_of_its_headers():
+    with (
+        ports.listen("127.0.0.1", 0, "--port") as listener,
+        socket.create_connection(listener.getsockname()),
+        listener.accept()[0] as accepted,
+    ):
+        assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_health_has_what_monitors_look_for(http):
@@ -114,7 +126,6 @@ def test_live_answers_while_there_is_three_times_too_much_to_do(make_server, tmp
 
 
 def test_a_client_that_says_nothing_at_all_is_cut_off(monkeypatch):
-    from deepspeech_training.serving import ports
     from deepspeech_training.serving.limits import Limits
 
     monkeypatch.setattr(ports, "HEAD_S", 0.3)

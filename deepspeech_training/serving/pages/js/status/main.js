@@ -90,7 +90,7 @@ function showChoice(names) {
   const wanted = ["", ...names];
   if (wanted.join("\n") === [...select.options].map(({ value }) => value).join("\n")) return;
   const { value } = select;
-  select.replaceChildren(...wanted.map((name) => element("option", { value: name }, name || "the training in hand, or the last one")));
+  select.replaceChildren(...wanted.map((name) => element("option", { value: name }, name || "the training in hand or the last one")));
   select.value = wanted.includes(value) ? value : "";
 }
 
