@@ -18,6 +18,10 @@ from serving.conftest import wav_bytes
 from serving.stream_clients import pcm
 from websockets.asyncio.client import connect
 
+from deepspeech_training.app.machine_facts import MachineFacts
+from deepspeech_training.app.run_choice import RunChoice
+from deepspeech_training.app.status import Status
+from deepspeech_training.app.training_metrics import TrainingMetrics
 from deepspeech_training.console import Console
 from deepspeech_training.registry.store import MODEL_FILE, VOCABULARY_FILE, Registry
 from deepspeech_training.registry.writer import writing
@@ -48,8 +52,9 @@ def expressions() -> list[str]:
     return [*shown, *(rule["expr"] for rule in RULES)]
 
 
-def test_every_metric_of_the_alerts_and_the_dashboard_is_one_of_the_service():
+def test_every_metric_of_the_alerts_and_the_dashboard_is_one_of_the_service(tmp_path):
     metrics = Metrics()
+    metrics.add(TrainingMetrics(Status(MachineFacts(tmp_path), RunChoice(tmp_path))))
     metrics.watch(lag_s=lambda: 0.0, files=lambda: 0.0, models=dict)
     types = dict(re.findall(r"^# TYPE (\w+) (\w+)$", metrics.text().decode(), re.MULTILINE))
     known = {"up"}
