@@ -11,6 +11,7 @@ import fcntl
 import os
 import re
 import shutil
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import IO, Any
@@ -23,6 +24,7 @@ from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_state, 
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 
+LOCK_TRIES, LOCK_WAIT_S = 3, 0.05
 Arrays = Callable[[], dict[str, np.ndarray]]  # weights and moments, when they are asked for
 _NAME = re.compile(r"(train|best)-(\d+)\.json")
 _WEIGHTS_NAME = re.compile(r"(train|best)-\d+(-\d+)?\.safetensors")
@@ -48,6 +50,19 @@ def best_or_last(folder: Path) -> Path | None:
     return next(iter(state_files(folder, "best") + state_files(folder, "train")), None)
 
 
+def _take(lock: IO[str]) -> None:
+    """Take a lock; whoever looks whether it is held (reporting/sessions.py, app/runs.py) has it for some microseconds.
+
+    Raises:
+        BlockingIOError: another process has it, and keeps it.
+    """
+    for _ in range(LOCK_TRIES - 1):
+        with contextlib.suppress(BlockingIOError):
+            return fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        time.sleep(LOCK_WAIT_S)
+    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
 class CheckpointFolder:
     """The checkpoints of one run in one folder."""
 
@@ -71,7 +86,7 @@ class CheckpointFolder:
                 "Name a folder that can be written with --checkpoint_dir."
             ) from error
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            _take(lock)
         except BlockingIOError as error:
             raise UserError(
                 f"{self.folder}: another process is training in this folder\n"

@@ -54,10 +54,10 @@ class RunLog:
 
     def _take(self, line: bytes) -> None:
         try:
-            values = json.loads(line)
+            values = json.loads(line, parse_constant=lambda name: None)  # NaN is no JSON, and who asks gets JSON
             event = read_event(values)
-        except (ValueError, KeyError, TypeError):
-            return  # of another version
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            return  # of another version, or damaged
         kind = values["event"]
         if kind in LAST_OF:
             self._last[kind] = {name: value for name, value in values.items() if name != "event"}

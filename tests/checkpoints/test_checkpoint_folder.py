@@ -1,7 +1,9 @@
+import fcntl
 import io
 import os
 import subprocess
 import sys
+import threading
 
 import numpy as np
 import pytest
@@ -212,6 +214,7 @@ def test_leftovers_of_a_killed_save_are_removed(folder):
 
 LOCKER = """
 import sys
+import threading
 from pathlib import Path
 from deepspeech_training.console import Console
 from deepspeech_training.checkpoints.folder import CheckpointFolder
@@ -270,3 +273,15 @@ def test_a_file_name_in_a_state_cannot_lead_out_of_the_folder(folder, tmp_path):
     path = save(folder, 10)
     write_state(path, {**read_state(path), "weights_file": "../../train-000000010.safetensors"})
     assert value_of(folder.load("train")) == 10
+
+
+def test_who_looks_whether_it_is_locked_keeps_nobody_from_training(tmp_path, log):
+    (tmp_path / ".lock").touch()
+    with open(tmp_path / ".lock") as looking:
+        fcntl.flock(looking, fcntl.LOCK_SH)
+        timer = threading.Timer(0.02, fcntl.flock, (looking, fcntl.LOCK_UN))
+        timer.start()
+        folder = CheckpointFolder(tmp_path, Console(stream=log))
+        folder.lock()
+        folder.unlock()
+        timer.join()
