@@ -5,6 +5,7 @@ written, and what is sent is the sound of it, decoded here, so that nothing but 
 """
 
 import asyncio
+import contextlib
 import csv
 import io
 import os
@@ -29,8 +30,8 @@ MOST_FILE_BYTES = 64 << 20
 MOST_CLIP_S = 120
 SAMPLE_RATE = 16000
 REJECTED_FILE = "rejected.csv"
-MOST_REJECTED_BYTES = 4 << 20
 ROWS_SHOWN = 50
+NONE_REJECTED: dict[str, Any] = {"count": 0, "reasons": {}, "rows": []}
 
 
 class Clips:
@@ -57,7 +58,9 @@ class Clips:
 
     async def _list(self, request: Request) -> Response:
         """GET /v1/status/clips: the best, median and worst ones, by WER, then loss."""
-        return JSONResponse(await self._found(request))
+        found = await self._found(request)
+        clips = [{**clip, "wav_filename": _as_text(clip["wav_filename"])} for clip in found["clips"]]
+        return JSONResponse({**found, "clips": clips})
 
     async def _play(self, request: Request) -> Response:
         """GET /v1/status/clips/NUMBER?epoch=EPOCH: one of that list as a WAV; 404 where there is a newer one."""
@@ -73,7 +76,12 @@ class Clips:
     async def _rejected(self, request: Request) -> Response:
         """GET /v1/status/rejected: how many rows were left out, for which reasons, and the first of them."""
         folder = await self._folder(request)
-        return JSONResponse(await asyncio.to_thread(_rejected_rows, folder) if folder else _rejections([]))
+        return JSONResponse(await asyncio.to_thread(_rejected_rows, folder) if folder else NONE_REJECTED)
+
+
+def _as_text(path: str) -> str:
+    """A path of which some bytes may be no UTF-8, which JSON cannot have."""
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def _as_wav(path: str) -> bytes:
@@ -105,18 +113,16 @@ def _as_wav(path: str) -> bytes:
 
 
 def _rejected_rows(folder: Path) -> dict[str, Any]:
-    try:
-        with open(folder / REJECTED_FILE, "rb") as file:
-            text = file.read(MOST_REJECTED_BYTES).decode("utf-8", "replace")
-        return _rejections(list(csv.DictReader(io.StringIO(text, newline=""))))
-    except (OSError, csv.Error):
-        return _rejections([])
-
-
-def _rejections(rows: list[dict[str, Any]]) -> dict[str, Any]:
     shown = ("csv", "row", "wav_filename", "transcript", "reason_code", "reason")
-    return {
-        "count": len(rows),
-        "reasons": dict(Counter(str(row.get("reason_code")) for row in rows).most_common()),
-        "rows": [{name: row.get(name) or "" for name in shown} for row in rows[:ROWS_SHOWN]],
-    }
+    reasons: Counter[str] = Counter()
+    rows: list[dict[str, Any]] = []
+    # Without a file there are none; a row that is no CSV ends it, and what was counted before is told.
+    with (
+        contextlib.suppress(OSError, csv.Error),
+        open(folder / REJECTED_FILE, encoding="utf-8", errors="replace", newline="") as file,
+    ):
+        for row in csv.DictReader(file):
+            reasons[str(row.get("reason_code"))] += 1
+            if len(rows) < ROWS_SHOWN:
+                rows.append({name: row.get(name) or "" for name in shown})
+    return {"count": reasons.total(), "reasons": dict(reasons.most_common()), "rows": rows}

@@ -1,5 +1,6 @@
 """How busy and how full the machine is, for the status page: cores, memory, the disk of the volume, GPUs."""
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +21,7 @@ PROC = Path("/proc")
 
 
 class MachineFacts:
-    """Reads the machine when it is asked, at most once a second.
+    """Reads the machine when it is asked, at most once a second. Not on the event loop: drivers and disks may be slow.
 
     Args:
         folder: whose disk is looked at.
@@ -30,17 +31,19 @@ class MachineFacts:
     def __init__(self, folder: Path, *, gpus: Callable[[], Sequence[Gpu]] = lambda: read_gpus()[0]):
         self._folder, self._read_gpus = folder, gpus
         self._facts: dict[str, Any] = {}
+        self._lock = threading.Lock()
         self._read_at = self._gpus_at = float("-inf")
         self._gpus: Sequence[Gpu] | None = None
         self._times = _processor_times()
 
     def as_json(self) -> dict[str, Any]:
         """Shares from 0 to 1, amounts in bytes; None for what cannot be told."""
-        now = time.monotonic()
-        if now - self._read_at >= READ_EVERY_S:
-            self._read_at = now
-            self._facts = self._read(now)
-        return self._facts
+        with self._lock:
+            now = time.monotonic()
+            if now - self._read_at >= READ_EVERY_S:
+                self._read_at = now
+                self._facts = self._read(now)
+            return self._facts
 
     def _read(self, now: float) -> dict[str, Any]:
         if self._gpus is None or (self._gpus and now - self._gpus_at >= GPUS_EVERY_S):

@@ -1,6 +1,7 @@
 """The runs on a volume, from what lies beside their checkpoints, wherever and whenever they were trained."""
 
 import fcntl
+import os
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -78,10 +79,10 @@ class FoundRun:
 def find_runs(folder: Path) -> list[FoundRun]:
     """The run in a folder of checkpoints and those in the folders in it; the one that was written last comes first."""
     try:
-        folders = [folder, *(path for path in folder.iterdir() if path.is_dir())]
+        folders = [folder, *(path for path in folder.iterdir() if os.path.isdir(path))]
     except OSError:
         return []
-    runs = [FoundRun(path) for path in folders if (path / EVENTS_FILE).is_file()]
+    runs = [FoundRun(path) for path in folders if os.path.isfile(path / EVENTS_FILE)]  # not of a folder of others
     return sorted(runs, key=lambda run: run.written, reverse=True)
 
 

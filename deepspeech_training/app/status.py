@@ -1,6 +1,8 @@
 """What the app is doing, as /health, /ready and GET /v1/status tell it."""
 
+import asyncio
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -152,10 +154,13 @@ class Status:
             return None
         return {**told, "history": [epoch for epoch in told["history"] if epoch["epoch"] >= epochs_from]}
 
-    def as_json(self, service: Service, *, other: FoundRun | None = None, epochs_from: int = 0) -> dict[str, Any]:
+    def as_json(
+        self, service: Service, machine: Mapping[str, Any], *, other: FoundRun | None = None, epochs_from: int = 0
+    ) -> dict[str, Any]:
         """All that a page needs.
 
         Args:
+            machine: the facts of it.
             other: the run that is told of; the training in hand unless told.
             epochs_from: the history begins with this epoch (from 0), where the page has those before it.
         """
@@ -174,7 +179,7 @@ class Status:
             "drift": service.drift(),
             "run": self._run(other, epochs_from),
             "log": log.lines() if log else [],
-            "machine": self.machine.as_json(),
+            "machine": machine,
             "time": round(time.time(), 3),
             "version": VERSION,
         }
@@ -185,7 +190,10 @@ class Status:
         async def status(request: Request) -> Response:
             epochs_from = whole(request.query_params.get("epochs_from", 0), "epochs_from", least=0, most=MOST_EPOCHS)
             other = await self.other_run(request.query_params.get("run", ""))
-            told = self.as_json(request.app.state.service, other=other, epochs_from=epochs_from)
+            machine = await asyncio.to_thread(self.machine.as_json)
+            if self.log is not None:
+                await asyncio.to_thread(self.log.read)
+            told = self.as_json(request.app.state.service, machine, other=other, epochs_from=epochs_from)
             return JSONResponse({**told, "runs": [run.name for run in await self.choice.look()]})
 
         return Route("/v1/status", status)

@@ -27,7 +27,7 @@ from deepspeech_training.app.volume import FLAGFILE, Volume, VolumeLock
 from deepspeech_training.checkpoints.folder import CheckpointFolder, best_or_last, state_files
 from deepspeech_training.config.private import variables_of
 from deepspeech_training.console import Console
-from deepspeech_training.errors import EXIT_FLAGS, EXIT_OK, EXIT_RUN, UserError
+from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
 from deepspeech_training.reporting.events import Ended
 from deepspeech_training.reporting.outside.sink import Outside
 from deepspeech_training.serving.server import Stop, background
@@ -90,7 +90,8 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._signature = ""  # of the volume, at the last look
         self._read_at = ""  # the signature for which `status.order` was made
-        self._tries = 0  # failures in a row
+        self._tries = 0  # how often in a row it has failed in this way
+        self._failed_with = ("", "")  # message and signature
         self._telling: threading.Thread | None = None  # of a failure
         self._done = ""  # the fingerprint of the order that was carried out
 
@@ -228,6 +229,7 @@ class Supervisor:
         self._shelf.so_far = None
         self._status.so_far = ""
         self._done = order.fingerprint
+        self._tries, self._failed_with = 0, ("", "")
 
     def _is_trained(self, order: Order) -> bool:
         """Whether the last checkpoint says that its training is over."""
@@ -249,11 +251,11 @@ class Supervisor:
             raise _Stopped
         ended = await self._child.run(words, keep_open=self._lock.fileno(), variables=variables)
         if ended.code == 0:
-            self._tries = 0
             return
         if self._stopping:
             raise _Stopped
-        is_told = words[0] == "train" and ended.code != EXIT_FLAGS  # flags are read before there is whom to tell
+        # A training tells itself, but not of what ends it before it knows whom to tell: of the two, twice is better.
+        is_told = words[0] == "train" and self._status.phase == "training"
         if ended.code in STOPPED:
             raise _Failed(
                 "the process was told to stop by somebody else; what it has saved is kept", ended.code, is_told
@@ -301,19 +303,22 @@ class Supervisor:
         Args:
             is_told: the step has told --notify itself.
         """
-        self._tries += 1
+        way = (message, self._signature)
+        is_news = way != self._failed_with  # a retry that fails in the same way is told to nobody
+        self._tries = 1 if is_news else self._tries + 1
+        self._failed_with = way
         wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (self._tries - 1))
-        before, phase = self._status.failure, self._status.phase
+        phase = self._status.phase
         self._status.now("failed", message.split("\n")[0])
         self._status.failure = Failure(message, exit_code, self._tries, time.time() + wait_s, self._signature)
         self._read_at = ""
-        if before is None or before.message != message:
+        if is_news:
             self._console.error(message)
             if self._wishes.notify and not is_told:
                 self._notify(f"{phase}: {message}", exit_code)
         if self._wishes.exit_on_failure:
             return exit_code
-        if before is None or before.message != message:
+        if is_news:
             self._console.info(f"It is tried again when files change, and in {wait_s:.0f} s")
         return None
 

@@ -132,8 +132,9 @@ class _Reader:
             match = re.fullmatch(r"--?([^=-][^=]*)(?:=(.*))?", word, re.DOTALL)
             if match is None:
                 raise FlagError(
-                    f"{place.prefix}{word!r} is not a flag; flags start with --, and a list is written with commas and "
-                    "without spaces: --train_files a.csv,b.csv (a name with a comma in double quotes: '\"a,b.csv\"')"
+                    f"{place.prefix}{_shown(word)!r} is not a flag; flags start with --, and a list is written "
+                    "with commas and without spaces: --train_files a.csv,b.csv (a name with a comma in double quotes: "
+                    "'\"a,b.csv\"')"
                 )
             try:
                 self._read_flag(match[1], match[2], rest, place)
@@ -264,6 +265,12 @@ def _resolve(name: str, known: Mapping[str, Flag]) -> tuple[str, bool]:
     )
     hint = f"; did you mean {' or '.join(f'--{candidate}' for candidate in near)}?" if near else "; see --help"
     raise _Fault(f"unknown flag --{name}{hint}")
+
+
+def _shown(word: str) -> str:
+    """A word that may be an address with a password, without that."""
+    scheme, separator, _ = word.partition("://")
+    return f"{scheme}{separator}..." if separator else word
 
 
 def _take(name: str, text: str | None, rest: deque[str]) -> str:

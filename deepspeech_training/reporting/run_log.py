@@ -1,5 +1,6 @@
 """events.jsonl of a run, followed while it grows: how far the training is, and what it has said."""
 
+import contextlib
 import json
 import threading
 from collections import deque
@@ -13,6 +14,14 @@ from deepspeech_training.reporting.messages import words
 LINES_KEPT = 100
 LEVELS = ("debug", "info", "warning", "error")
 BLOCK_BYTES = 1 << 20
+BYTES_COMPARED = 256  # of what was read last: a log that a resume has cut back may have grown beyond it again
+# What is computed with.
+NUMBERS = {
+    "epoch_begin": ("time", "epoch", "epochs", "batches", "step_in_epoch", "step"),
+    "step": ("step",),
+    "estimate": ("left_seconds", "epochs_left"),
+    "validation_begin": ("done",),
+}
 # Kinds of which the last one is kept as it is.
 LAST_OF = ("start", "data", "epoch_begin", "step", "estimate", "validation_begin", "finished", "outcome", "gpu")
 
@@ -25,7 +34,7 @@ class RunLog:
         self._forget()
 
     def _forget(self) -> None:
-        self._offset, self._rest = 0, b""
+        self._offset, self._rest, self._end = 0, b"", b""
         self._last: dict[str, dict[str, Any]] = {}
         self._epochs: dict[int, dict[str, Any]] = {}
         self._lines: deque[dict[str, Any]] = deque(maxlen=LINES_KEPT)
@@ -41,11 +50,13 @@ class RunLog:
             with open(self._path, "rb") as file:
                 file.seek(0, 2)
                 size = file.tell()
-                if size < self._offset:
+                file.seek(max(0, self._offset - len(self._end)))
+                if size < self._offset or file.read(len(self._end)) != self._end:
                     self._forget()
                 file.seek(self._offset)
                 while block := file.read(BLOCK_BYTES):
                     self._offset += len(block)
+                    self._end = (self._end + block)[-BYTES_COMPARED:]
                     *lines, self._rest = (self._rest + block).split(b"\n")
                     for line in lines:
                         self._take(line)
@@ -59,6 +70,8 @@ class RunLog:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return  # of another version, or damaged
         kind = values["event"]
+        if not all(isinstance(values.get(name), int | float) for name in NUMBERS.get(kind, ())):
+            return  # damaged
         if kind in LAST_OF:
             self._last[kind] = {name: value for name, value in values.items() if name != "event"}
         if kind == "start":
@@ -73,7 +86,8 @@ class RunLog:
         if isinstance(event, EpochDone):
             self._epochs[event.figures.epoch] = {"time": event.time, **event.figures.as_json()}
         if not isinstance(event, StepDone):
-            self._keep_lines(event)
+            with contextlib.suppress(TypeError, ValueError):  # without a number that the sentence needs
+                self._keep_lines(event)
 
     def _keep_lines(self, event: Event) -> None:
         for level, text in words(event):

@@ -115,7 +115,9 @@ def drift(reference: Sequence[int], served: Sequence[int]) -> float:
         p = (a + half) / (num_reference + half * len(pairs))
         q = (b + half) / (num_served + half * len(pairs))
         index += (q - p) * math.log(q / p)
-    return max(0.0, index - (len(pairs) - 1) * (1 / num_reference + 1 / num_served))
+    # By chance it is this chi-squared figure, of which nearly all are below the mean and twice the spread.
+    free = len(pairs) - 1
+    return max(0.0, index - (free + 2 * math.sqrt(2 * free)) * (1 / num_reference + 1 / num_served))
 
 
 def band(index: float) -> Band:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 from reporting.samples_of_events import epoch_done, step_done
 
+from deepspeech_training.app.runs import find_runs
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.commands.main import main
 from deepspeech_training.console import Console
@@ -203,3 +204,16 @@ def test_a_terminal_that_follows_is_drawn_within_its_size_until_ctrl_c(volume):
     assert len(picture) <= 23 and max(map(len, picture)) <= 80
     assert "words: " in picture[0] and "line 29" in picture[-1]
     assert "words: " in left_behind and "Traceback" not in left_behind
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
+def test_a_folder_that_only_another_user_may_read_is_passed_over(tmp_path, monkeypatch):
+    (tmp_path / "checkpoints" / "theirs").mkdir(parents=True)
+    (tmp_path / "checkpoints" / "theirs").chmod(0o700)
+    tmp_path.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    os.seteuid(65534)
+    try:
+        assert find_runs(Path("checkpoints")) == []
+    finally:
+        os.seteuid(0)

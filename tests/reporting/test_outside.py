@@ -2,11 +2,14 @@
 
 import json
 import logging
+import re
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from reporting.samples_of_events import EPOCH
@@ -161,7 +164,10 @@ def test_what_a_receiver_raises_is_said_without_the_address_it_was_given():
         ({"notify": (f"nosuch://{TOKEN}",)}, "--notify nosuch://...: Apprise knows no such service"),
         ({"mlflow": "/data/mlruns"}, "sqlite:///mlflow.db"),
         ({"mlflow": f"ftp://{TOKEN}@host"}, "--mlflow ftp://...: must be the address"),
-        ({"wandb": "a/b/c"}, "PROJECT or TEAM/PROJECT"),
+        ({"mlflow": f"me:{TOKEN}@host"}, "--mlflow: must be the address"),
+        ({"notify": (f"me:{TOKEN}@x://y",)}, "--notify: Apprise knows no such service"),
+        ({"wandb": "a/b/c"}, "--wandb a/b/c: is no name of a project; it is PROJECT or TEAM/PROJECT"),
+        ({"wandb": f"slack://{TOKEN}"}, "--wandb slack://...: is no name"),
     ],
 )
 def test_an_address_that_cannot_be_used_is_refused_without_being_shown(values, message):
@@ -176,6 +182,27 @@ def test_a_missing_package_is_a_flag_error_that_says_how_to_install_it(flag, val
     with pytest.raises(FlagError) as caught:
         wanted.check({flag: value})
     assert f"pip install 'deepspeech_training[{flag}]'" in str(caught.value)
+
+
+def test_an_address_that_is_no_value_of_a_flag_is_not_shown():
+    with pytest.raises(FlagError) as caught:
+        parse_flags(["--notify", "json://a", "--early_stop", f"slack://{TOKEN}"])
+    assert "slack://..." in str(caught.value) and TOKEN not in str(caught.value)
+
+
+def test_a_signal_to_all_processes_of_a_service_leaves_time_to_tell_of_it():
+    command = [sys.executable, "-m", "deepspeech_training.reporting.outside.process"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as receiver:
+        receiver.stdin.write(json.dumps({"receiver": "notify", "settings": {"urls": [], "name": "a"}}) + "\n")
+        receiver.stdin.flush()
+        deadline = time.monotonic() + 60
+        status = Path(f"/proc/{receiver.pid}/status")
+        while not int(re.search(r"SigIgn:\s*(\w+)", status.read_text())[1], 16) & 1 << (signal.SIGTERM - 1):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        receiver.send_signal(signal.SIGTERM)
+        receiver.stdin.close()
+        assert receiver.wait(60) == 0
 
 
 def test_addresses_are_in_no_record_of_the_flags():

@@ -111,7 +111,7 @@ def test_a_client_that_vanishes_while_its_file_is_recognised_gives_its_turn_to_t
     server = make_server("--model", small_model, "--max_waiting", 1)
     hour = wav_bytes(np.random.default_rng(0).uniform(-0.5, 0.5, 1800 * 16000).astype(np.float32))
     with pytest.raises(httpx.ReadTimeout):
-        httpx.post(server.url + URL, files={"file": hour}, timeout=httpx.Timeout(60, read=3))
+        httpx.post(server.url + URL, files={"file": hour}, timeout=httpx.Timeout(60, read=0.5))
     assert httpx.post(server.url + URL, files={"file": wav_bytes(np.zeros(16000, np.float32))}, timeout=60).is_success
     assert server.stop() == 0
     assert '"status": 499' in server.err

@@ -1,6 +1,7 @@
 """Messages about a run by Apprise: to mail, Slack, Telegram, ntfy, webhooks and a hundred other services."""
 
 import logging
+import re
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +32,8 @@ def bad_urls(urls: Sequence[str]) -> list[str]:
 
     logging.getLogger("apprise").propagate = False  # what it says has the URL, with tokens
     logging.getLogger("apprise").addHandler(logging.NullHandler())
-    return [url.partition("://")[0] if "://" in url else "" for url in urls if not apprise.Apprise().add(url)]
+    schemes = [re.match(r"(?:([\w+.-]+)://)?", url) for url in urls if not apprise.Apprise().add(url)]
+    return [(scheme and scheme[1]) or "" for scheme in schemes]
 
 
 def receiver(settings: Mapping[str, Any], keep: Callable[[Any], None]) -> "Notifier":

@@ -5,6 +5,7 @@ JSON: {"fault": ...} with what went wrong, {"keep": ...} with what a resumed run
 """
 
 import json
+import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
@@ -75,6 +76,8 @@ def main() -> None:
         sys.__stdout__.flush()  # type: ignore[union-attr]
 
     sys.stdout = sys.stderr  # for libraries that print
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # to a whole service: the end of stdin ends this one
+        signal.signal(number, signal.SIG_IGN)
     serve(sys.stdin, say)
 
 

@@ -41,9 +41,17 @@ def _check_urls(urls: Sequence[str]) -> None:
         )
 
 
+def _shown(value: str) -> str:
+    """A value that may be an address with a password: only what cannot be one."""
+    scheme, separator, _ = value.partition("://")
+    if separator:
+        return f" {scheme}://..." if re.fullmatch(r"[\w+.-]+", scheme) else ""
+    return "" if "@" in value else f" {value}"
+
+
 def _check_project(project: str) -> None:
     if project and not re.fullmatch(r"([^/\\#?%:\s]+/)?[^/\\#?%:]{1,128}", project):
-        raise FlagError(f"--wandb {project}: is no name of a project; it is PROJECT or TEAM/PROJECT")
+        raise FlagError(f"--wandb{_shown(project)}: is no name of a project; it is PROJECT or TEAM/PROJECT")
 
 
 def _check_store(uri: str) -> None:
@@ -52,7 +60,7 @@ def _check_store(uri: str) -> None:
     scheme = uri.partition("://")[0].partition("+")[0] if "://" in uri else uri
     if scheme not in MLFLOW_STORES:
         raise FlagError(
-            f"--mlflow {scheme + '://...' if '://' in uri else uri}: must be the address of a server or a database, "
+            f"--mlflow{_shown(uri)}: must be the address of a server or a database, "
             "such as http://HOST:5000 or sqlite:///mlflow.db; MLflow 3 keeps no runs in plain folders"
         )
     if scheme == "sqlite" and not (find_spec("sqlalchemy") and find_spec("alembic")):

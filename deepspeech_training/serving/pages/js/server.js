@@ -28,7 +28,7 @@ export class Server {
 
   /** JSON of a GET. Throws Trouble: "gone", or the code and the sentence of the server. */
   async get(path) {
-    return (await this.#fetch(path)).json();
+    return whole((await this.#fetch(path)).json());
   }
 
   async #fetch(path) {
@@ -44,7 +44,7 @@ export class Server {
 
   /** The bytes of a GET, such as sound. Throws as `get` does. */
   async blob(path) {
-    return (await this.#fetch(path)).blob();
+    return whole((await this.#fetch(path)).blob());
   }
 
   /** A websocket with the key among its subprotocols: browsers can send no header, and an address would be logged. */
@@ -69,6 +69,15 @@ export class Server {
       return trouble;
     }
     return new Trouble("overloaded", "The server is busy: it takes no more recordings at the moment.");
+  }
+}
+
+/** The body of an answer. Throws Trouble "gone" where it was cut off, or comes from somebody else than our server. */
+async function whole(body) {
+  try {
+    return await body;
+  } catch {
+    throw new Trouble("gone", SERVER_GONE);
   }
 }
 

@@ -34,8 +34,12 @@ async function look() {
     clearNotice("server", "key");
     next = setTimeout(look, EVERY_MS);
   } catch (trouble) {
-    if (trouble.code === undefined) throw trouble; // a mistake of this page
     if (trouble.code === "no_key") return void wantKey();
+    seen = ""; // what was not answered is asked for again
+    if (trouble.code === undefined) {
+      next = setTimeout(look, EVERY_MS);
+      throw trouble; // a mistake of this page
+    }
     connection("gone", "No server");
     notice("server", `${trouble.message} This page looks for it every few seconds.`, { dismiss: false });
     next = setTimeout(look, EVERY_MS);
