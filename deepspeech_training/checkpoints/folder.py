@@ -2,7 +2,7 @@
 
 train-000001234.json, .safetensors   the last ones, by step; --max_to_keep of them
 best-000001200.json, .safetensors    the one with the lowest dev loss
-events.jsonl, rejected.csv, flags.txt, data_check/   written by others
+events.jsonl, validation.json, rejected.csv, flags.txt, data_check/   written by others
 .lock                                held while a run trains here
 """
 
@@ -217,7 +217,7 @@ class CheckpointFolder:
         self._weights_on_disk = None
 
     def set_aside(self, *, later_than: int = -1) -> Path | None:
-        """Move checkpoints of later steps, and their log, into a folder "replaced-N": nothing is lost.
+        """Move checkpoints of later steps, and what was recorded of them, into a folder "replaced-N": nothing is lost.
 
         Args:
             later_than: a step; -1 moves all, the best included.
@@ -239,9 +239,9 @@ class CheckpointFolder:
             for file in (weights, path):  # weights without a state file would be cleared away by the next save
                 if file.exists():
                     os.replace(file, target / file.name)
-        log = self.folder / "events.jsonl"
-        if log.exists():
-            shutil.copy2(log, target / log.name)
-            if later_than < 0:
-                log.unlink()
+        for record in (self.folder / "events.jsonl", self.folder / "validation.json"):
+            if record.exists():
+                shutil.copy2(record, target / record.name)
+                if later_than < 0:
+                    record.unlink()
         return target
