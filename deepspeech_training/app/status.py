@@ -161,7 +161,7 @@ class Status:
 
         Args:
             machine: the facts of it.
-            other: the run that is told of; the training in hand unless told.
+            other: the run to describe; default: the current training.
             epochs_from: the history begins with this epoch (from 0), where the page has those before it.
         """
         log = self.log if other is None else other.log

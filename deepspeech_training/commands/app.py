@@ -60,7 +60,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="URL",
-        help="Apprise URL that is told of failures, and by the training of its end; may be given several times; "
+        help="Apprise URL to notify of failures and when training ends; may be given several times; "
         "default: $DEEPSPEECH_NOTIFY, which keeps tokens out of the list of processes",
     )
     serve.add_options(parser)

@@ -52,7 +52,7 @@ class Session:
     Args:
         settings: how to decode; they hold for this session alone.
         sample_rate, channels, dtype: of the audio that is fed, interleaved "int16" or "float32" (-1..1).
-        heard: is told of each utterance, also of those without words, what its audio was like.
+        heard: called with the audio figures of each utterance, including those without words.
     Raises:
         ValueError: a rate, a number of channels or a type that cannot be.
         ScorerError: the scorer was built for another alphabet.

@@ -1,4 +1,4 @@
-"""Who outside is told of a call: notifications from its start, trackers once its checkpoint is known."""
+"""Attaches notifications when a command starts, and trackers once its checkpoint is known."""
 
 import os
 from collections.abc import Mapping

@@ -1,1 +1,1 @@
-"""Who is told of a run outside of this machine: notifications and trackers, each by a process of its own."""
+"""Notifications and trackers of a run, each in a process of its own."""

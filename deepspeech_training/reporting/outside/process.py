@@ -71,9 +71,11 @@ def _secrets(value: Any) -> set[str]:
 
 
 def main() -> None:
+    answers = sys.stdout
+
     def say(values: Mapping[str, Any]) -> None:
-        sys.__stdout__.write(json.dumps(values) + "\n")  # type: ignore[union-attr]
-        sys.__stdout__.flush()  # type: ignore[union-attr]
+        answers.write(json.dumps(values) + "\n")
+        answers.flush()
 
     sys.stdout = sys.stderr  # for libraries that print
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):  # to a whole service: the end of stdin ends this one
