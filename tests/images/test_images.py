@@ -111,6 +111,13 @@ def test_an_image_is_small(image, megabytes):
 
 
 @pytest.mark.parametrize("image", [CPU, SERVE])
+def test_no_cache_and_no_file_of_the_repository_alone_is_in_an_image(image):
+    found = docker("run", "--rm", "--entrypoint", "ls", image, "-A", "/DeepSpeech").stdout.split()
+    assert "DeepSpeech.py" in found
+    assert [name for name in found if name.startswith(".") or name in ("tests", "benchmarks", "build", "dist")] == []
+
+
+@pytest.mark.parametrize("image", [CPU, SERVE])
 def test_an_image_has_labels_and_no_anonymous_volume(image):
     found = docker("image", "inspect", "--format", "{{json .Config.Volumes}} {{json .Config.Labels}}", image).stdout
     assert found.startswith("null ")
