@@ -90,6 +90,9 @@ CONFORMER_SIZES: Mapping[str, Mapping[str, int]] = MappingProxyType(
     }
 )
 
+# By --task: the values that its flags have unless they are given or --preset has others.
+TASK_VALUES: dict[str, Mapping[str, bool | int | float | str]] = {}
+
 
 def suited(hours: float) -> str:
     """The preset for so many hours of training data.

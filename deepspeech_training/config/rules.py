@@ -8,10 +8,11 @@ from pathlib import Path
 
 from deepspeech_training.atomic_file import check_writable
 from deepspeech_training.augment.catalogue import parse_augmentations
+from deepspeech_training.config.flag import Value
 from deepspeech_training.config.groups import DEEPSPEECH_WEIGHTS, FLAGS, Config, as_dict
-from deepspeech_training.config.presets import CONFORMER_SIZES
+from deepspeech_training.config.presets import CONFORMER_SIZES, PRESETS, TASK_VALUES
 from deepspeech_training.errors import FlagError
-from deepspeech_training.models import MODELS, flags_of_others, model_class
+from deepspeech_training.models import flags_of_others, model_class, networks_of
 
 
 def check_files(config: Config) -> None:
@@ -92,13 +93,28 @@ def _check_transfer(config: Config) -> None:
         )
 
 
+def values_of_task(config: Config, task: str, given: Collection[str]) -> dict[str, Value]:
+    """The flags that have another default with this task, with its values: `TASK_VALUES`, and its usual network.
+
+    Args:
+        given: flags that a person has set, which keep their values as those of --preset do.
+    """
+    preset = PRESETS.get(config.training.preset)
+    kept = {*given, *(preset.values if preset else ())}
+    values = {"network": networks_of(task)[0], **TASK_VALUES.get(task, {})}
+    return {name: value for name, value in values.items() if name not in kept}
+
+
 def check_network(config: Config, given: Collection[str]) -> None:
     """Check the flags of the network, once it is known which one it is.
 
     Raises:
         FlagError: flags that are given are of another network, or those of a conformer do not go together.
     """
-    network = config.geometry.network
+    network, task = config.geometry.network, config.training.task
+    networks = networks_of(task)
+    if network not in networks:
+        raise FlagError(f"--network {network}: not with --task {task}, which trains {' or '.join(networks)}")
     of_others = flags_of_others(network) & set(given)
     if "conformer_size" in of_others:
         of_others -= set(CONFORMER_SIZES["s"])  # which it stands for
@@ -109,7 +125,7 @@ def check_network(config: Config, given: Collection[str]) -> None:
         )
         raise FlagError(
             f"{wrong}: not with --network {network}, whose own flags are {own}\n"
-            f"Leave {'it' if len(of_others) == 1 else 'them'} out, or choose another --network ({', '.join(MODELS)})."
+            f"Leave {'it' if len(of_others) == 1 else 'them'} out, or choose another --network ({', '.join(networks)})."
         )
     geometry = config.geometry
     if network == "conformer" and geometry.heads and geometry.d_model % geometry.heads:

@@ -1,11 +1,12 @@
-"""A checkpoint -> the folder of an export: the model, its card, the parity report; all of it or nothing.
+"""An exported model -> its folder: the model, its card, the parity report; all of it or nothing.
 
     output_graph.tflite      --export_file_name
     author_model_0.0.1.md    --export_author_id, --export_model_name, --export_model_version
     parity.json
     FOLDER.zip               beside the folder, with --export_zip
 
-Everything is computed, compared and written into a folder beside first. Then that takes its place, in one step.
+What goes into it is made and compared by the task (`tasks.base.Exports`; `speech.py` for speech to text). It is written
+into a folder beside first. Then that takes its place, in one step.
 """
 
 import contextlib
@@ -16,24 +17,41 @@ import re
 import shutil
 import tempfile
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.audio.files import AudioError, read_audio
-from deepspeech_training.audio.synthetic_speech import SMOKE_CLIP, SMOKE_SENTENCE
-from deepspeech_training.checkpoints.describe import SpeechModel
 from deepspeech_training.config.groups import FLAGS, CardFlags, ExportFlags
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import SpeechSample
 from deepspeech_training.errors import FlagError, UserError
-from deepspeech_training.exporting import parity
 from deepspeech_training.exporting.card import PARITY_FILE
-from deepspeech_training.models.tflite import ExportSettings, write_tflite
 from deepspeech_training.version import VERSION
 
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # linux/fs.h, fcntl.h
 _ZIP_TIME = (1980, 1, 1, 0, 0, 0)  # the same export makes the same zip
+
+
+@dataclass(frozen=True)
+class ExportedModel:
+    """A model that computes what its checkpoint does, in memory.
+
+    Args:
+        data: the file.
+        kind: "float32" or "int8".
+        checkpoint: the name of the file that it was made of.
+        report: for parity.json, JSON values.
+        beside: further files of the folder, by name.
+        scorer_path: of what `--export_zip` packs too; "" for none.
+    """
+
+    data: bytes
+    kind: str
+    checkpoint: str
+    report: Mapping[str, Any]
+    beside: Mapping[str, bytes] = field(default_factory=dict)
+    scorer_path: str = ""
 
 
 class ExportFolder:
@@ -81,62 +99,27 @@ class ExportFolder:
                 "Name another folder, or replace what is there: --remove_export."
             )
 
-    def write(self, model: SpeechModel, samples: Sequence[SpeechSample], *, scorer_path: str = "") -> Path:
-        """Export a model, compare it with its checkpoint, and put it in its place.
+    def write(self, made: ExportedModel) -> Path:
+        """Put a model that has been found good in its place, with its card and its report.
 
-        Args:
-            model: the checkpoint.
-            samples: of test sets, to compare on; without any the clip of the package is taken.
-            scorer_path: of what `--export_zip` packs too.
         Returns:
-            The path of the .tflite.
+            The path of the model.
         Raises:
-            UserError: it cannot be exported or written, or differs from the checkpoint by more than is allowed.
+            UserError: it cannot be written.
         """
-        export = self._export
-        files = {}
-        for kind, quantize in (("float32", False), ("int8", True)):
-            settings = ExportSettings(quantize, export.n_steps, export.export_beam_width, self._card.export_language)
-            files[kind] = write_tflite(
-                model.weights,
-                alphabet=model.alphabet,
-                features=model.features,
-                network=model.network,
-                settings=settings,
-            )
-        exported = "int8" if export.export_quantize else "float32"
-        comparison = parity.compare(
-            files,
-            self._clips(model, samples),
-            weights=model.weights,
-            alphabet=model.alphabet,
-            features=model.features,
-            network=model.network,
-            exported=exported,
-            max_wer_increase=export.export_max_wer_increase,
-            wer_is_judged=bool(samples),
-        )
-        for line in comparison.lines():
-            self._console.info(line)
-        if comparison.faults:
-            raise UserError(
-                "The exported model does not compute what the checkpoint does; nothing was exported:\n"
-                + "\n".join(comparison.faults)
-                + "\nIf it is the WER of the 8-bit model: --noexport_quantize exports 32 bits, or raise "
-                "--export_max_wer_increase."
-            )
-        report = {"version": VERSION, "checkpoint_file": model.name, **comparison.as_json(exported)}
+        report = {"version": VERSION, "checkpoint_file": made.checkpoint, **made.report}
         contents = {
             self._card_file: self._card_text().encode(),
             PARITY_FILE: (json.dumps(report, ensure_ascii=False, indent=1) + "\n").encode(),
-            self._model_file: files[exported],
+            **made.beside,
+            self._model_file: made.data,
         }
         self._publish(contents)
-        if export.export_zip:
-            self._pack(contents, scorer_path)
+        if self._export.export_zip:
+            self._pack(contents, made.scorer_path)
             self._console.info(f"Packed as {self._zip}")
         path = self._folder / self._model_file
-        self._console.info(f"Exported {path} ({len(files[exported]) / 1e6:.2f} MB, {exported})")
+        self._console.info(f"Exported {path} ({len(made.data) / 1e6:.2f} MB, {made.kind})")
         return path
 
     def _pack(self, contents: Mapping[str, bytes], scorer_path: str) -> None:
@@ -155,29 +138,6 @@ class ExportFolder:
                         shutil.copyfileobj(source, packed)
             file.seek(0)
             write_atomically(self._zip, iter(lambda: file.read(2**20), b""))
-
-    def _clips(self, model: SpeechModel, samples: Sequence[SpeechSample]) -> list[parity.Clip]:
-        rate = model.features.sample_rate
-        if not samples:
-            audio = read_audio(str(SMOKE_CLIP), sample_rate=rate)
-            return [parity.Clip("the clip of the package", audio, SMOKE_SENTENCE)]
-        clips: list[parity.Clip] = []
-        audio_s = 0.0
-        for sample in samples:
-            try:
-                clip = parity.Clip(sample.id, read_audio(sample.path, sample_rate=rate), sample.transcript)
-            except AudioError as error:  # the check before has read only the header
-                self._console.warn(f"{sample.id} ({sample.path}) is left out of the comparison: {error}")
-                continue
-            audio_s += len(clip.audio) / rate
-            if clips and audio_s > parity.MAX_AUDIO_S:
-                break
-            clips.append(clip)
-        if not clips:
-            raise UserError(
-                "None of the clips of --test_files can be read, so there is nothing to compare the model on"
-            )
-        return clips
 
     def _card_text(self) -> str:
         """The card, with the fields that DeepSpeech's has, in its order."""

@@ -1,6 +1,6 @@
 """Networks: what they are (`base.py`), and the table of them. They know neither files nor flags.
 
-A network is a folder here and a line in `MODELS`; importing it needs no Keras.
+A network is a folder here, a line in `MODELS` and a word in `NETWORKS`; importing it needs no Keras.
 """
 
 import importlib
@@ -16,6 +16,18 @@ MODELS = {
     "deepspeech": "deepspeech_training.models.deepspeech:DeepSpeech",
     "conformer": "deepspeech_training.models.conformer:Conformer",
 }
+
+# By the value of --task: the networks that it trains, its usual one first. A task that is not here takes all of them.
+NETWORKS = {"speech_to_text": ("deepspeech", "conformer")}
+
+
+def networks_of(task: str) -> tuple[str, ...]:
+    """The networks that a task trains, its usual one first.
+
+    >>> networks_of("speech_to_text")[0]
+    'deepspeech'
+    """
+    return NETWORKS.get(task, tuple(MODELS))
 
 
 def model_class(name: str) -> "type[AcousticModel]":

@@ -2,18 +2,23 @@
 
 There is a folder for each task beside this module, and no logic in it. A `Task` is plain Python and numpy; what it
 computes in the step, its `Objective`, is written with Keras, which is imported when it is asked for.
+
+A task needs a line in `tasks.TASKS`, one in `models.NETWORKS` with the networks that it trains, and one in
+`config.presets.TASK_VALUES` with the flags that it has other defaults for. A checkpoint says all that `Task.describe`
+gives: of it, `checkpoints.describe` reads "network", and "features" and "alphabet" where they are there; the task finds
+the rest in `TrainedModel.described`. What it cannot do is left out of its class: `Exports`, `Transcribes`, `Hears`.
 """
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from deepspeech_training.alphabet import Labels
 from deepspeech_training.audio.cache import AudioCache
-from deepspeech_training.checkpoints.describe import Checkpoint, SpeechModel
+from deepspeech_training.checkpoints.describe import Checkpoint
 from deepspeech_training.checkpoints.source import Source
 from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import Config
@@ -22,6 +27,9 @@ from deepspeech_training.data.loader import Batch, BatchSpec, Example
 from deepspeech_training.data.sample import CheckedData
 from deepspeech_training.models.base import Kernels, Layers, Network
 from deepspeech_training.reporting.figures import Figure
+
+if TYPE_CHECKING:
+    from deepspeech_training.exporting.folder import ExportedModel
 
 Tensors = Mapping[str, Any]  # tensors of the backend by name
 Answers = Mapping[str, np.ndarray]  # what `Objective.answers` gave, as arrays
@@ -182,9 +190,16 @@ class Transcribes(Protocol):
 class Exports(Protocol):
     """A task whose models can be exported."""
 
-    scorer_path: str  # what is packed with the model; "" for none
+    def exported(
+        self, checkpoint: Checkpoint, samples: Sequence[Any], config: Config, console: Console
+    ) -> "ExportedModel":
+        """Make the file of a model, and compare it with its checkpoint.
 
-    def speech_model(self, checkpoint: Checkpoint) -> SpeechModel: ...
+        Args:
+            samples: some of --test_files, to compare on; may be none.
+        Raises:
+            UserError: it cannot be exported, or differs from the checkpoint by more than is allowed.
+        """
 
 
 class Task(Protocol):

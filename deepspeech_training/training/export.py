@@ -26,11 +26,8 @@ def export(run: Run, source: Source) -> Path:
     run.console.info(f"Exports {checkpoint.path}")
     if not run.work.train:  # a training has said so at its end
         announce.unfinished_model(found, checkpoint.model, run.console)
-    written = exporter.write(
-        task.speech_model(checkpoint),
-        limit_fairly(run.samples("test"), MAX_CLIPS_TO_COMPARE, run.config.training.random_seed),
-        scorer_path=task.scorer_path,
-    )
+    samples = limit_fairly(run.samples("test"), MAX_CLIPS_TO_COMPARE, run.config.training.random_seed)
+    written = exporter.write(task.exported(checkpoint, samples, run.config, run.console))
     run.events.emit(Exported(str(written), str(checkpoint.path)))
     return Path(written)
 

@@ -5,6 +5,7 @@ Flags, checkpoints and, by the task, all that it works on are checked here, in t
 """
 
 import difflib
+import importlib
 import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
@@ -23,7 +24,7 @@ from deepspeech_training.checkpoints.source import (
 )
 from deepspeech_training.config import Config, ParsedFlags, as_dict
 from deepspeech_training.config.groups import CheckpointFlags
-from deepspeech_training.config.rules import check_network
+from deepspeech_training.config.rules import check_network, values_of_task
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import has_audio
 from deepspeech_training.data.sample import CheckedData
@@ -248,8 +249,10 @@ def call_of(parsed: ParsedFlags, *, only: str, console: Console, events: Events)
 
 def _exporter(config: Config, console: Console) -> "ExportFolder":
     """Find out before a training of days whether its export could be written."""
+    from deepspeech_training.exporting.folder import ExportFolder
+
     try:
-        from deepspeech_training.exporting.folder import ExportFolder
+        importlib.import_module("deepspeech_training.models.tflite_graph")  # which needs what writes flatbuffers
     except ImportError as error:
         raise UserError(
             f"--export_dir needs the package {error.name}, which is not installed: pip install ai-edge-litert"
@@ -278,6 +281,10 @@ def prepare(call: Call) -> Run:
         source = source_of_evaluation(config.checkpoint, call.given, used)
         log = call.begin_log(_logs_of_evaluation(config.checkpoint, call.given, used.folder))
     continues = work.train and source.kind == "resume"
+    task = config.training.task
+    if source.found is not None and "task" not in call.given:
+        task = source.found.model.task
+    config = config.replace(**values_of_task(config, task, call.given))
     config = config.replace(**adopted_flags(source, as_dict(config), call.given, continues=continues, console=console))
     check_network(config, call.given)
     log.update(flags=as_dict(config), checkpoint_dir=str(used.folder))

@@ -17,6 +17,7 @@ from deepspeech_training.checkpoints.file import write_atomically
 from deepspeech_training.commands.main import run as run_command
 from deepspeech_training.exporting import folder as folder_module
 from deepspeech_training.exporting import parity
+from deepspeech_training.exporting import speech as speech_module
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech import DeepSpeech
 from deepspeech_training.runtime.model import Model
@@ -117,7 +118,7 @@ def test_a_trained_model_is_compared_on_the_test_set(test_data, tmp_path, capsys
 
 def test_a_clip_that_cannot_be_read_any_more_is_named_and_left_out(export, corpus, tmp_path, monkeypatch):
     path = corpus(["one", "two"])
-    real = folder_module.read_audio
+    real = speech_module.read_audio
 
     def read(name, *, sample_rate):
         if name.endswith("0.wav") or len(broken) > 1:
@@ -125,7 +126,7 @@ def test_a_clip_that_cannot_be_read_any_more_is_named_and_left_out(export, corpu
         return real(name, sample_rate=sample_rate)
 
     broken = ["0"]
-    monkeypatch.setattr(folder_module, "read_audio", read)
+    monkeypatch.setattr(speech_module, "read_audio", read)
     code, log = export("--test_files", path, "--export_max_wer_increase", 9)
     assert code == 0 and "train.csv:2" in log and "is left out of the comparison: damaged" in log
     assert json.loads((tmp_path / "out/parity.json").read_text())["clips"] == ["train.csv:3"]
@@ -233,21 +234,21 @@ def test_a_model_that_differs_from_its_checkpoint_is_not_exported(export, tmp_pa
 
 def test_the_bound_of_the_wer_holds_for_the_model_with_8_bits(test_data, tmp_path):
     weights, network = golden_weights(test_data / "golden"), DeepSpeech(29, 100)
-    good = folder_module.write_tflite(
+    good = speech_module.write_tflite(
         weights,
         alphabet=Alphabet.english(),
         features=FeatureGeometry(),
         network=network,
-        settings=folder_module.ExportSettings(),
+        settings=speech_module.ExportSettings(),
     )
-    deaf = folder_module.write_tflite(
+    deaf = speech_module.write_tflite(
         weights | {"layer_6/bias": np.eye(29, dtype=np.float32)[28] * 100},
         alphabet=Alphabet.english(),
         features=FeatureGeometry(),
         network=network,
-        settings=folder_module.ExportSettings(),
+        settings=speech_module.ExportSettings(),
     )
-    audio = folder_module.read_audio(str(test_data / "ldc93s1/LDC93S1.wav"), sample_rate=16000)
+    audio = speech_module.read_audio(str(test_data / "ldc93s1/LDC93S1.wav"), sample_rate=16000)
 
     def faults(model, **changed):
         arguments = {"exported": "int8", "max_wer_increase": 0.05, "wer_is_judged": True} | changed

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from deepspeech_training.audio.files import read_audio
+from deepspeech_training.config.presets import TASK_VALUES
 from deepspeech_training.data.loader import ArraySpec, BatchSpec, Example
 from deepspeech_training.data.sample import CheckedData, SampleSet
 from deepspeech_training.errors import FlagError, UserError
@@ -28,6 +29,7 @@ def register() -> None:
     MODELS["one_hidden_layer"] = f"{__name__}:OneHiddenLayer"
     TASKS["sounds"] = f"{__name__}:prepare_sounds"
     TASKS["spelling"] = f"{__name__}:prepare_spelling"
+    TASK_VALUES["spelling"] = {"n_hidden": 16, "train_batch_size": 1}
 
 
 # --- the network -----------------------------------------------------------------------------------------------------

@@ -1,6 +1,6 @@
 """The part of speech to text that needs no Keras: rows -> examples, and answers -> transcripts."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,7 +12,9 @@ from deepspeech_training.audio.cache import AudioCache
 from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.augment.catalogue import Augmentation
-from deepspeech_training.checkpoints.describe import Checkpoint, SpeechModel
+from deepspeech_training.checkpoints.describe import Checkpoint
+from deepspeech_training.config import Config
+from deepspeech_training.console import Console
 from deepspeech_training.data.loader import ArraySpec, Batch, BatchSpec, Example, SampleFault, make_batch
 from deepspeech_training.data.samples import SpeechSample, labels_with_repeats
 from deepspeech_training.decoding import DECODERS
@@ -25,6 +27,7 @@ from deepspeech_training.tasks.speech_to_text.decoder import Beam
 from deepspeech_training.tasks.speech_to_text.metrics import ErrorRates, SpeechExamination
 
 if TYPE_CHECKING:
+    from deepspeech_training.exporting.folder import ExportedModel
     from deepspeech_training.tasks.speech_to_text.objective import SpeechObjective
 
 DRAWS = {  # by the names of `augment.augmenter.StepDraws`
@@ -73,7 +76,6 @@ class SpeechToText:
         self._leading_blanks = leading_blanks
         self._decode = DECODERS[decoder]
         self._beam = beam
-        self.scorer_path = "" if beam is None else beam.scorer_path
 
         self.unit = CostUnit(features.sample_rate, "audio-s/s")
         self.augments = augmenter is not None
@@ -159,8 +161,19 @@ class SpeechToText:
                 return self.decode(answers)[0]
             return decoder.submit(answers["log_probs"][0, : answers["lengths"][0]]).result().text
 
-    def speech_model(self, checkpoint: Checkpoint) -> SpeechModel:
-        return checkpoint.speech_model(self.alphabet)
+    def exported(
+        self, checkpoint: Checkpoint, samples: Sequence[SpeechSample], config: Config, console: Console
+    ) -> "ExportedModel":
+        from deepspeech_training.exporting.speech import export_speech  # flatbuffers, not everywhere installed
+
+        return export_speech(
+            checkpoint.speech_model(self.alphabet),
+            samples,
+            export=config.export,
+            language=config.card.export_language,
+            console=console,
+            scorer_path="" if self._beam is None else self._beam.scorer_path,
+        )
 
     def describe(self) -> dict[str, Any]:
         return {
