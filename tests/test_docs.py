@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from training.processes import make_corpus, transcripts
 
 from deepspeech_training.checkpoints.folder import CheckpointFolder
@@ -25,7 +26,8 @@ from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([ROOT / "README.md", ROOT / "CHANGELOG.md", *(ROOT / "docs").glob("*.md")])
+TOP = [ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING", "SECURITY", "CODE_OF_CONDUCT")]
+PAGES = sorted([*TOP, *(ROOT / "docs").glob("*.md")])
 # What a page calls beside `deepspeech COMMAND` -> the command.
 PROGRAMS = {
     "DeepSpeech.py": "train",
@@ -70,6 +72,8 @@ OF_DOCKER = {
     "tmpfs",
     "volume",
 }  # - first words of the flags of docker, compose, nvidia-ctk and bin/docker.sh
+
+OF_PIP = {"constraint", "outdir", "quiet", "wheel"}  # and of git and build
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
@@ -177,7 +181,7 @@ def test_the_commands_of_a_page_have_options_that_are_read(page, tmp_path, monke
 @pages
 def test_every_flag_that_a_page_mentions_exists(page):
     known = {*FLAGS, *OBSOLETE, *(name for family in TO_COME.values() for name in family), *NOT_IN_THE_TABLES}
-    known |= OF_DOCKER
+    known |= OF_DOCKER | OF_PIP
     known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool or flag.alone}
     for script in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'add_argument\(\s*"--(\w+)"', script.read_text(encoding="utf-8")))
@@ -205,6 +209,41 @@ def test_the_links_of_a_page_lead_somewhere(page):
         other = (page.parent / path) if path else page
         assert other.is_file(), target
         assert not anchor or anchor in anchors(other), target
+
+
+def test_no_page_is_an_orphan():
+    site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
+    contents = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    in_the_navigation = set(re.findall(r"\w+\.md", str(site["nav"])))
+    assert in_the_navigation == {path.name for path in (ROOT / "docs").glob("*.md")}
+    assert in_the_navigation == {"index.md", *re.findall(r"\]\((\w+\.md)\)", contents)}
+
+
+def test_the_messages_of_troubleshooting_are_those_of_the_program():
+    from deepspeech_training.data.samples import HOW_TO_MEND
+    from deepspeech_training.reporting.diagnosis import VERDICTS
+
+    text = (ROOT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+    assert dict(re.findall(r"^\| `([a-z_]+)` \| (.+) \|$", text, re.MULTILINE)) == HOW_TO_MEND
+    assert re.findall(r"^\| ([A-Z]+: .+) \|$", text, re.MULTILINE) == list(VERDICTS.values())
+    files = [ROOT / "Makefile", ROOT / "bin" / "_program.py", ROOT / "bin" / "docker.sh"]
+    files += (ROOT / "deepspeech_training").rglob("*.py")
+    sources = re.sub(r'"\s+f?"', "", "\n".join(path.read_text(encoding="utf-8") for path in files))
+    messages = [message for message in re.findall(r"^\| `(.+?)`", text, re.MULTILINE) if " " in message]
+    assert len(messages) > 30
+    for part in (part.strip(" ()") for message in messages for part in message.split("...")):
+        assert part in sources, part
+
+
+def test_every_flag_of_deepspeech_and_coqui_is_on_the_page_for_migrating():
+    text = (ROOT / "docs" / "migrating.md").read_text(encoding="utf-8")
+    parts = re.split(r"^### ", text[text.index("## Flag by flag") :], flags=re.MULTILINE)[1:]
+    same, different, without_effect, refused = parts
+    changed = set(re.findall(r"^\| `--(\w+)`", different, re.MULTILINE))
+    listed = set(re.findall(r"`--(\w+)`", same))
+    assert listed and changed and listed | changed <= {*FLAGS}
+    assert set(re.findall(r"^\| `--(\w+)`", without_effect, re.MULTILINE)) == {*OBSOLETE}
+    assert {name for family in TO_COME.values() for name in family} <= set(re.findall(r"`--(\w+)`", refused))
 
 
 def test_the_headings_that_the_program_refers_to_are_there():
