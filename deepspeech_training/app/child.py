@@ -74,7 +74,7 @@ class Child:
         finally:
             self.signal(signal.SIGKILL)  # nothing, unless we are cancelled
             self._process, self.runs = None, False
-        return Ended(code, "\n".join(errors) or _of_signal(code))
+        return Ended(code, "\n".join([*errors, *_of_signal(code)]))
 
     async def _pass_on(self, process: asyncio.subprocess.Process) -> deque[str]:
         """Show its lines; -> the last errors."""
@@ -115,10 +115,7 @@ def _ahead() -> list[str]:
     return words
 
 
-def _of_signal(code: int) -> str:
+def _of_signal(code: int) -> list[str]:
     if code == -signal.SIGKILL:
-        return (
-            "the process was killed (SIGKILL): most often that is the limit of memory\n"
-            "Give the container more (MEMORY), or train with a smaller --train_batch_size or --n_hidden."
-        )
-    return f"the process was ended by {signal.Signals(-code).name}" if code < 0 else ""
+        return ["the process was killed (SIGKILL): most often that is the limit of memory"]
+    return [f"the process was ended by {signal.Signals(-code).name}"] if code < 0 else []

@@ -18,6 +18,7 @@ from deepspeech_training.config.presets import PRESETS, suited
 from deepspeech_training.config.private import PRIVATE, private_values, variables_of, without_private
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
+from deepspeech_training.models import model_class
 
 SPEECH = "speech_to_text"
 VARIABLE = "TRAIN_FLAGS"
@@ -55,6 +56,7 @@ class Order:
         hours: of training data; None where the flags name data that the app does not look at.
         says: what was found, for a person.
         variables: of the environment, with what must not stand in `words`: addresses with tokens.
+        size_flag: what makes the network larger or smaller; empty where the app does not know it.
     """
 
     name: str
@@ -69,6 +71,7 @@ class Order:
     hours: float | None
     says: tuple[str, ...]
     variables: Mapping[str, str]
+    size_flag: str
 
     @property
     def train(self) -> list[str]:
@@ -77,6 +80,11 @@ class Order:
     @property
     def test(self) -> list[str]:
         return ["test", *self.words, *NOT_TO_TRAIN, *ONLY_TO_TRAIN, f"--test_files={join_list(self.test_files)}"]
+
+    @property
+    def less_memory(self) -> str:
+        """What to do where training takes too much."""
+        return "lower --train_batch_size" + (f" or --{self.size_flag}" if self.size_flag else "")
 
     def export(self, folder: Path) -> list[str]:
         """The best checkpoint, compared on the test set."""
@@ -142,6 +150,7 @@ def find_order(volume: Volume, environment: Mapping[str, str], name: str, consol
         hours,
         tuple(says),
         variables,
+        model_class(config.geometry.network).size_flag if config.training.task == SPEECH else "",
     )
 
 

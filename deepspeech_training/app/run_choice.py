@@ -6,6 +6,8 @@ from pathlib import Path
 from deepspeech_training.app.runs import FoundRun, find_runs
 from deepspeech_training.serving.errors import ServingError
 
+MOST_RUNS = 200
+
 
 class RunChoice:
     """Keeps what it has read of each log, so that only what is new is read.
@@ -27,7 +29,7 @@ class RunChoice:
             return list(self._known.values())
 
     async def of_name(self, name: str) -> FoundRun:
-        """One of them, its log read up to now. The name is looked up among those that there are.
+        """One of them, read up to now. The name is looked up among those that there are.
 
         Raises:
             ServingError: there is none of this name.
@@ -35,5 +37,12 @@ class RunChoice:
         run = next((run for run in await self.look() if run.name == name), None)
         if run is None:
             raise ServingError(f"there is no run {name[:100]!r} on this volume", "not_found")
-        await asyncio.to_thread(run.log.read)
+        await asyncio.to_thread(run.read)
         return run
+
+    async def read(self) -> list[FoundRun]:
+        """The newest runs, each read up to now."""
+        runs = (await self.look())[:MOST_RUNS]
+        for run in runs:
+            await asyncio.to_thread(run.read)
+        return runs

@@ -3,14 +3,13 @@
 import fcntl
 import os
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from deepspeech_training.errors import UserError
+from deepspeech_training.app.session_files import SessionFiles
 from deepspeech_training.reporting.run_log import RunLog
-from deepspeech_training.reporting.sessions import Session, read_session
+from deepspeech_training.reporting.sessions import Session
 
 EVENTS_FILE = "events.jsonl"
 LATELY_S = 120.0  # on a file system without locks, a run that has written within this time is running
@@ -33,13 +32,19 @@ class Ending:
 
 
 class FoundRun:
-    """A run in a folder of checkpoints, which may be going on in another process or on another machine."""
+    """A run in a folder of checkpoints, which may be going on in another process or on another machine.
+
+    Attributes:
+        log: what it has said; whether it ended, failed or was killed is in the log of its session, and in `ending`.
+        told: the figures of the log, as they were read last.
+    """
 
     def __init__(self, folder: Path):
         self.folder = folder
         self.log = RunLog(folder / EVENTS_FILE)
         self.ending = Ending("stopped")
-        self.told: dict[str, Any] = {}
+        self.told: dict[str, Any] = self.log.as_json()
+        self._session_files = SessionFiles()
 
     @property
     def name(self) -> str:
@@ -58,10 +63,23 @@ class FoundRun:
         held = _is_locked(self.folder / ".lock")  # before the log, whose end is written before the lock is given back
         self.log.read()
         self.told = self.log.as_json()
-        if held or (held is None and time.time() - self.written < LATELY_S and not self.told["finished"]):
+        session = None if held else self._last_training()
+        is_over = self.told["finished"] if session is None else session.last_status != "running"
+        if held or (held is None and time.time() - self.written < LATELY_S and not is_over):
             self.ending = Ending("running")
         else:
-            self.ending = _ending(self.told, _last_training(self.folder))
+            self.ending = _ending(self.told, session)
+
+    def _last_training(self) -> Session | None:
+        """The last session that trained here; its log is beside the folder where --output_dir was given."""
+        logs = [*(self.folder / "logs").glob("session_*.json"), *(self.folder.parent / "logs").glob("session_*.json")]
+        for path in sorted(logs, key=lambda path: path.name, reverse=True)[:SESSIONS_LOOKED_AT]:
+            session = self._session_files.get(path)
+            if session is None or "train" not in session.work:
+                continue
+            if path.parent.parent == self.folder or Path(session.checkpoint_dir).name == self.folder.name:
+                return session
+        return None
 
     def as_json(self) -> dict[str, Any]:
         """All that is known of it."""
@@ -102,30 +120,10 @@ def _ending(told: dict[str, Any], session: Session | None) -> Ending:
     """How a run has ended that is not running."""
     if session is not None and session.last_status in ("failed", "crashed"):
         return Ending("failed", session.message or f"it has crashed; {session.path} says more")
-    if told["finished"]:
-        return Ending("ended", told["finished"]["reason"])
+    if told["finished"] or (session is not None and session.last_status == "done"):
+        return Ending("ended", (told["finished"] or {}).get("reason", ""))
     if session is not None and session.last_status == "interrupted":
         return Ending("stopped", "it was told to stop, and has saved; the same command resumes")
     if session is not None and session.last_status == "running":
         return Ending("stopped", "its process was killed; the same command resumes from the last checkpoint")
     return Ending("stopped", "nothing trains there any more; no session log says why")
-
-
-def _last_training(folder: Path) -> Session | None:
-    """The log of the last session that trained in a folder: the run's own log does not say what ended it."""
-    for session in _sessions(folder):
-        if "train" in session.work:
-            return session
-    return None
-
-
-def _sessions(folder: Path) -> Iterator[Session]:
-    """The newest ones, which are beside the folder where --output_dir was given."""
-    logs = [*(folder / "logs").glob("session_*.json"), *(folder.parent / "logs").glob("session_*.json")]
-    for path in sorted(logs, key=lambda path: path.name, reverse=True)[:SESSIONS_LOOKED_AT]:
-        try:
-            session = read_session(path)
-        except UserError:
-            continue  # of another version, or not a log
-        if path.parent.parent == folder or Path(session.checkpoint_dir).name == folder.name:
-            yield session

@@ -3,7 +3,6 @@
 import asyncio
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from deepspeech_training.errors import UserError
+from deepspeech_training.app.session_files import SessionFiles
 from deepspeech_training.reporting.session_views import figures_of_all
-from deepspeech_training.reporting.sessions import Run, Session, read_session, runs_of
+from deepspeech_training.reporting.sessions import Run, runs_of
 from deepspeech_training.serving.errors import ServingError
 
 MOST_RUNS = 200  # the newest
@@ -24,15 +23,14 @@ PLACES = ("checkpoint_dir", "save_checkpoint_dir", "load_checkpoint_dir", "outpu
 
 
 class SessionList:
-    """Reads each log once, and again when it has changed.
-
+    """
     Args:
         folder: below which the logs are.
     """
 
     def __init__(self, folder: Path):
         self._folder = folder
-        self._read: dict[Path, tuple[tuple[int, int], Session | None]] = {}
+        self._files = SessionFiles()
         self._reading = asyncio.Lock()
 
     def routes(self) -> list[BaseRoute]:
@@ -44,17 +42,8 @@ class SessionList:
 
     def _look(self) -> dict[str, Run]:
         """The runs that have trained, the oldest first, by their keys."""
-        found: dict[Path, tuple[tuple[int, int], Session | None]] = {}
-        for path in self._folder.rglob("logs/session_*.json"):
-            try:
-                stat = path.stat()
-            except OSError:
-                continue
-            version = (stat.st_mtime_ns, stat.st_size)
-            known = self._read.get(path)
-            found[path] = known if known and known[0] == version else (version, _without_lines(path))
-        self._read = found
-        sessions = [session for _, session in found.values() if session is not None]
+        found = (self._files.get(path) for path in self._folder.rglob("logs/session_*.json"))
+        sessions = [session for session in found if session is not None]
         runs = runs_of(sorted(sessions, key=lambda session: (session.started, session.id, session.path)))
         trained = [run for run in runs if any("train" in session.work for session in run.sessions)]
         return {key(run): run for run in trained[-MOST_RUNS:]}
@@ -62,9 +51,7 @@ class SessionList:
     async def _list(self, request: Request) -> Response:
         """GET /v1/status/sessions: each training with its best figures, and the flags by which they differ."""
         runs = list((await self._runs()).values())
-        names = differing([settings(run) for run in runs])
-        told = await asyncio.to_thread(lambda: [_summary(run, names) for run in runs])
-        return JSONResponse({"judged_by": _described(runs), "runs": told})
+        return await asyncio.to_thread(_listed, runs)
 
     async def _compared(self, request: Request) -> Response:
         """GET /v1/status/sessions/compared?run=KEY&run=KEY: epochs of each, and the flags by which they differ."""
@@ -74,20 +61,32 @@ class SessionList:
         runs = await self._runs()
         if missing := [name for name in wanted if name not in runs]:
             raise ServingError(f"there is no run {missing[0][:100]!r}", "not_found")
-        chosen = [runs[name] for name in wanted]
-        flags = [settings(run) for run in chosen]
-        return JSONResponse(
-            {
-                "judged_by": _described(chosen),
-                "runs": [
-                    {"key": key(run), "epochs": [epoch.as_json(run.judged_by) for epoch in run.epochs]}
-                    for run in chosen
-                ],
-                "differs": [
-                    {"flag": name, "values": [values.get(name, "") for values in flags]} for name in differing(flags)
-                ],
-            }
-        )
+        return await asyncio.to_thread(_side_by_side, [runs[name] for name in wanted])
+
+
+def _listed(runs: Sequence[Run]) -> Response:
+    flags = [settings(run) for run in runs]
+    names = differing(flags)
+    told = [
+        {**_summary(run), "flags": {name: values.get(name, "") for name in names}}
+        for run, values in zip(runs, flags, strict=True)
+    ]
+    return JSONResponse({"judged_by": _described(runs), "runs": told})
+
+
+def _side_by_side(runs: Sequence[Run]) -> Response:
+    flags = [settings(run) for run in runs]
+    return JSONResponse(
+        {
+            "judged_by": _described(runs),
+            "runs": [
+                {"key": key(run), "epochs": [epoch.as_json(run.judged_by) for epoch in run.epochs]} for run in runs
+            ],
+            "differs": [
+                {"flag": name, "values": [values.get(name, "") for values in flags]} for name in differing(flags)
+            ],
+        }
+    )
 
 
 def key(run: Run) -> str:
@@ -95,15 +94,7 @@ def key(run: Run) -> str:
     return f"{run.sessions[0].folder.name}/{run.id}"
 
 
-def _without_lines(path: Path) -> Session | None:
-    """A session log without what it said, which would fill the memory; None for a file of another kind."""
-    try:
-        return replace(read_session(path), lines=())
-    except UserError:
-        return None
-
-
-def _summary(run: Run, flags: Sequence[str]) -> dict[str, Any]:
+def _summary(run: Run) -> dict[str, Any]:
     last, best = run.sessions[-1], run.best
     return {
         "key": key(run),
@@ -116,7 +107,6 @@ def _summary(run: Run, flags: Sequence[str]) -> dict[str, Any]:
         "best": best.as_json(run.judged_by) if best.number else None,
         "clips": sum(found.clips for found in last.data if found.set == "train"),
         "device": last.device,
-        "flags": {name: settings(run).get(name, "") for name in flags},
     }
 
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from deepspeech_training.app.machine_facts import MachineFacts
 from deepspeech_training.app.order import Order
@@ -21,13 +21,8 @@ from deepspeech_training.serving.values import whole
 from deepspeech_training.version import VERSION
 
 MOST_EPOCHS = 1 << 31
-_UNTOLD: dict[str, Any] = {
-    "fingerprint": "",
-    "preset": "",
-    "hours": None,
-    "flags": [],
-    "says": [],
-}  # of a run of somebody else
+# Of a run of somebody else.
+_UNTOLD: dict[str, Any] = {"fingerprint": "", "preset": "", "hours": None, "flags": [], "says": []}
 Phase = Literal["waiting", "checking", "training", "testing", "exporting", "registering", "serving", "failed"]
 
 
@@ -69,7 +64,7 @@ class Status:
         sentence: what that means at the moment, or what is waited for.
         since: when the phase began, seconds since 1970.
         failure: of the phase "failed".
-        order, log: of the training in hand, or of the last one.
+        order, run: the training in hand, or the last one, and what its folder says of it.
         so_far: what is served while training, in words; empty where nothing is.
     """
 
@@ -80,8 +75,13 @@ class Status:
     since: float = field(default_factory=time.time)
     failure: Failure | None = None
     order: Order | None = None
-    log: RunLog | None = None
+    run: FoundRun | None = None
     so_far: str = ""
+
+    @property
+    def log(self) -> RunLog | None:
+        """What the training in hand, or the last one, has said."""
+        return self.run.log if self.run is not None else None
 
     def now(self, phase: Phase, sentence: str) -> bool:
         """Enter a phase; whether that is news."""
@@ -93,16 +93,16 @@ class Status:
         self.phase, self.sentence = phase, sentence
         return news
 
-    def follow(self, folder: Path) -> None:
-        """Follow the log of the run in a folder."""
-        self.log = RunLog(folder / "events.jsonl")
+    def follow(self, folder: Path) -> FoundRun:
+        """Follow the run in a folder."""
+        self.run = FoundRun(folder)
+        return self.run
 
     def told(self, service: Service) -> dict[str, Any]:
-        """The part of /health and /ready."""
+        """The part of /health and /ready: of the log what the supervisor has read; a long one takes a while."""
         progress: dict[str, Any] = {}
         device = ""
         if self.log is not None:
-            self.log.read()
             device = self.log.device
             if self.phase == "training":
                 progress = self.log.progress()
@@ -120,7 +120,7 @@ class Status:
         Raises:
             ServingError: there is none of this name.
         """
-        if self.order is not None and self.log is not None and name in ("", self.order.folder.name):
+        if self.run is not None and name in ("", self.run.folder.name):
             return None
         if not name:
             runs = await self.choice.look()
@@ -129,30 +129,33 @@ class Status:
 
     async def folder(self, name: str) -> Path | None:
         """That of a run, as `other_run` chooses it; None where there is no run."""
-        other = await self.other_run(name)
-        if other is not None:
-            return other.folder
-        return self.order.folder if self.order else None
+        run = await self.other_run(name) or self.run
+        return run.folder if run is not None else None
 
     def _run(self, other: FoundRun | None, epochs_from: int) -> dict[str, Any] | None:
-        """What its log says, and of the training in hand what it was told."""
-        order = self.order
-        if other is not None:
-            told = {"name": other.name, "folder": str(other.folder), **_UNTOLD, **other.log.as_json()}
-        elif order is not None and self.log is not None:
+        """What its logs say, and of the training in hand what it was told."""
+        run, order = other or self.run, self.order
+        if run is None:
+            return None
+        told = _UNTOLD
+        if order is not None and order.folder == run.folder:
             told = {
                 "name": order.name,
-                "folder": str(order.folder),
                 "fingerprint": order.fingerprint,
                 "preset": order.preset,
                 "hours": order.hours,
                 "flags": list(order.words),
                 "says": list(order.says),
-                **self.log.as_json(),
             }
-        else:
-            return None
-        return {**told, "history": [epoch for epoch in told["history"] if epoch["epoch"] >= epochs_from]}
+        return {
+            "name": run.name,
+            "folder": str(run.folder),
+            "state": run.ending.state,
+            "message": run.ending.message,
+            **told,
+            **run.told,
+            "history": [epoch for epoch in run.told["history"] if epoch["epoch"] >= epochs_from],
+        }
 
     def as_json(
         self, service: Service, machine: Mapping[str, Any], *, other: FoundRun | None = None, epochs_from: int = 0
@@ -164,7 +167,7 @@ class Status:
             other: the run to describe; default: the current training.
             epochs_from: the history begins with this epoch (from 0), where the page has those before it.
         """
-        log = self.log if other is None else other.log
+        log = other.log if other is not None else self.log
         return {
             **self.told(service),
             "phase": self.phase,
@@ -184,16 +187,32 @@ class Status:
             "version": VERSION,
         }
 
-    def route(self) -> Route:
+    def routes(self) -> list[BaseRoute]:
+        return [Route("/v1/status", self._answer), Route("/v1/runs", self._runs)]
+
+    async def _answer(self, request: Request) -> Response:
         """GET /v1/status; `run` is another run of the volume, of whose epochs those from `epochs_from` on are told."""
+        epochs_from = whole(request.query_params.get("epochs_from", 0), "epochs_from", least=0, most=MOST_EPOCHS)
+        other = await self.other_run(request.query_params.get("run", ""))
+        machine = await asyncio.to_thread(self.machine.as_json)
+        if self.run is not None:
+            await asyncio.to_thread(self.run.read)
+        told = self.as_json(request.app.state.service, machine, other=other, epochs_from=epochs_from)
+        return JSONResponse({**told, "runs": [run.name for run in await self.choice.look()]})
 
-        async def status(request: Request) -> Response:
-            epochs_from = whole(request.query_params.get("epochs_from", 0), "epochs_from", least=0, most=MOST_EPOCHS)
-            other = await self.other_run(request.query_params.get("run", ""))
-            machine = await asyncio.to_thread(self.machine.as_json)
-            if self.log is not None:
-                await asyncio.to_thread(self.log.read)
-            told = self.as_json(request.app.state.service, machine, other=other, epochs_from=epochs_from)
-            return JSONResponse({**told, "runs": [run.name for run in await self.choice.look()]})
+    async def _runs(self, _: Request) -> Response:
+        """GET /v1/runs: the runs of the volume, the one that was written last first."""
+        return JSONResponse({"runs": [self._summary(run) for run in await self.choice.read()]})
 
-        return Route("/v1/status", status)
+    def _summary(self, run: FoundRun) -> dict[str, Any]:
+        """A run in a line; the phase where it is the training in hand."""
+        told, is_ours = run.told, self.run is not None and run.folder == self.run.folder
+        return {
+            "name": run.name,
+            "state": run.ending.state,
+            "message": run.ending.message,
+            "phase": self.phase if is_ours else None,
+            **{name: told[name] for name in ("epoch", "epochs", "share_done", "left_s", "best")},
+            "started": told["started"] and told["started"]["time"],
+            "written": round(run.written, 3),
+        }

@@ -13,7 +13,7 @@ def routes(status: Status, volume: Volume) -> list[BaseRoute]:
     """Those that the app has beside the service's."""
     return [
         pages.page_route("/status", "status.html"),
-        status.route(),
+        *status.routes(),
         *Clips(status).routes(),
         *SessionList(volume.checkpoints).routes(),
     ]

@@ -20,22 +20,20 @@ from pathlib import Path
 from typing import Any
 
 from deepspeech_training.app.child import Child
+from deepspeech_training.app.failures import Failures
 from deepspeech_training.app.order import Order, find_order
 from deepspeech_training.app.shelf import SO_FAR_DIR, Shelf, is_export_of
 from deepspeech_training.app.status import Failure, Phase, Status
 from deepspeech_training.app.volume import FLAGFILE, Volume, VolumeLock
 from deepspeech_training.checkpoints.folder import CheckpointFolder, best_or_last, state_files
-from deepspeech_training.config.private import variables_of
+from deepspeech_training.config.private import variable_of, variables_of
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
-from deepspeech_training.reporting.events import Ended
-from deepspeech_training.reporting.outside.sink import Outside
+from deepspeech_training.reporting.outside.wanted import FAILURES_ARE_TOLD
 from deepspeech_training.serving.server import Stop, background
 
 EXPORT_DIR = "export"
 TICK_S = 0.05
-TELL_S = 20.0  # for the notification of a failure, where the app ends with it
-FIRST_RETRY_S, LONGEST_RETRY_S = 60.0, 600.0
 STOPPED = (129, 130, 143)  # a training that has saved
 
 
@@ -90,9 +88,7 @@ class Supervisor:
         self._wake = asyncio.Event()
         self._signature = ""  # of the volume, at the last look
         self._read_at = ""  # the signature for which `status.order` was made
-        self._tries = 0  # how often in a row it has failed in this way
-        self._failed_with = ("", "")  # message and signature
-        self._telling: threading.Thread | None = None  # of a failure
+        self._failures = Failures(wishes.name, console)
         self._done = ""  # the fingerprint of the order that was carried out
 
     async def run(self) -> int:
@@ -109,8 +105,7 @@ class Supervisor:
             except OSError as error:  # such as a folder of another user, or a disk that fails
                 exit_code = self._fail(_disk_fault(error, self._volume.root), EXIT_RUN)
             if exit_code is not None:
-                if self._telling is not None:
-                    await asyncio.to_thread(self._telling.join, TELL_S)
+                await self._failures.notified()
                 return exit_code
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), self._wishes.look_s)
@@ -175,7 +170,8 @@ class Supervisor:
         if self._served():
             self._now("serving", "a model is served")
         elif fault:
-            return self._fail(fault, EXIT_RUN)
+            if self._status.failure is None or self._status.failure.message != fault:  # it is tried at each look
+                return self._fail(fault, EXIT_RUN)
         elif finished:
             self._now("checking", "loading a model")
         elif self._wishes.serve_only:
@@ -210,18 +206,19 @@ class Supervisor:
             UserError: the volume cannot be written.
         """
         export_dir = Path(order.export_dir) if order.export_dir else order.folder / EXPORT_DIR
-        self._status.follow(order.folder)
+        run = self._status.follow(order.folder)
         if not (order.owns_folder and self._is_trained(order)):
             self._now("checking", f"checking flags and data of {order.folder.name}")
             async with background(self._watch(order)):
-                await self._step(order.train, self._variables(order))
+                await self._step(order.train, self._variables(order), less_memory=order.less_memory)
+        await asyncio.to_thread(run.read)
         checkpoint = best_or_last(order.folder)
         if checkpoint is None:
             raise UserError(f"{order.folder}: the training has left no checkpoint")
         if not is_export_of(export_dir, checkpoint):
             if order.test_files:
                 self._now("testing", f"testing {checkpoint.stem}")
-                await self._step(order.test, self._variables(order))
+                await self._step(order.test, self._variables(order), less_memory="lower --test_batch_size")
             self._now("exporting", f"exporting {checkpoint.stem}")
             await self._step(order.export(export_dir))
         self._now("registering", f"registering {order.name}")
@@ -229,7 +226,7 @@ class Supervisor:
         self._shelf.so_far = None
         self._status.so_far = ""
         self._done = order.fingerprint
-        self._tries, self._failed_with = 0, ("", "")
+        self._failures.forget()
 
     def _is_trained(self, order: Order) -> bool:
         """Whether the last checkpoint says that its training is over."""
@@ -237,12 +234,20 @@ class Supervisor:
         return found is not None and found[1].progress.stopped is not None
 
     def _variables(self, order: Order) -> Mapping[str, str]:
-        """Whom a training tells: those that its flags name, else those that the app is told."""
-        return {**variables_of({"notify": self._wishes.notify} if self._wishes.notify else {}), **order.variables}
+        """Whom a training tells: those that its flags name, else those that the app is told; of failures we tell."""
+        return {**self._of_wishes, **order.variables, FAILURES_ARE_TOLD: "yes"}
 
-    async def _step(self, words: Sequence[str], variables: Mapping[str, str] | None = None) -> None:
+    @property
+    def _of_wishes(self) -> dict[str, str]:
+        return variables_of({"notify": self._wishes.notify} if self._wishes.notify else {})
+
+    async def _step(
+        self, words: Sequence[str], variables: Mapping[str, str] | None = None, *, less_memory: str = ""
+    ) -> None:
         """Run a command to its end.
 
+        Args:
+            less_memory: what to do where it takes too much.
         Raises:
             _Failed: it has not done its work.
             _Stopped: the app is to end.
@@ -254,14 +259,17 @@ class Supervisor:
             return
         if self._stopping:
             raise _Stopped
-        # A training tells itself, but not of what ends it before it knows whom to tell: of the two, twice is better.
-        is_told = words[0] == "train" and self._status.phase == "training"
         if ended.code in STOPPED:
             raise _Failed(
-                "the process was told to stop by somebody else; what it has saved is kept", ended.code, is_told
+                "the process was told to stop by somebody else; what it has saved is kept",
+                ended.code,
+                is_told=words[0] == "train",
             )
+        if ended.code == -signal.SIGKILL:
+            other = f", or {less_memory}" if less_memory else ""
+            raise _Failed(f"{ended.message}\nGive the container more (MEMORY){other}.", EXIT_RUN)
         said = ended.message or f"`deepspeech {words[0]}` has ended with exit code {ended.code}; the log says more"
-        raise _Failed(said, ended.code if ended.code > 0 else EXIT_RUN, is_told)
+        raise _Failed(said, ended.code if ended.code > 0 else EXIT_RUN)
 
     async def _watch(self, order: Order) -> None:
         """While a training runs: enter its phases, and export the best so far where that is wanted."""
@@ -301,38 +309,28 @@ class Supervisor:
         """Say what has failed, and when it is tried again; -> the exit code where the app is to end.
 
         Args:
-            is_told: the step has told --notify itself.
+            is_told: the step has notified those of --notify itself.
         """
-        way = (message, self._signature)
-        is_news = way != self._failed_with  # a retry that fails in the same way is told to nobody
-        self._tries = 1 if is_news else self._tries + 1
-        self._failed_with = way
-        wait_s = min(LONGEST_RETRY_S, FIRST_RETRY_S * 2 ** (self._tries - 1))
         phase = self._status.phase
+        tried = self._failures.add(message, self._signature)
+        again_at = time.time() + tried.wait_s
         self._status.now("failed", message.split("\n")[0])
-        self._status.failure = Failure(message, exit_code, self._tries, time.time() + wait_s, self._signature)
+        self._status.failure = Failure(message, exit_code, tried.number, again_at, self._signature)
         self._read_at = ""
-        if is_news:
+        if tried.is_news:
             self._console.error(message)
-            if self._wishes.notify and not is_told:
-                self._notify(f"{phase}: {message}", exit_code)
+            if not is_told:
+                self._failures.notify(self._urls(), f"{phase}: {message}", exit_code)
         if self._wishes.exit_on_failure:
             return exit_code
-        if is_news:
-            self._console.info(f"It is tried again when files change, and in {wait_s:.0f} s")
+        if tried.is_news:
+            self._console.info(f"It is tried again when files change, and in {tried.wait_s:.0f} s")
         return None
 
-    def _notify(self, message: str, exit_code: int) -> None:
-        """Tell of a failure, in a thread that nobody waits for long."""
-
-        def tell() -> None:
-            settings = {"urls": list(self._wishes.notify), "name": self._wishes.name}
-            Outside("notify", "Notifications", settings, warn=self._console.warn).take(
-                Ended("failed", exit_code, message)
-            )
-
-        self._telling = threading.Thread(target=tell, name="notification", daemon=True)
-        self._telling.start()
+    def _urls(self) -> list[str]:
+        """Who is notified of a failure."""
+        order = self._status.order
+        return (self._variables(order) if order else self._of_wishes).get(variable_of("notify"), "").split()
 
 
 class _Stopped(Exception):

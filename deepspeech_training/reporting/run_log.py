@@ -128,7 +128,8 @@ class RunLog:
 
     def _best(self) -> dict[str, Any] | None:
         """The figures of the best epoch, which counts from 1."""
-        last: Mapping[str, Any] = self._epochs[max(self._epochs)] if self._epochs else {}
+        epochs = self._epochs  # another thread may begin a new one
+        last: Mapping[str, Any] = epochs[max(epochs)] if epochs else {}
         epoch = last.get("best_epoch")
         if epoch is None:
             return None
@@ -136,7 +137,7 @@ class RunLog:
 
     def as_json(self) -> dict[str, Any]:
         """All that a page shows of the run."""
-        validation = self._last.get("validation_begin")
+        validation, epochs = self._last.get("validation_begin"), self._epochs
         return {
             **self.progress(),
             "started": self._last.get("start"),
@@ -144,7 +145,7 @@ class RunLog:
             "step": self._last.get("step"),
             "validation": validation and {**validation, "done": self._validated},
             "gpus": self._last.get("gpu"),
-            "history": [self._epochs[number] for number in sorted(self._epochs)],
+            "history": [epochs[number] for number in sorted(epochs)],
             "finished": self._last.get("finished"),
             "outcome": self._last.get("outcome"),
         }

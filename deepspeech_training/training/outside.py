@@ -8,7 +8,7 @@ from deepspeech_training.config import Config
 from deepspeech_training.config.private import private_values
 from deepspeech_training.reporting.outside.run_file import RunFile
 from deepspeech_training.reporting.outside.sink import Outside
-from deepspeech_training.reporting.outside.wanted import check
+from deepspeech_training.reporting.outside.wanted import FAILURES_ARE_TOLD, check
 
 if TYPE_CHECKING:
     from deepspeech_training.training.run import Call, Run
@@ -29,7 +29,11 @@ def add_notifications(call: "Call", values: Mapping[str, Any]) -> None:
     """Tell of a training from here on, such as that its data is at fault."""
     if urls := values.get("notify"):
         folder = call.folder.folder
-        settings = {"urls": list(urls), "name": folder.absolute().name}
+        settings = {
+            "urls": list(urls),
+            "name": folder.absolute().name,
+            "failures": not os.environ.get(FAILURES_ARE_TOLD),
+        }
         call.events.add(Outside("notify", "Notifications", settings, warn=call.console.warn, run_file=RunFile(folder)))
 
 

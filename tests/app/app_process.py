@@ -33,6 +33,9 @@ class App:
             stderr=subprocess.STDOUT,
             text=True,
         )
+        self._headers = {}
+        if key := (environment or {}).get("DEEPSPEECH_API_KEY"):
+            self._headers["Authorization"] = f"Bearer {key}"
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._keep, daemon=True)
         self._reader.start()
@@ -59,7 +62,7 @@ class App:
         raise AssertionError(f"the moment has not come:\n{self.said}")
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, timeout=30)
+        return httpx.get(self.url + path, headers=self._headers, timeout=30)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -79,7 +82,8 @@ class App:
 
     def text_of(self, clip: Path) -> str:
         with open(clip, "rb") as file:
-            answer = httpx.post(f"{self.url}/v1/audio/transcriptions", files={"file": file}, timeout=60)
+            url = f"{self.url}/v1/audio/transcriptions"
+            answer = httpx.post(url, files={"file": file}, headers=self._headers, timeout=60)
         assert answer.status_code == 200, answer.text
         return answer.json()["text"]
 

@@ -39,6 +39,18 @@ def browser():
         browser.close()
 
 
+@pytest.fixture(scope="module")
+def nvml(tmp_path_factory):
+    """The folder of a library with NVML's names, which tells of one GPU."""
+    folder = tmp_path_factory.mktemp("nvml")
+    source = Path(__file__).parents[1] / "machine" / "fake_nvml.c"
+    try:
+        subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
+    except FileNotFoundError:
+        pytest.skip("no C compiler to make an NVML of; the GPU itself is not needed")
+    return folder
+
+
 def add_a_run_of_another_size(volume: Path) -> None:
     """Another training beside the one that runs, as it would have left its log."""
     (log,) = (run_folder(volume) / "logs").glob("session_*.json")
@@ -57,16 +69,34 @@ def epochs_of_table(page) -> int:
     return page.locator("#epoch-rows tr").count()
 
 
-def test_a_training_is_seen_while_it_runs_and_its_values_are_read_off_its_curves(start_app, browser, tmp_path):
+def test_a_failure_is_seen_then_the_training_live_and_its_values_are_read_off_its_curves(
+    start_app, browser, nvml, tmp_path
+):
     csv = tmp_path / "corpora" / "tiny" / "train.csv"
-    volume = make_volume(tmp_path, flags=(*LONG, f"--dev_files {csv}", "--on_bad_row drop"))
-    csv.write_text(csv.read_text(encoding="utf-8") + "missing.wav,1000,she had\n", encoding="utf-8")
-    app = start_app("--data", volume)
-    app.until_phase("training")
+    volume = make_volume(tmp_path, flags=("--n_hiden 3",))
+    gpu = {"LD_LIBRARY_PATH": str(nvml), "FAKE_GPUS": "1"}
+    app = start_app("--data", volume, environment={"DEEPSPEECH_API_KEY": "open-12345", **gpu})
+    assert httpx.get(f"{app.url}/v1/status", timeout=30).status_code == 401
     with chromium.visit(browser, f"{app.url}/status") as visitor:
-        page = visitor.ready().page
-        page.wait_for_selector("#chart-rates .curve")
-        assert page.locator("#phase").inner_text() == "Training"
+        page = visitor.page
+        page.wait_for_selector("#key-dialog[open]")
+        page.fill("#key", "open-12345")
+        page.click("#key-form button.main")
+        told = visitor.ready().notice("failure")
+        assert "did you mean --n_hidden" in told and "tried again when files change, and in" in told
+        assert page.locator("#phase").inner_text() == "Failed"
+        assert page.locator("#curves").is_hidden()
+        gpu = page.locator(".gpu").inner_text()
+        assert "GPU 0: NVIDIA Fake 0" in gpu and "42 %" in gpu
+        assert "61 °C, 232 W of 450 W" in gpu and "1.1 GB of 25.8 GB" in gpu
+
+        csv.write_text(csv.read_text(encoding="utf-8") + "missing.wav,1000,she had\n", encoding="utf-8")
+        (volume / "train.flags").write_text(
+            "\n".join([*LONG, f"--dev_files {csv}", "--on_bad_row drop"]), encoding="utf-8"
+        )
+        page.wait_for_selector("#chart-rates .curve", state="attached")  # a flat one has no height to be seen
+        visitor.until("document.getElementById('phase').textContent === 'Training'")
+        assert page.locator("#notices").inner_text() == "" and page.locator("#run-state").is_hidden()
         assert re.search(r"\d+ of 600\s+epoch", page.locator("#figures").inner_text())
         assert 0 <= int(page.locator("#bar").get_attribute("aria-valuenow")) <= 100
         assert "6" in page.locator("#data").inner_text() and "train" in page.locator("#data").inner_text()
@@ -104,7 +134,8 @@ def test_a_training_is_seen_while_it_runs_and_its_values_are_read_off_its_curves
         assert page.locator("#differs-rows tr").all_inner_texts() == ["--n_hidden\t32\t64"]
 
         page.select_option("#choice", "earlier")
-        visitor.until("document.querySelectorAll('#epoch-rows tr').length === 2")
+        visitor.until("document.getElementById('run-state').textContent.startsWith('earlier: ended')")
+        assert page.locator("#run-state").is_visible() and epochs_of_table(page) == 2
         visitor.until("document.getElementById('clips').hidden")  # it has left none
         assert page.locator("#phase").inner_text() == "Training"
         page.select_option("#choice", "")
@@ -201,40 +232,6 @@ def test_after_a_training_the_page_has_its_diagnosis_and_what_is_served(start_ap
         page.click("#clip-list button >> nth=0")
         visitor.until("window.played.length === 1 && window.played[0].length === 2")  # it was heard to its end
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")  # of a phone
-    assert app.end() == 0
-
-
-@pytest.fixture(scope="module")
-def nvml(tmp_path_factory):
-    """The folder of a library with NVML's names, which tells of one GPU."""
-    folder = tmp_path_factory.mktemp("nvml")
-    source = Path(__file__).parents[1] / "machine" / "fake_nvml.c"
-    try:
-        subprocess.run(["cc", "-shared", "-fPIC", "-o", folder / "libnvidia-ml.so.1", source], check=True)
-    except FileNotFoundError:
-        pytest.skip("no C compiler to make an NVML of; the GPU itself is not needed")
-    return folder
-
-
-def test_a_failure_is_told_with_when_it_is_tried_again_beside_the_gpus_and_the_page_wants_the_key(
-    start_app, browser, nvml, tmp_path
-):
-    volume = make_volume(tmp_path, flags=("--n_hiden 3",))
-    gpu = {"LD_LIBRARY_PATH": str(nvml), "FAKE_GPUS": "1"}
-    app = start_app("--data", volume, environment={"DEEPSPEECH_API_KEY": "open-12345", **gpu})
-    assert httpx.get(f"{app.url}/v1/status", timeout=30).status_code == 401
-    with chromium.visit(browser, f"{app.url}/status") as visitor:
-        page = visitor.page
-        page.wait_for_selector("#key-dialog[open]")
-        page.fill("#key", "open-12345")
-        page.click("#key-form button.main")
-        told = visitor.ready().notice("failure")
-        assert "did you mean --n_hidden" in told and "tried again when files change, and in" in told
-        assert page.locator("#phase").inner_text() == "Failed"
-        assert page.locator("#curves").is_hidden()
-        gpu = page.locator(".gpu").inner_text()
-        assert "GPU 0: NVIDIA Fake 0" in gpu and "42 %" in gpu
-        assert "61 °C, 232 W of 450 W" in gpu and "1.1 GB of 25.8 GB" in gpu
     assert app.end() == 0
 
 

@@ -2,12 +2,14 @@
 
 import os
 import pty
+import socket
 import subprocess
 import time
 import uuid
 from collections.abc import Callable
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
 DOCKER = os.environ.get("DOCKER", "docker")
 INSIDE = "/DeepSpeech/persistent-data"
 TIMEOUT_S = 600  # of a busy machine
@@ -91,3 +93,31 @@ class Container:
 
     def remove(self) -> None:
         docker("rm", "--force", "--volumes", self.name)
+
+
+def fill(volume: str, folder: Path, to: str) -> None:
+    """Copy a folder into a volume, as a person does, where the volume has no such folder yet."""
+    copied = run(
+        *named(volume),
+        "--mount",
+        f"type=bind,source={folder},target=/in,readonly",
+        "deepspeech:cpu",
+        "cp",
+        "-r",
+        "/in",
+        f"persistent-data/{to}",
+    )
+    assert copied.returncode == 0, copied.stderr
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def wait_until(moment, told, timeout_s: float = 300) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not moment():
+        assert time.monotonic() < deadline, told()
+        time.sleep(0.5)

@@ -1,54 +1,19 @@
 """compose.yaml with a real Compose: `docker compose`, or docker-compose 1.29."""
 
 import json
-import os
 import re
-import shutil
-import socket
-import subprocess
-import time
 import urllib.request
-import uuid
-from pathlib import Path
 
 import pytest
 import yaml
-from images.containers import DOCKER, docker
+from images.containers import INSIDE, ROOT, docker, fill, free_port, wait_until
 from training.processes import make_corpus, transcripts
 
 pytestmark = pytest.mark.docker
-ROOT = Path(__file__).resolve().parents[2]
-INSIDE = "/DeepSpeech/persistent-data"
 FLAGS = (
     f"--train_files {INSIDE}/corpora/tiny/clips.csv --checkpoint_dir {INSIDE}/checkpoints/tiny --n_hidden 256 "
     "--epochs 500 --checkpoint_secs 5"
 )
-
-
-@pytest.fixture(scope="module")
-def compose():
-    """A function that runs Compose on a copy of compose.yaml with a volume and a project of this test."""
-    if docker("compose", "version").returncode == 0:
-        program = [DOCKER, "compose"]
-    elif shutil.which("docker-compose"):
-        program = ["docker-compose"]
-    else:
-        pytest.skip("neither `docker compose` nor docker-compose is installed")
-    name = f"deepspeechtest{uuid.uuid4().hex[:12]}"
-    text = (ROOT / "compose.yaml").read_text(encoding="utf-8").replace("name: deepspeech-data", f"name: {name}")
-    file = ROOT / f".{name}.yaml"  # beside it, so that relative paths mean the same
-    file.write_text(text, encoding="utf-8")
-
-    def run(*words, **environment):
-        command = [*program, "--project-name", name, "--file", str(file), *words]
-        return subprocess.run(
-            command, env=os.environ | environment, capture_output=True, text=True, stdin=subprocess.DEVNULL, timeout=600
-        )
-
-    run.volume = name
-    yield run
-    run("--profile", "cpu", "down", "--volumes", "--timeout", "60")
-    file.unlink()
 
 
 def test_compose_understands_every_service(compose):
@@ -68,20 +33,7 @@ def test_compose_understands_every_service(compose):
 
 def test_a_training_of_compose_has_its_limits_restarts_and_stops_with_143(compose, tmp_path):
     make_corpus(tmp_path, transcripts(8))
-    fill = docker(
-        "run",
-        "--rm",
-        "--mount",
-        f"type=volume,source={compose.volume},target={INSIDE}",
-        "--mount",
-        f"type=bind,source={tmp_path},target=/in,readonly",
-        "deepspeech:cpu",
-        "cp",
-        "-r",
-        "/in",
-        "persistent-data/corpora/tiny",
-    )
-    assert fill.returncode == 0, fill.stderr
+    fill(compose.volume, tmp_path, "corpora/tiny")
     ended = compose("--profile", "cpu", "up", "-d", "train-cpu", TRAIN_FLAGS=FLAGS, MEMORY="4g", CPUS="1.0")
     assert ended.returncode == 0, ended.stderr
     (container,) = compose("--profile", "cpu", "ps", "-q").stdout.split()
@@ -126,16 +78,3 @@ def test_the_app_of_compose_answers_waits_and_ends_in_its_grace_time(compose):
     assert host["ReadonlyRootfs"] and host["Memory"] == 4 * 2**30 and host["CapDrop"] == ["ALL"]
     assert compose("stop", "app").returncode == 0
     assert docker("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip() == "0", logs()
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        return listener.getsockname()[1]
-
-
-def wait_until(moment, told, timeout_s: float = 300) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not moment():
-        assert time.monotonic() < deadline, told()
-        time.sleep(0.5)

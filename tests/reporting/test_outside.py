@@ -79,6 +79,17 @@ def test_a_training_that_was_killed_is_told_and_one_that_ctrl_c_has_ended_is_not
         assert len(hook.got) == 1
 
 
+def test_a_failure_that_another_process_tells_is_not_told_twice_and_an_end_is():
+    with target() as hook:
+        settings = {"urls": [hook.url], "name": "digits", "failures": False}
+        for events in ((STARTED, Ended("failed", 1, "the disk is full")), (STARTED,), (STARTED, *DONE)):
+            sink = Outside("notify", "Notifications", settings, warn=print)
+            for event in events:
+                sink.take(event)
+            sink.close()
+        assert [message["title"] for message in hook.got] == ["digits has ended"]
+
+
 def test_a_server_that_hangs_or_refuses_is_one_warning_without_its_token_and_holds_up_nothing():
     warnings: list[str] = []
     with target(500) as refuses:

@@ -37,7 +37,13 @@ def bad_urls(urls: Sequence[str]) -> list[str]:
 
 
 def receiver(settings: Mapping[str, Any], keep: Callable[[Any], None]) -> "Notifier":
-    return Notifier(settings["urls"], settings["name"], has_told_plateau=bool(settings.get("kept")), keep=keep)
+    return Notifier(
+        settings["urls"],
+        settings["name"],
+        has_told_plateau=bool(settings.get("kept")),
+        keep=keep,
+        tells_failures=settings.get("failures", True),
+    )
 
 
 class Notifier:
@@ -47,11 +53,20 @@ class Notifier:
         name: of the run.
         has_told_plateau: that it has stopped improving was told before it resumed; once is enough.
         keep: called with True when that is told.
+        tells_failures: that it fails or is killed is not told by another process.
     """
 
-    def __init__(self, urls: Sequence[str], name: str, *, has_told_plateau: bool, keep: Callable[[Any], None]):
+    def __init__(
+        self,
+        urls: Sequence[str],
+        name: str,
+        *,
+        has_told_plateau: bool,
+        keep: Callable[[Any], None],
+        tells_failures: bool = True,
+    ):
         self._urls, self._name = urls, name
-        self._has_told_plateau, self._keep = has_told_plateau, keep
+        self._has_told_plateau, self._keep, self._tells_failures = has_told_plateau, keep, tells_failures
         self._began: float | None = None
         self._figures: Sequence[Figure] = SPEECH_TO_TEXT
         self._best = self._stopped = ""
@@ -81,7 +96,7 @@ class Notifier:
                 self._end(event)
 
     def close(self, *, has_ended: bool) -> None:
-        if not has_ended:
+        if not has_ended and self._tells_failures:
             self._send(
                 "was killed", "failure", "It ended without a word: most often that is the limit of memory (SIGKILL)."
             )
@@ -100,7 +115,7 @@ class Notifier:
         elif event.status == "interrupted":
             if event.exit_code != CTRL_C:
                 self._send("was interrupted", "warning", event.message or "The same command resumes it.")
-        else:
+        elif self._tells_failures:
             message = event.message or "a fault of the program: its log has the traceback"
             self._send("has failed", "failure", message)
 

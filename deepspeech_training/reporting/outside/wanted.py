@@ -8,6 +8,8 @@ from typing import Any
 from deepspeech_training.errors import FlagError
 from deepspeech_training.reporting.outside.notifier import bad_urls
 
+# Set by `deepspeech app` for what it starts: of failures it tells itself, once, and not at each try.
+FAILURES_ARE_TOLD = "DEEPSPEECH_FAILURES_ARE_TOLD"
 MLFLOW_STORES = ("http", "https", "sqlite", "postgresql", "mysql", "mssql", "databricks")
 
 

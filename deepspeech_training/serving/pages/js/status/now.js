@@ -25,7 +25,8 @@ export function showNow(status, epochs) {
   byId("sentence").textContent = failure ? "" : sentenceOf(status);
   document.title = titleOf(status);
   showBar(status);
-  showFigures(phase === "training" ? trainingFigures(status, epochs) : finishedFigures(run, epochs));
+  showRunState(status);
+  showFigures(run?.state === "running" ? trainingFigures(status, epochs) : finishedFigures(run, epochs));
   if (failure) {
     const again = failure.again_in_s > 0 ? `in ${duration(failure.again_in_s)}` : "in a moment";
     notice("failure", `${failure.message}\nIt is tried again when files change, and ${again}.`, { dismiss: false });
@@ -56,6 +57,15 @@ function showBar({ phase, run }) {
   byId("bar").setAttribute("aria-valuenow", Math.round(100 * share));
   byId("bar-done").style.transform = `scaleX(${share})`;
 }
+
+/** How a run ended; nothing of one that has not begun, and what the notice of a failure says is not said twice. */
+function showRunState({ run, failure }) {
+  const host = byId("run-state");
+  host.hidden = !run?.started || run.state === "running" || failure?.message === run.message;
+  if (!host.hidden) host.textContent = [`${nameOf(run)}: ${run.state}`, run.message].filter(Boolean).join(", ");
+}
+
+const nameOf = ({ folder }) => folder.split("/").at(-1);
 
 function trainingFigures({ run }, epochs) {
   if (!run) return [];
