@@ -109,25 +109,24 @@ class ConformerLayers(NamedLayers):
         heads, width = geometry.heads, geometry.d_model // geometry.heads
         batch, frames, _ = ops.shape(inputs)
         groups = -(-frames // QUERIES)
-        behind = groups * QUERIES - frames
         before = -(-geometry.left_context // QUERIES)  # groups of keys before that of the queries
+        padding = [[0, 0], [before * QUERIES, groups * QUERIES - frames], [0, 0]]
+        qkv = ops.pad(self._dense(f"{name}/qkv", inputs), padding)
+        qkv = ops.reshape(qkv, (batch, before + groups, QUERIES, 3, heads, width))
+        qkv = ops.transpose(qkv, (3, 0, 1, 4, 2, 5))  # [3, batch, before + groups, heads, QUERIES, width]
 
-        def grouped(tensor: Any, start: int) -> Any:
-            """[batch, groups, QUERIES, heads, width] from a place on."""
-            tensor = tensor[:, start : start + groups * QUERIES]
-            return ops.reshape(tensor, (batch, groups, QUERIES, heads, width))
+        def part(first: int, count: int, group: int) -> Any:
+            """Some of queries, keys and values, of as many groups as there are queries, from a group on."""
+            # Not by [:]: the gradient of a strided slice is computed by one thread, and took a sixth of a step.
+            return ops.slice(qkv, (first, 0, group, 0, 0, 0), (count, batch, groups, heads, QUERIES, width))
 
-        def seen(tensor: Any) -> Any:
-            padded = ops.pad(tensor, [[0, 0], [before * QUERIES, behind], [0, 0]])
-            return ops.concatenate([grouped(padded, i * QUERIES) for i in range(before + 1)], axis=2)
-
-        queries, keys, values = ops.split(self._dense(f"{name}/qkv", inputs), 3, axis=-1)
-        queries = grouped(ops.pad(queries * width**-0.5, [[0, 0], [0, behind], [0, 0]]), 0)
-        scores = ops.matmul(ops.transpose(queries, (0, 1, 3, 2, 4)), ops.transpose(seen(keys), (0, 1, 3, 4, 2)))
+        queries = part(0, 1, before)[0] * width**-0.5
+        keys, values = ops.unstack(ops.concatenate([part(1, 2, group) for group in range(before + 1)], axis=4), 2)
+        scores = ops.matmul(queries, ops.transpose(keys, (0, 1, 2, 4, 3)))
         shares = ops.softmax(scores + self._mask(groups, before), axis=-1)  # [batch, groups, heads, QUERIES, keys]
-        heard = ops.transpose(ops.matmul(shares, ops.transpose(seen(values), (0, 1, 3, 2, 4))), (0, 1, 3, 2, 4))
-        heard = ops.reshape(heard, (batch, groups * QUERIES, geometry.d_model))[:, :frames]
-        return self._dense(f"{name}/output", heard)
+        heard = ops.transpose(ops.matmul(shares, values), (0, 1, 3, 2, 4))
+        heard = ops.reshape(heard, (batch, groups * QUERIES, geometry.d_model))
+        return self._dense(f"{name}/output", ops.slice(heard, (0, 0, 0), (batch, frames, geometry.d_model)))
 
     def _mask(self, groups: Any, before: int) -> Any:
         """float32 [groups, 1, QUERIES, keys], added to the scores."""
@@ -146,6 +145,21 @@ class ConformerLayers(NamedLayers):
         return ops.cast(self._product(name, inputs), "float32")
 
     def _layer_norm(self, name: str, inputs: Any) -> Any:
-        mean, variance = ops.moments(inputs, axes=[-1], keepdims=True)
-        scaled = (inputs - mean) * ops.rsqrt(variance + LAYER_NORM_EPSILON)
+        scaled = _standardised(inputs)
         return scaled * self.by_name[f"{name}/gamma"] + self.by_name[f"{name}/beta"]
+
+
+@ops.custom_gradient
+def _standardised(inputs: Any) -> Any:
+    """Mean 0 and variance 1 along the last axis, with its gradient in half as many passes as the derived one has."""
+    centred = inputs - ops.mean(inputs, axis=-1, keepdims=True)
+    factor = ops.rsqrt(ops.mean(ops.square(centred), axis=-1, keepdims=True) + LAYER_NORM_EPSILON)
+    outputs = centred * factor
+
+    def gradient(*args: Any, upstream: Any = None) -> Any:
+        if upstream is None:  # as Keras has it: backends differ in how they hand it over
+            (upstream,) = args
+        along = ops.mean(upstream * outputs, axis=-1, keepdims=True)
+        return (upstream - ops.mean(upstream, axis=-1, keepdims=True) - outputs * along) * factor
+
+    return outputs, gradient
