@@ -3,7 +3,7 @@
 # make check    ruff, mypy, docs (generated pages, word list, site), shellcheck, hadolint, slow tests
 # make docs     serve the documentation at http://127.0.0.1:8001
 # make test-gpu the tests that need an NVIDIA GPU, and nothing else
-# make format   what ruff can mend by itself
+# make format   what ruff can fix by itself
 # make clean    remove .venv and caches; persistent-data/ stays
 #
 # PYTHON=python3.12 chooses the interpreter that .venv is made with; else bin/find_python.sh finds one.
@@ -59,7 +59,7 @@ format: $(VENV)/installed-test | venv-matches
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-# A stamp is written last, so an installation that was broken off is done again.
+# A stamp is written last, so an interrupted installation is repeated.
 $(VENV)/made:
 	@found=$$(bin/find_python.sh $(PYTHON)); python=$${found%%$$'\n'*}; \
 	echo "Making $(VENV) with $$python ($$("$$python" --version))"; \

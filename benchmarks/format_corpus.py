@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SAMPLE_RATE = 16000
 
 
-def ancestors_clip(paths: tuple[str, str]) -> int:
+def deepspeechs_clip(paths: tuple[str, str]) -> int:
     """What DeepSpeech does with one clip; returns its number of samples."""
     import sox
 
@@ -37,13 +37,13 @@ def ancestors_clip(paths: tuple[str, str]) -> int:
     return int(subprocess.check_output(["soxi", "-s", wav], stderr=subprocess.STDOUT))
 
 
-def ancestors_way(clips: list[Path], target: Path, workers: int) -> tuple[float, float]:
+def deepspeechs_way(clips: list[Path], target: Path, workers: int) -> tuple[float, float]:
     """Wall and CPU seconds of DeepSpeech's way for some clips."""
     target.mkdir(parents=True)
     pairs = [(str(clip), str(target / f"{clip.stem}.wav")) for clip in clips]
     before, started = os.times(), time.perf_counter()
     pool = Pool(workers)
-    for _ in pool.imap_unordered(ancestors_clip, pairs):
+    for _ in pool.imap_unordered(deepspeechs_clip, pairs):
         pass
     wall = time.perf_counter() - started
     pool.close()
@@ -108,7 +108,7 @@ def copy_corpus(source: Path, folder: Path, copies: int) -> Path:
 
 def compare(source: Path, workers: int, runs: int, copies: int) -> dict:
     """Both ways on the clips that an import keeps, in turns; the median of the runs counts."""
-    times: dict[str, list[float]] = {"ancestor": [], "ancestor_cpu": [], "ours": [], "ours_cpu": [], "second": []}
+    times: dict[str, list[float]] = {"deepspeech": [], "deepspeech_cpu": [], "ours": [], "ours_cpu": [], "second": []}
     with tempfile.TemporaryDirectory(prefix="format-corpus-") as folder:
         if copies > 1:
             source = copy_corpus(source, Path(folder) / "in", copies)
@@ -119,19 +119,19 @@ def compare(source: Path, workers: int, runs: int, copies: int) -> dict:
             times["ours_cpu"].append(cpu)
             times["second"].append(our_way(source, output, workers)[0])
             clips = [source / "clips" / f"{path.stem}.mp3" for path in sorted((output / "clips").glob("*.wav"))]
-            wall, cpu = ancestors_way(clips, Path(folder) / f"ancestor{run}", workers)
-            times["ancestor"].append(wall)
-            times["ancestor_cpu"].append(cpu)
+            wall, cpu = deepspeechs_way(clips, Path(folder) / f"deepspeech{run}", workers)
+            times["deepspeech"].append(wall)
+            times["deepspeech_cpu"].append(cpu)
             shutil.rmtree(output)
-            shutil.rmtree(Path(folder) / f"ancestor{run}")
+            shutil.rmtree(Path(folder) / f"deepspeech{run}")
     medians = {name: round(statistics.median(values), 2) for name, values in times.items()}
     return {
         "clips": len(clips),
         "workers": workers,
         "runs": runs,
         **{f"{name}_s": value for name, value in medians.items()},
-        "times_as_fast": round(medians["ancestor"] / medians["ours"], 2),
-        "times_less_cpu": round(medians["ancestor_cpu"] / medians["ours_cpu"], 2),
+        "times_as_fast": round(medians["deepspeech"] / medians["ours"], 2),
+        "times_less_cpu": round(medians["deepspeech_cpu"] / medians["ours_cpu"], 2),
         "load": os.getloadavg()[0],
     }
 

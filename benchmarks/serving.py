@@ -45,7 +45,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", required=True, help="a .tflite or an export folder")
     parser.add_argument("--scorer", help="a scorer beside it")
-    parser.add_argument("--beam_width", type=int, help="of each session; unless told, as the server has it")
+    parser.add_argument("--beam_width", type=int, help="of each session; by default, as the server has it")
     parser.add_argument("--audio", required=True, help="a CSV with wav_filename, or one audio file")
     parser.add_argument("--streams", default="10", help="numbers of streams, such as 10,20,40")
     parser.add_argument("--search", type=int, help="search the largest number, from this one on")

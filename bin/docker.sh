@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # The project in Docker: build its images, look after the volume, open a shell, run one thing.
 #
-#   bin/docker.sh build [gpu|cpu|serve] [FLAGS OF docker build]   an image; gpu unless told
+#   bin/docker.sh build [gpu|cpu|serve] [FLAGS OF docker build]   an image; gpu by default
 #   bin/docker.sh shell                                           a shell in it, with the volume
 #   bin/docker.sh run COMMAND ...                                 smoke, doctor, train FLAGS, test FLAGS, format CORPUS ...
 #   bin/docker.sh app [FLAGS]                                     train what the volume has, and serve it on 127.0.0.1
@@ -145,7 +145,7 @@ stop() {
   [[ -n $running ]] || die 'nothing is running'
   # shellcheck disable=SC2086 # one word for each container
   "$docker" stop --time "$grace_s" $running >/dev/null
-  say 'stopped; the same command goes on from the checkpoint'
+  say 'stopped; the same command resumes from the checkpoint'
 }
 
 volume_command() {
@@ -177,7 +177,7 @@ backup() {
   [[ ! -e $file ]] || die "$file is there already"
   local part=$file.part
   on_volume -- tar -C "$inside" --numeric-owner -cf - . >"$part" || die "the backup failed; $part is what there is of it"
-  # Every file once more, against the tar: a training that goes on meanwhile would make it worthless.
+  # Every file once more, against the tar: a training that continues meanwhile would make it worthless.
   on_volume --interactive -- tar -C "$inside" --numeric-owner -df - <"$part" >&2 ||
     die "the volume is not what $part has: is something training? Stop it (bin/docker.sh stop), then try again"
   mv -- "$part" "$file"

@@ -1,5 +1,5 @@
 #!/usr/bin/env python
-"""Write deepspeech_training/package_data/smoke.wav anew: `python bin/make_smoke_clip.py`.
+"""Rewrite deepspeech_training/package_data/smoke.wav: `python bin/make_smoke_clip.py`.
 
 Only for a change of the synthesiser; the clip is committed, and a test compares it with what this gives.
 """

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Learn the one clip of LDC93S1 by heart and test on it: exit 0 only if every word is right (WER 0).
+# Train on the one clip of LDC93S1 and test on it: exit 0 only if every word is right (WER 0).
 #
 #   bin/run-ldc93s1.sh [any flags of DeepSpeech.py; yours come last and win]
 #
-# The ancestor's 200 epochs with dropout 0.05 are not enough for every seed: without dropout 8 of 10 seeds got there in
+# DeepSpeech's 200 epochs with dropout 0.05 are not enough for every seed: without dropout 8 of 10 seeds got there in
 # 200 epochs, all of them in 300, with the real clip and with the synthesised one (docs/results.md).
 #
 # Relative paths count from the project root. Environment:

@@ -3,7 +3,7 @@
 #
 #   data_formatting/common_voice.sh ARCHIVE_OR_FOLDER [LANGUAGE] [any flags of bin/import_cv2.py]
 #
-# The archive is read as it was downloaded (.tar.gz); it need not be unpacked. A second run goes on where the first one was.
+# The archive is read as it was downloaded (.tar.gz); it need not be unpacked. A second run resumes where the first one stopped.
 set -euo pipefail
 source "$(dirname -- "${BASH_SOURCE[0]}")/_run.sh"
 

@@ -28,7 +28,7 @@ def train(**flags: Argument) -> FinishedRun:
         flags: those of docs/flags.md by name; lists and paths are taken as such, None as if the flag were not there.
     Raises:
         FlagError: a flag is unknown, has a value that is not allowed, or does not go with the others.
-        UserError: anything else that a person can mend.
+        UserError: anything else that a person can fix.
         KeyboardInterrupt: Ctrl-C; the run is saved, and the same call resumes it.
     """
     return _call("train", flags)

@@ -81,7 +81,7 @@ class Console:
     Args:
         level: the value of `--log_level`: 0 debug, 1 info, 2 warnings, 3 errors.
         show_progressbar: draw bars where `stream` is a terminal.
-        stream: where the lines go; stderr unless told.
+        stream: where the lines go; stderr by default.
     """
 
     def __init__(self, *, level: int = INFO, show_progressbar: bool = True, stream: TextIO | None = None):

@@ -1,4 +1,4 @@
-"""The one exception that a person can mend; anything else that is raised is a bug of this package."""
+"""The one exception that a person can fix; anything else that is raised is a bug of this package."""
 
 EXIT_OK = 0
 EXIT_RUN = 1
@@ -6,9 +6,9 @@ EXIT_FLAGS = 2
 
 
 class UserError(Exception):
-    """Something that the person at the keyboard can mend: bad data, a bad file, a full disk.
+    """Something that the person at the keyboard can fix: bad data, a bad file, a full disk.
 
-    The message says what, where (file and row), what was found and how to mend it; it may have several lines.
+    The message says what, where (file and row), what was found and how to fix it; it may have several lines.
     `cli.main` prints it without a traceback and exits with `exit_code`.
     """
 

@@ -2,7 +2,7 @@
 # What an image runs: `docker run IMAGE [shell]` or `docker run IMAGE COMMAND ...`, whose exit code it ends with.
 #
 #   shell                  bash, with a banner that says what there is (the default)
-#   smoke                  learn one clip by heart; needs no network and no volume
+#   smoke                  train on one clip until it is right; needs no network and no volume
 #   train FLAGS            DeepSpeech.py FLAGS
 #   test FLAGS             the same, without training
 #   app FLAGS              deepspeech app FLAGS: train where the volume has no model, serve where it has one (docs/app.md)
@@ -11,7 +11,7 @@
 #   doctor                 check GPU, volume, disk, memory ...
 #   NAME ...               another program of bin/, such as transcribe; or any program of the image
 #
-# As root it goes on as the owner of the volume, if that is somebody else, so that files belong to the person whose
+# As root it runs as the owner of the volume, if that is somebody else, so that files belong to the person whose
 # folder it is. DEEPSPEECH_USER=UID:GID names another one (0:0 stays root). `docker run -u` is left as it is.
 set -euo pipefail
 cd /DeepSpeech

@@ -28,11 +28,11 @@ def without_packages(tmp_path):
 def test_a_program_called_without_an_environment_goes_on_in_that_of_make(without_packages, tmp_path):
     python = tmp_path / ".venv" / "bin" / "python"
     python.parent.mkdir(parents=True)
-    python.write_text('#!/bin/sh\necho "went on with $*"\n', encoding="utf-8")
+    python.write_text('#!/bin/sh\necho "continued with $*"\n', encoding="utf-8")
     python.chmod(0o755)
     result = without_packages("--json", "a file.csv")
     assert result.returncode == 0
-    assert result.stdout == f"went on with {tmp_path / 'bin' / 'stats.py'} --json a file.csv\n"
+    assert result.stdout == f"continued with {tmp_path / 'bin' / 'stats.py'} --json a file.csv\n"
 
 
 def test_a_program_without_any_environment_says_how_to_get_one(without_packages):

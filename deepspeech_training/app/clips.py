@@ -1,7 +1,7 @@
 """The clips of the last validation, to read and to hear; and the rows of the data that were left out.
 
 No path of a request becomes a path of a file: a clip is asked for by its number in the list that the training has
-written, and what is sent is the sound of it, decoded here, so that nothing but sound can be had.
+written, and what is sent is the sound of it, decoded here, so that nothing but sound leaves the volume.
 """
 
 import asyncio

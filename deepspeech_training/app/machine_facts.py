@@ -16,7 +16,7 @@ from deepspeech_training.machine.resources import (
 )
 
 READ_EVERY_S = 1.0  # however many ask
-GPUS_EVERY_S = 2.0  # NVIDIA's library is opened anew for each reading
+GPUS_EVERY_S = 2.0  # NVIDIA's library is opened again for each reading
 PROC = Path("/proc")
 
 

@@ -15,7 +15,7 @@ SO_FAR_DIR = "so_far"
 
 @dataclass(eq=False)
 class Shelf:
-    """Looks for models anew each time.
+    """Looks for models each time.
 
     Args:
         volume: where they lie.

@@ -40,7 +40,7 @@ def _phases() -> GaugeMetricFamily:
 def _of_run(log: RunLog) -> Iterator[GaugeMetricFamily]:
     """What is known of the training in hand, or of the last one."""
     progress, told = log.progress(), log.as_json()
-    yield from _known("epoch", "The epoch in hand, from 1", progress["epoch"])
+    yield from _known("epoch", "The current epoch, from 1", progress["epoch"])
     yield from _known("epochs", "--epochs", progress["epochs"])
     yield from _known("share_done", "Share of all epochs, 0 to 1", progress["share_done"])
     yield from _known("left_seconds", "Time that the training still takes", progress["left_s"])

@@ -172,7 +172,7 @@ class AudioCache:
             data = pack.bytes_at(offset, samples * KINDS[kind].itemsize)
         if data is None or zlib.crc32(data) != checksum:
             with self._lock:
-                self._entries.pop(key, None)  # a damaged disk, or a crash of the machine: decode it anew
+                self._entries.pop(key, None)  # a damaged disk, or a crash of the machine: decode it again
             return None
         audio: np.ndarray = np.frombuffer(data, KINDS[kind])
         return audio * np.float32(2**-15) if kind == 0 else audio.copy()
@@ -241,7 +241,7 @@ class AudioCache:
 
     def _stop_storing(self, reason: str) -> None:
         self._stores = False
-        self._warn(f"--feature_cache {self.folder}: stores nothing more: {reason}. Training goes on without it.")
+        self._warn(f"--feature_cache {self.folder}: stores nothing more: {reason}. Training continues without it.")
 
     def _remove_beyond_the_bound(self) -> None:
         for path in sorted(self._pack_paths(), key=_modified):

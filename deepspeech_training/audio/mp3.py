@@ -187,7 +187,7 @@ def _run(
 
 
 def _xing_frames(data: mmap.mmap | bytes, start: int, end: int) -> set[int]:
-    """Where the frames begin that have a Xing header in the place of sound."""
+    """Where the frames begin that have a Xing header instead of sound."""
     found = set()
     for word in (b"Xing", b"Info"):
         mark = data.find(word, start, end)

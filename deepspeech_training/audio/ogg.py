@@ -1,6 +1,6 @@
 """The pages of Ogg files (RFC 3533): whether the last ones are there, and where one recording ends and another begins.
 
-libsndfile reads the first of several recordings in a file, and of a cut one what is there, in silence.
+libsndfile reads the first of several recordings in a file, and of a cut one what is there, silently.
 """
 
 import mmap

@@ -193,7 +193,7 @@ def _sequential_file() -> "type[soundfile.SoundFile]":
     import soundfile
 
     class SequentialFile(soundfile.SoundFile):
-        """A SoundFile that does not seek to where it is after each read, which makes an MP3's decoder begin anew."""
+        """A SoundFile that does not seek to where it is after each read, which makes an MP3's decoder start over."""
 
         def seekable(self) -> bool:
             return False

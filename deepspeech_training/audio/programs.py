@@ -33,7 +33,7 @@ def decode(
         most_s: seconds; PyAV decodes no more of a file.
     Returns:
         The WAV as an unnamed temporary file, and the seconds that the header promises, if one knows them; None where
-        neither the first bytes nor the name tell of a format that a program could read.
+        neither the first bytes nor the name are those of a format that a program could read.
     Raises:
         AudioError: nothing that could decode it is installed, or it cannot; or the file is cut.
     """

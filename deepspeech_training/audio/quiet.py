@@ -11,7 +11,7 @@ _NOTES = (b"Note: ", b"Warning: ", b"[src/libmpg123/")  # how its lines begin
 
 
 class _HeldBack:
-    """A stream of C's library in the place of its `stderr`, for as long as anybody decodes.
+    """A stream of C's library that replaces its `stderr`, for as long as anybody decodes.
 
     Python's own stderr is not concerned, nor what is written past the C library. What other libraries write meanwhile
     is passed on as soon as the decoder that was at work is done.

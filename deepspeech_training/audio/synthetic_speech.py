@@ -202,7 +202,7 @@ def synthesize_seconds(seconds: float, seed: int = 0, *, sample_rate: int = 1600
 
 
 def smoke_clip() -> np.ndarray:
-    """The shipped clip package_data/smoke.wav, anew: SMOKE_SENTENCE as float32 [samples] at 16 kHz."""
+    """The shipped clip package_data/smoke.wav, synthesised again: SMOKE_SENTENCE as float32 [samples] at 16 kHz."""
     return synthesize(SMOKE_SENTENCE, seed=1993, pitch_hz=130.0, rate=1.25)
 
 

@@ -151,7 +151,7 @@ def _source(what: str, default: str | None = None) -> Parameter:
 
 
 _MASK_COUNT = Parameter("how many", "3", "int", low=0, high=100)
-_ANCESTORS: dict[str, Kind] = {
+_DEEPSPEECH: dict[str, Kind] = {
     "overlay": Kind(
         "mixes other recordings into the clip, one after the other until it is filled, and keeps its peak",
         "p=0.5,source=noise,snr=50:20~10",
@@ -394,7 +394,7 @@ _NEW: dict[str, Kind] = {
         is_new=True,
     ),
 }
-AUGMENTATIONS: Mapping[str, Kind] = MappingProxyType(_ANCESTORS | _NEW)
+AUGMENTATIONS: Mapping[str, Kind] = MappingProxyType(_DEEPSPEECH | _NEW)
 PROBABILITY = Parameter("probability that a clip is augmented", "1", "number", low=0, high=1)
 
 
@@ -484,7 +484,7 @@ def _text(value: ValueRange | float | str) -> str:
 def augmentations_markdown() -> str:
     """The text of docs/augmentations.md."""
     lines = [_INTRODUCTION]
-    for title, kinds in (("DeepSpeech's", _ANCESTORS), ("New", _NEW)):
+    for title, kinds in (("DeepSpeech's", _DEEPSPEECH), ("New", _NEW)):
         lines += ["", f"## {title}"]
         for name, kind in kinds.items():
             lines += ["", f"### {name}", "", f"{kind.help[0].upper()}{kind.help[1:]}."]
@@ -536,7 +536,7 @@ anything starts.
 | `5:10~2` | 3 to 7 at the start, 8 to 12 at the end |
 
 What is after the colon follows the clock of the whole run, which goes from 0 to 1 over all steps of `--epochs`; a run
-that goes on from a checkpoint goes on at the same time. More `--epochs` later make the clock slower.
+that resumes from a checkpoint resumes at the same time. More `--epochs` later make the clock slower.
 
 Where a clip is on its way decides the order, whatever the command line says: `sample` (the recording), `signal` (the
 same, after all of `sample`), `spectrogram` (power in each bin of each frame), `mel` (the bank over it), `features`

@@ -43,12 +43,12 @@ class StepDraw:
         self.applied = self.uniform() < self.augmentation.p  # bool [batch]
 
     def uniform(self) -> Any:
-        """float32 [batch], 0..1; drawn anew each time."""
+        """float32 [batch], 0..1; drawn again each time."""
         self._drawn += 1
         return uniform(self.keys, uint32(self._drawn))
 
     def value(self, name: str, *, unless_applied: float) -> Any:
-        """float32 [batch]: a value for a parameter, drawn anew each time; another one where a clip is left alone."""
+        """float32 [batch]: a value for a parameter, drawn again each time; another one where a clip is left alone."""
         limits = self.augmentation.values[name]
         value = limits.start + self.clock * (limits.end - limits.start)
         if limits.radius:

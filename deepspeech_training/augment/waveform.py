@@ -40,7 +40,7 @@ class Draw:
     source: AudioSource | None = None
 
     def value(self, name: str) -> float:
-        """A value for a parameter; drawn anew each time."""
+        """A value for a parameter; drawn again each time."""
         value = self.augmentation.values[name]
         return value.pick(self.clock, self.random.random()) if isinstance(value, ValueRange) else value
 

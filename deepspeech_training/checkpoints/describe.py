@@ -40,7 +40,7 @@ class Progress:
         learning_rate: before warm-up and cosine.
         stopped: why the run has ended; None while it has not.
         history: the figures of each finished epoch.
-        seconds: spent on training, the epoch in hand included.
+        seconds: spent on training, the current epoch included.
         clips_left_out: clips that were quarantined.
         best_epoch: of the run, from 0.
         best_figures: of that epoch, by name.

@@ -139,7 +139,7 @@ class CheckpointFolder:
             raise UserError(
                 f"{self.folder}: all {len(paths)} checkpoints ({kind}-*) are damaged\n"
                 f"Restore one from a backup, {instead if self.has('best' if kind == 'train' else 'train') else ''}"
-                "or start anew with --load_train init."
+                "or start over with --load_train init."
             )
         return None
 

@@ -99,7 +99,7 @@ def source_of_training(
             source = _read(folder, kind, flags, given, resumes=same)
             if same and source.checkpoint.model.average_of:
                 raise UserError(
-                    f"{folder.folder}: holds an average of checkpoints, and a run cannot go on from one\n"
+                    f"{folder.folder}: holds an average of checkpoints, and a run cannot resume from one\n"
                     "Start a new run with its weights: name it with --load_checkpoint_dir, and another folder with "
                     "--save_checkpoint_dir."
                 )
@@ -183,7 +183,7 @@ def adopted_flags(
     if refused:
         raise FlagError(
             "\n".join(refused) + f"\nThe checkpoint is in {found.folder.folder}. Leave the flag out, or name "
-            f"another folder with {found.flag}, or start anew with --load_train init."
+            f"another folder with {found.flag}, or start over with --load_train init."
         )
     _say_what_is_taken_for_granted(found, {**flags, **differing}, console)
     return differing
@@ -217,7 +217,7 @@ def transfer_of_run(
         if wants and done != (layers, flags.reuse_characters):
             began = "new weights" if transfer is None else transfer.description
             raise FlagError(
-                f"{wanted}: acts when a run begins; that in {source.checkpoint.folder.folder} goes on, and began with "
+                f"{wanted}: acts when a run begins; that in {source.checkpoint.folder.folder} resumes, and began with "
                 f"{began}\nName its folder as the source with --load_checkpoint_dir and a new one with "
                 "--save_checkpoint_dir, or leave the flag out."
             )

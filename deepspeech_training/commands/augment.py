@@ -36,7 +36,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
         help="folder to write into; made if need be, and replaced only what this program wrote "
         f"(default: {DEFAULT_OUTPUT}, in the working folder)",
     )
-    parser.add_argument("--random_seed", type=int, default=4568, help="another seed draws anew (default: 4568)")
+    parser.add_argument("--random_seed", type=int, default=4568, help="another seed draws other values (default: 4568)")
     parser.add_argument("--audio_sample_rate", type=int, default=16000, metavar="HZ", help="(default: 16000)")
     return parser
 

@@ -14,7 +14,7 @@ from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
 
 PAGES: dict[str, Callable[[], str]] = {"flags.md": flags_markdown, "augmentations.md": augmentations_markdown}
 PICTURES = {"clip": "", **{name: f"{name}[{kind.shown}]" for name, kind in AUGMENTATIONS.items()}}
-PICTURES_VERSION = 1  # one more, and all are drawn anew
+PICTURES_VERSION = 1  # raise it to redraw all
 DOCS_DIR = Path(__file__).resolve().parents[2] / "docs"
 
 

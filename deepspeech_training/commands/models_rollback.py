@@ -20,5 +20,5 @@ def run(flags: argparse.Namespace, console: Console) -> None:
     with writing(registry, console) as writer:
         was = registry.state(checked_name(flags.name)).promoted
         version = writer.rollback(flags.name, flags.reason)
-    console.info(f"{version} is promoted again, in the place of {version.name}/{was}")
+    console.info(f"{version} is promoted again, instead of {version.name}/{was}")
     print(version)

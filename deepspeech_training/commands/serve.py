@@ -143,7 +143,7 @@ def settings_of(flags: argparse.Namespace) -> "Settings":
             "use it\nSay --no_key if that is meant (a key that is set stays wanted on the other ports)."
         )
     if flags.wyoming_mdns and flags.wyoming_port is None:
-        raise FlagError("--wyoming_mdns: there is nothing to tell of without --wyoming_port")
+        raise FlagError("--wyoming_mdns: there is nothing to announce without --wyoming_port")
     if flags.wyoming_mdns and importlib.util.find_spec("zeroconf") is None:
         raise UserError("--wyoming_mdns needs the package zeroconf: pip install 'deepspeech_training[wyoming]'")
     return server.Settings(

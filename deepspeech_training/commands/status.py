@@ -32,7 +32,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
         "--data", metavar="DIR", help=f"the volume: trainings in its checkpoints/ (default {DEFAULT_DATA})"
     )
     where.add_argument("--checkpoint_dir", metavar="DIR", help="the training with these checkpoints")
-    parser.add_argument("--follow", action="store_true", help="show it anew each second, until Ctrl-C")
+    parser.add_argument("--follow", action="store_true", help="refresh it each second, until Ctrl-C")
     parser.add_argument("--json", action="store_true", help="print one JSON array, of the trainings, the newest first")
     return parser
 

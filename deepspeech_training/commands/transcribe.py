@@ -45,7 +45,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
         help="one file for each audio file, with its folders; those that are there are passed over. Default: stdout",
     )
     add_beam_options(parser)
-    parser.add_argument("--force", action="store_true", help="write results anew that are there")
+    parser.add_argument("--force", action="store_true", help="overwrite results that are there")
     parser.add_argument(
         "--proc", type=int, default=usable_cores(), metavar="N", help="processes (default: one for each usable core)"
     )

@@ -39,7 +39,7 @@ class DataFlags:
     on_bad_row: str = flag(
         "fail",
         "what to do with rows that cannot be used (no such file, a character that is not in the alphabet ...): fail "
-        "says which they are and stops before training, drop says which they are and goes on without them",
+        "says which they are and stops before training, drop says which they are and continues without them",
         choices=("fail", "drop"),
     )
     feature_win_len: int = flag(
@@ -88,7 +88,7 @@ class AugmentFlags:
         50.0, "how large that folder may become; then nothing more is stored in it", unit="GB", above=0, quiet=True
     )
     cache_for_epochs: int = flag(
-        0, "decode all clips anew after every so many epochs", unit="epochs", zero="never", at_least=0, quiet=True
+        0, "decode all clips again after every so many epochs", unit="epochs", zero="never", at_least=0, quiet=True
     )
 
 
@@ -521,9 +521,7 @@ class ExportFlags:
         quiet=True,
         path="folder",
     )
-    remove_export: bool = flag(
-        False, "put the new export in the place of the one that --export_dir has, instead of refusing", quiet=True
-    )
+    remove_export: bool = flag(False, "replace the export that --export_dir has, instead of refusing", quiet=True)
     export_tflite: bool = flag(
         True, "export a .tflite; there is no other kind, so --noexport_tflite is refused", quiet=True
     )

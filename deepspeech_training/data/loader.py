@@ -188,7 +188,7 @@ class Loader:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def forget(self) -> None:
-        """Load every sample anew when it is wanted next."""
+        """Load every sample again when it is wanted next."""
         self._bytes_left += sum(map(_num_bytes, self._kept.values()))
         self._kept.clear()
 

@@ -112,7 +112,7 @@ def read_rows(csv_path: str | Path) -> list[Row]:
 
     UTF-8, or UTF-16 with a byte order mark; any line ends, blank lines skipped. Transcripts are brought into NFC;
     paths stay as they are, since a file system may tell its forms apart. A row whose fields cannot be told apart
-    is returned with its `fault`, and reading goes on with the next line.
+    is returned with its `fault`, and reading continues with the next line.
 
     Raises:
         UserError: the file or its encoding cannot be read; it is empty, or lacks a column.
@@ -221,7 +221,7 @@ def check_sets(
         alphabet: must have every character of every transcript.
         geometry: gives the number of frames of a clip.
         stride: frames for each that the network makes of them; see `AcousticModel.stride`.
-        on_bad_row: "fail" makes an error of any fault, "drop" goes on without such rows.
+        on_bad_row: "fail" makes an error of any fault, "drop" continues without such rows.
         cache_dir: where to keep what the headers of the files say; None: nowhere.
         console: shows the progress.
         alphabet_name: what the report calls the alphabet, such as its path.
@@ -455,7 +455,7 @@ def _load_cache(cache_path: Path, csv_path: str, console: Console) -> dict[str, 
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, TypeError, RecursionError) as error:
-        console.debug(f"{cache_path}: not used, and made anew: {error}")
+        console.debug(f"{cache_path}: not used, and rewritten: {error}")
         return {}
 
 
@@ -486,19 +486,19 @@ def _save_cache(
 
 
 HOW_TO_MEND = {
-    "bad_row": "Mend the row; a field with a comma, quote or line break stands in quotes, its own quotes doubled.",
-    "missing_file": "Mend wav_filename (it is relative to the folder of the CSV), or restore the file.",
+    "bad_row": "Correct the row; a field with a comma, quote or line break stands in quotes, its own quotes doubled.",
+    "missing_file": "Correct wav_filename (it is relative to the folder of the CSV), or restore the file.",
     "unreadable": "Convert or copy the file again from its source.",
     "empty_audio": "Record or copy the clip again, or delete the row.",
     "empty_transcript": "Write what is said, or delete the row.",
-    "not_in_alphabet": "Mend the transcript, or add the characters to the alphabet "
-    "(its size changes, so training starts anew).",
-    "too_short": "Mend the transcript, or delete the row: CTC needs a frame for each label and for each repeat.",
+    "not_in_alphabet": "Correct the transcript, or add the characters to the alphabet "
+    "(its size changes, so training starts over).",
+    "too_short": "Correct the transcript, or delete the row: CTC needs a frame for each label and for each repeat.",
 }
 
 
 def _report(rejected: Sequence[Rejection], num_rows: int, alphabet: str) -> str:
-    """All faults in one text; how to mend a kind of fault stands below the first one of that kind."""
+    """All faults in one text; how to fix a kind of fault stands below the first one of that kind."""
     lines: list[str] = []
     explained: set[str] = set()
     for rejection in rejected[:FAULTS_SHOWN]:
@@ -517,7 +517,7 @@ def _report(rejected: Sequence[Rejection], num_rows: int, alphabet: str) -> str:
         lines.append(f"... and {len(rejected) - FAULTS_SHOWN:,} more rows with faults.")
     rows = "row has a fault" if len(rejected) == 1 else "rows have faults"
     lines.append(f"{len(rejected):,} of {num_rows:,} {rows}: {_count_reasons(rejected)}")
-    lines.append("Mend them, or give --on_bad_row drop to go on without them.")
+    lines.append("Fix them, or give --on_bad_row drop to continue without them.")
     return "\n".join(lines)
 
 

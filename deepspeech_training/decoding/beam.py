@@ -174,7 +174,7 @@ class BeamDecoder:
     def decode_batch(
         self, clips: Iterable[np.ndarray], *, num_results: int = 1, threads: int | None = None
     ) -> list[list[Candidate]]:
-        """The same for several clips, on as many threads as there are cores unless told."""
+        """The same for several clips, on as many threads as there are cores by default."""
         with ThreadPoolExecutor(threads or usable_cores()) as pool:
             return list(pool.map(lambda probs: self.decode(probs, num_results=num_results), clips))
 
@@ -273,7 +273,7 @@ class BeamStream:
         self._settle()
 
     def results(self, num_results: int = 1) -> list[Candidate]:
-        """The best candidates so far, best first; the stream can go on."""
+        """The best candidates so far, best first; the stream can continue."""
         search, kernels = self._search, self._kernels
         count = int(search.state[kernels.NUM_PREFIXES])
         scores = np.empty(count, np.float32)

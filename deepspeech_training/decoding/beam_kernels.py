@@ -269,7 +269,7 @@ def _word_hash(search, node, first_label, buffer):
 
 @inlined
 def _context_of_child(search, node):
-    """The node that has the language model's context for the character that goes on after `node`, in bytes mode."""
+    """The node that has the language model's context for the character that continues after `node`, in bytes mode."""
     return node if search.nodes[node].complete else search.nodes[node].context
 
 

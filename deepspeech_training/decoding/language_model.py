@@ -121,7 +121,7 @@ def read_language_model(file: np.ndarray) -> LanguageModel:
     Args:
         file: uint8 [bytes], the whole file, as `np.memmap` gives it; more may follow the model.
     Raises:
-        ScorerError: it is no such model, or one that goes on past the end of the file.
+        ScorerError: it is no such model, or one that runs past the end of the file.
     """
     order, kind, counts, start = _read_header(file)
     layout = _Layout(file, start, counts)

@@ -191,7 +191,7 @@ def _read_dictionary(file: np.ndarray, start: int) -> Dictionary:
         raise ScorerError(f"its dictionary claims {num_states} states and {num_arcs} arcs: it is damaged")
     arcs_at = _aligned(states_at + 20 * num_states)
     if arcs_at + 16 * num_arcs > len(file):
-        raise ScorerError(f"its dictionary of {num_states:,} states goes on past the end of the file: it is cut off")
+        raise ScorerError(f"its dictionary of {num_states:,} states runs past the end of the file: it is cut off")
     states = file[states_at : states_at + 20 * num_states].view("<u4").reshape(num_states, 5)
     arcs = file[arcs_at : arcs_at + 16 * num_arcs].view("<i4").reshape(num_arcs, 4)
     dictionary = Dictionary(states, arcs, first)

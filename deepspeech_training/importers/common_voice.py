@@ -19,7 +19,7 @@ from deepspeech_training.importers.command import import_corpus, importer_parser
 from deepspeech_training.importers.corpus import Corpus, CorpusRow
 from deepspeech_training.importers.source import FolderSource, ends_with, text_of
 
-SETS = ("test", "dev", "train", "validated", "other")  # the ancestor's, and its order
+SETS = ("test", "dev", "train", "validated", "other")  # DeepSpeech's, and its order
 NOT_TAKEN = ("invalidated",)
 SPONTANEOUS = "ss-corpus-*.tsv"
 # Tags of Spontaneous Speech for what is no word, such as [disfluency] and [noise], but for those of words that nobody

@@ -60,7 +60,7 @@ def _delete_after(task: Task, results: list[ClipResult]) -> list[ClipResult]:
 
 
 class Converters:
-    """Processes that convert clips, made anew when one of them dies. Use as a context manager.
+    """Processes that convert clips, made again when one of them dies. Use as a context manager.
 
     They start with it: made first thing in a program they are copies of a small process that has neither files nor
     locks open.

@@ -185,7 +185,7 @@ def format_corpus(corpus: Corpus, source_paths: Sequence[str | Path], options: O
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise UserError(
                 f"{options.output_dir}: no space left on the disk\n"
-                "Free some space, or take --audio_format flac (about half); then the same command goes on."
+                "Free some space, or take --audio_format flac (about half); then the same command resumes."
             ) from error
         raise UserError(f"{error.filename or options.output_dir}: {error.strerror or error}") from error
 

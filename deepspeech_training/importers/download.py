@@ -25,7 +25,7 @@ def download(
 
     Args:
         checksum: "sha256:HEX" or "md5:HEX"; "" takes what comes, and says so.
-        attempts: how often to go on after the connection breaks, `wait_s` apart.
+        attempts: how often to resume after the connection breaks, `wait_s` apart.
     Raises:
         FlagError: the checksum is none.
         UserError: the server cannot be reached, answers with an error, or sends something else.
@@ -56,9 +56,7 @@ def download(
                 raise
             if attempt == attempts - 1:
                 reason = str(getattr(error, "reason", error)) or type(error).__name__
-                raise UserError(
-                    f"{url} cannot be had: {reason}\nThe same command goes on where it broke off."
-                ) from error
+                raise UserError(f"{url} cannot be had: {reason}\nThe same command resumes where it stopped.") from error
             console.warn(f"the connection broke; attempt {attempt + 2} of {attempts}")
         time.sleep(wait_s)
     if checksum:
@@ -73,7 +71,7 @@ def download(
 
 
 def _fetch(url: str, part: Path, console: Console) -> None:
-    """Fetch the rest of a file; the server says where it goes on."""
+    """Fetch the rest of a file; the server says where it continues."""
     have = part.stat().st_size if part.exists() else 0
     request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
     with urllib.request.urlopen(request, timeout=TIMEOUT_S) as response:

@@ -42,8 +42,8 @@ def import_ldc93s1(
     Args:
         directory: made if need be.
         source: "real" takes the clip of the LDC or fails, "synthetic" takes the shipped one, "auto" takes the real one
-            if it can be had.
-        console: says which clip it is; stderr unless told.
+            if it can be downloaded.
+        console: says which clip it is; stderr by default.
         url: of the real clip.
         timeout_s: when to give up a download that stands still, or one that is not done by then.
     Returns:

@@ -1,6 +1,6 @@
 """What an import knows, in an SQLite file of the output folder: rows, clips, and which of these are done.
 
-It keeps the memory flat however many rows there are, and makes a run that was killed go on where it was.
+It keeps the memory flat however many rows there are, and makes a run that was killed resume where it was.
 """
 
 import itertools
@@ -42,7 +42,7 @@ class Ledger:
     """The database of one output folder. Use as a context manager.
 
     Raises:
-        sqlite3.DatabaseError: the file is damaged and cannot be made anew.
+        sqlite3.DatabaseError: the file is damaged and cannot be made again.
     """
 
     def __init__(self, path: Path):

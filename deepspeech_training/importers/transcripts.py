@@ -48,9 +48,9 @@ class TranscriptRules:
         validator: from `load_validator`; None takes the default rules.
         numbers: "keep", or "words".
         lowercase: None: with the default rules, unless the alphabet has capitals; not with a validator of the user's.
-        normalize: decompose (NFKD) and drop all that is not ASCII, as the ancestor's --normalize.
+        normalize: decompose (NFKD) and drop all that is not ASCII, as DeepSpeech's --normalize.
         alphabet: refuse what it cannot write, and leave what it has; None takes all characters.
-        space_after_every_character: for scripts without spaces, as the ancestor's option of that name.
+        space_after_every_character: for scripts without spaces, as DeepSpeech's option of that name.
 
     >>> TranscriptRules()("It's 20 – or so?")
     Refusal(code='label_refused', reason='the default rules take no digits', value='20')

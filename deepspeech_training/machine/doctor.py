@@ -1,6 +1,6 @@
 """The command `doctor`: whether this machine, or this container, is fit to train; each line is OK or says what to do.
 
-    OK    fine                NOTE  works, but worth knowing                FAULT  to be mended; the exit code is then 1
+    OK    fine                NOTE  works, but worth knowing                FAULT  to be fixed; the exit code is then 1
 
 It looks at the same things in an image of the project and outside, and knows the few that concern images only.
 """

@@ -18,7 +18,7 @@ from deepspeech_training.reporting.events import (
 )
 
 EVENT_EVERY_S = 30.0
-LITTLE_TO_DO = 0.3  # share of an epoch's time under which a GPU earns advice
+LITTLE_TO_DO = 0.3  # share of an epoch's time under which a GPU gets advice
 FEWEST_READINGS = 5  # fewer say nothing about an epoch
 
 

@@ -18,7 +18,7 @@ from deepspeech_training.features.normalisation import Normalisation
 
 Weights = Mapping[str, np.ndarray]  # float32 by canonical name
 Lengths = TypeVar("Lengths", int, np.ndarray, Any)  # a number, an integer array or an integer tensor of a backend
-# Told of each layer while the reference computes: its name, bool [units] of those that are not zero in some frame
+# Called for each layer while the reference computes: its name, bool [units] of those that are not zero in some frame
 # (None where that says nothing), and the share of its values that are at a limit, 0..1.
 Observer = Callable[[str, np.ndarray | None, float], None]
 
@@ -105,8 +105,8 @@ class Network(ABC):
         """Make the keras.Model.
 
         Args:
-            kernels: the plain ones unless told.
-            weights: zeros unless told.
+            kernels: the plain ones by default.
+            weights: zeros by default.
             normalisation: of the inputs; the weights are then those that take normalised ones.
             training_options: see `training_options`.
         """

@@ -11,7 +11,7 @@ class NamedLayers(keras.Model):
 
     Args:
         shapes: of each variable, by canonical name.
-        weights: initial values by canonical name; zeros unless told.
+        weights: initial values by canonical name; zeros by default.
     """
 
     def __init__(self, name: str, shapes: Mapping[str, tuple[int, ...]], weights: Mapping[str, np.ndarray] | None):

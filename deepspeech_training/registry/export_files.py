@@ -36,7 +36,7 @@ class ExportFiles:
     def find(cls, folder: Path, scorer: Path | None) -> "ExportFiles":
         """
         Args:
-            scorer: in the place of the one in the folder.
+            scorer: instead of the one in the folder.
         Raises:
             UserError: it has not one model, or they cannot be used together.
         """

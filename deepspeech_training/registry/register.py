@@ -113,7 +113,7 @@ def register(
 
 
 def _same(registry: Registry, name: str, checksums: Mapping[str, str]) -> Version | None:
-    """The last version with the same model and scorer, and whole: a damaged one is registered anew."""
+    """The last version with the same model and scorer, and whole: a damaged one is registered again."""
     for version in reversed(registry.versions(name)):
         try:
             files = version.card()["files"]

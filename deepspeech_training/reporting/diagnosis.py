@@ -164,7 +164,7 @@ def _blank_answer(it: Evidence) -> tuple[str, str, str]:
     )
 
 
-START_ANEW = "start anew (--load_train init) with a lower --learning_rate, and with --max_grad_norm 5"
+START_ANEW = "start over (--load_train init) with a lower --learning_rate, and with --max_grad_norm 5"
 # In order of precedence: of each code the first rule that applies is what is found, and below a bad one nothing more.
 RULES = (
     Rule(

@@ -161,7 +161,7 @@ class Evidence:
 
     @cached_property
     def rise(self) -> Rise | None:
-        """The one that tells of overfitting."""
+        """The one that shows overfitting."""
         measured = [(epoch.dev_loss, epoch) for epoch in self.history if epoch.dev_loss is not None]
         lowest_loss, lowest = min(measured, key=lambda entry: entry[0], default=(0.0, Epoch(0)))
         since = [(loss, epoch) for loss, epoch in measured if epoch.number > lowest.number]

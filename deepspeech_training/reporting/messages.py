@@ -114,7 +114,7 @@ def data_lines(sets: Sequence[SetSummary]) -> Iterator[str]:
 
 def _resumed(event: Resumed) -> str:
     where = f"epoch {event.epoch + 1}, batch {event.step_in_epoch + 1}, step {event.step:,}"
-    return f"Goes on from {event.checkpoint}: {where}"
+    return f"Resumes from {event.checkpoint}: {where}"
 
 
 def _estimated(event: Estimated) -> str:

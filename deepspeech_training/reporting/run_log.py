@@ -27,7 +27,7 @@ LAST_OF = ("start", "data", "epoch_begin", "step", "estimate", "validation_begin
 
 
 class RunLog:
-    """What a run's log says up to now. A log that was cut back by a resume is read anew. Any thread may read it."""
+    """What a run's log says up to now. A log that was cut back by a resume is read again. Any thread may read it."""
 
     def __init__(self, path: Path):
         self._path, self._reading = path, threading.Lock()

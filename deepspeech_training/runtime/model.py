@@ -479,7 +479,7 @@ class Stream:
     def _characters(self, candidate: Candidate) -> Iterator[tuple[list[int], int]]:
         """Labels of each character and the frame where it begins."""
         labels, begins = candidate.labels, list(range(len(candidate.labels)))
-        if self._file.bytes_mode:  # label + 1 is the byte; those of 10xxxxxx go on with a character
+        if self._file.bytes_mode:  # label + 1 is the byte; those of 10xxxxxx continue with a character
             begins = [place for place in begins if place == 0 or (labels[place] + 1) & 0xC0 != 0x80]
         for begin, end in pairwise([*begins, len(labels)]):
             yield labels[begin:end], candidate.frames[begin]

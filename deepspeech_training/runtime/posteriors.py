@@ -10,7 +10,7 @@ from deepspeech_training.runtime.model import TextDecoder
 
 SMALLEST = np.float32(1e-6)  # of a probability: what is below it is noise of 8-bit weights
 STILL_HEARD = 0.05  # a character lasts while it is as likely as this
-LINGERS_FRAMES = 2  # its sound goes on after its peak is over: 40 ms in the median
+LINGERS_FRAMES = 2  # its sound lasts after its peak is over: 40 ms in the median
 
 
 class Posteriors:

@@ -97,7 +97,7 @@ class Session:
         return [*events, partial] if partial else events
 
     def flush(self) -> list[Event]:
-        """End the utterance now; the session goes on."""
+        """End the utterance now; the session continues."""
         self._check_open()
         return self._flush("flush")
 

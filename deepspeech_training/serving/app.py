@@ -47,7 +47,7 @@ def make_app(service: Service, table: list[BaseRoute] | None = None) -> Starlett
     """The application of a port.
 
     Args:
-        table: its routes; those of the main port unless told.
+        table: its routes; those of the main port by default.
     """
     table = routes() if table is None else table
 

@@ -126,8 +126,8 @@ class DeepgramStream(Conversation):
         await super().last_words()
         await self._send_metadata()
 
-    async def mend(self, error: ServingError) -> None:
-        """A message that is none; the stream goes on. Audio that is none ends it."""
+    async def answer_error(self, error: ServingError) -> None:
+        """A message that is none; the stream continues. Audio that is none ends it."""
         if error.code == "bad_audio":
             raise error
         await self.refuse(error)

@@ -53,9 +53,7 @@ class Metrics:
             buckets=FACTORS,
             registry=registry,
         )
-        self.reloads = Counter(
-            "deepspeech_model_reloads", "Models taken from disk anew", ["outcome"], registry=registry
-        )
+        self.reloads = Counter("deepspeech_model_reloads", "Models reloaded from disk", ["outcome"], registry=registry)
         for outcome in ("live", "refused"):  # a series that begins at 1 has no increase that an alert could see
             self.reloads.labels(outcome)
         self._lag_s = Gauge("deepspeech_lag_seconds", "Audio of the stream that is furthest behind", registry=registry)

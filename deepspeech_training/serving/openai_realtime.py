@@ -65,8 +65,8 @@ class RealtimeSession(Conversation):
             case kind:
                 raise values.bad(f"{values.shown(kind)} is no event of a transcription session", "type")
 
-    async def mend(self, error: ServingError) -> None:
-        """An error event; the session goes on."""
+    async def answer_error(self, error: ServingError) -> None:
+        """An error event; the session continues."""
         await self.refuse(error)
 
     async def refuse(self, error: ServingError, **fields: Any) -> None:

@@ -115,7 +115,7 @@ class AsyncSession:
         return await self._run(lambda session: session.feed(audio), len(audio), since)
 
     async def flush(self) -> list[Event]:
-        """End the utterance now; the stream goes on."""
+        """End the utterance now; the stream continues."""
         return await self._run(lambda session: session.flush())
 
     async def finish(self) -> list[Event]:

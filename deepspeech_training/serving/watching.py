@@ -12,7 +12,7 @@ from deepspeech_training.serving.models import ServedModel
 
 
 def listener(served: ServedModel, settings: StreamSettings, metrics: Metrics) -> Heard:
-    """What a session or a file tells of its utterances, in the thread that recognises them."""
+    """What a session or a file reports about its utterances, in the thread that recognises them."""
     # A scorer writes words of its own alone: that none is unknown says nothing then.
     knows = served.knows if settings.scorer is None else None
 

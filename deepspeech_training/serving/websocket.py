@@ -31,7 +31,7 @@ MOST_WAITING_MESSAGES = 8  # of the largest size, or as much memory for smaller 
 MESSAGE_OVERHEAD = 200  # bytes that a message takes beside its content
 LONGEST_REASON = 123  # bytes, RFC 6455
 CLOSING_CODES = {"internal": 1011, "too_large": 1009, "draining": 1012, "overloaded": 1013, "not_ready": 1013}
-OF_THE_MESSAGE = ("bad_request", "bad_audio", "unknown_model")  # errors after which a session may go on
+OF_THE_MESSAGE = ("bad_request", "bad_audio", "unknown_model")  # errors after which a session may continue
 POLICY = 1008  # all other errors: the client sent what it must not send, or nothing for too long
 
 
@@ -91,8 +91,8 @@ class Conversation:
     async def refuse(self, error: ServingError) -> None:
         """Say why the connection ends; the closing code follows."""
 
-    async def mend(self, error: ServingError) -> None:
-        """A message was wrong: end the connection, unless the protocol has a word for it and goes on."""
+    async def answer_error(self, error: ServingError) -> None:
+        """A message was wrong: end the connection, unless the protocol has a word for it and continues."""
         raise error
 
     def closing_code(self, error: ServingError) -> int:
@@ -164,7 +164,7 @@ class Conversation:
     # --- the course of a connection -----------------------------------------------------------------------------------
 
     async def run(self, session: AsyncSession) -> None:
-        """From the handshake to the end, whatever happens, in the place of this session."""
+        """From the handshake to the end, whatever happens, instead of this session."""
         self.session = session
         offered = self.subprotocol in self.websocket.scope["subprotocols"]
         await self.websocket.accept(subprotocol=self.subprotocol if offered else None)
@@ -202,7 +202,7 @@ class Conversation:
         except ServingError as error:
             if error.code not in OF_THE_MESSAGE:
                 raise
-            await self.mend(error)
+            await self.answer_error(error)
 
     async def _part(self, error: ServingError) -> None:
         """End the connection for this reason, after what was heard until now."""

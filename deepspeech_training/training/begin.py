@@ -282,7 +282,7 @@ def _settle_schedule(run: Run, state: RunState, resumed: Checkpoint) -> None:
     before, now = dev_sets(resumed.model.data), dev_sets(found.as_json() for found in run.data_summary())
     if state.schedule.best_loss is not None and before != now:
         run.console.info(
-            "The dev clips have changed since the checkpoint: best figures, patience and plateaus begin anew"
+            "The dev clips have changed since the checkpoint: best figures, patience and plateaus start over"
             if now
             else "There are no dev clips any more: no checkpoint will be the best one"
         )
@@ -338,7 +338,7 @@ def _train(
         max_to_keep=config.checkpoint.max_to_keep,
         every_s=config.checkpoint.checkpoint_secs,
         rejected=run.data.rejected,
-        how_to_resume=f"the same command{how} goes on there",
+        how_to_resume=f"the same command{how} resumes there",
     )
     with loader_of(run, static_shapes=machine.on_gpu, keep_bytes=memory_for_audio()) as loader:
         trainer = Trainer(

@@ -18,7 +18,7 @@ BATCHES_AHEAD = 8
 
 
 def by_cost(samples: Sequence[Sample], batch_size: int, *, reverse: bool = False) -> list[list[Sample]]:
-    """Batches of samples of similar cost, cheap to dear (or dear to cheap)."""
+    """Batches of samples of similar cost, cheap to expensive (or expensive to cheap)."""
     ordered = sorted(samples, key=lambda s: s.cost, reverse=reverse)
     return [ordered[i : i + batch_size] for i in range(0, len(ordered), batch_size)]
 

@@ -59,7 +59,7 @@ class _Interrupts:
         if self._training and (first or number == signal.SIGHUP):
             # Not print: the signal may have come while Python itself writes to stderr, which is not reentrant.
             with contextlib.suppress(OSError):
-                os.write(2, b"I stopping: the step in hand is finished and saved (again: stop without saving)\n")
+                os.write(2, b"I stopping: the current step is finished and saved (again: stop without saving)\n")
             return
         raise Interrupted(EXIT_CODES[number])
 

@@ -1,4 +1,4 @@
-"""The loop: train an epoch, validate, save last and best, ask the schedule how to go on.
+"""The loop: train an epoch, validate, save last and best, ask the schedule what to do next.
 
 All that the loop knows between two steps is in RunState, and RunState is in every checkpoint: that is why a run that
 was killed at any moment ends with the same weights as one that was not.
@@ -56,8 +56,8 @@ class TrainingData:
         plan: batches of the training samples.
         dev_sets, metrics_sets: validated after each epoch; the first decide which checkpoint is best.
         dev_batch_size: of all devices together.
-        reverse_dev: validate from dear to cheap.
-        renew_every: epochs after which samples are read anew from their files; 0 for never.
+        reverse_dev: validate from expensive to cheap.
+        renew_every: epochs after which samples are read again from their files; 0 for never.
     """
 
     plan: Plan
@@ -179,7 +179,7 @@ class Trainer:
         return augment
 
     def _rate(self, step_in_epoch: int) -> float:
-        """The learning rate of a step of the epoch in hand."""
+        """The learning rate of a step of the current epoch."""
         num_batches = max(len(self._data.plan.batches(self.state.epoch)), 1)
         epochs_done = self.state.epoch + (step_in_epoch + 0.5) / num_batches
         return self.state.learning_rate * self._schedule.rate_factor(epochs_done)
@@ -235,7 +235,7 @@ class Trainer:
     # --- the end of an epoch -----------------------------------------------------------------------------------
 
     def _end_epoch(self, dev: list[SetFigures], metrics: list[SetFigures]) -> None:
-        """Take in the figures, save, and go on as the schedule says. One checkpoint holds all of it, or none."""
+        """Take in the figures, save, and continue as the schedule says. One checkpoint holds all of it, or none."""
         state, schedule = self.state, self._schedule
         decision = None
         if dev:

@@ -26,7 +26,7 @@ def wanted(config: Config) -> dict[str, Any]:
 
 
 def add_notifications(call: "Call", values: Mapping[str, Any]) -> None:
-    """Tell of a training from here on, such as that its data is at fault."""
+    """Report a training from here on, such as that its data is at fault."""
     if urls := values.get("notify"):
         folder = call.folder.folder
         settings = {

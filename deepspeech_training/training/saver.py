@@ -24,7 +24,7 @@ class Saver:
         max_to_keep: of the last ones.
         every_s: within an epoch, --checkpoint_secs.
         rejected: rows that the check of the data has left out.
-        how_to_resume: for a person, what goes on from the last checkpoint.
+        how_to_resume: for a person, what resumes from the last checkpoint.
     """
 
     folder: CheckpointFolder
@@ -45,7 +45,7 @@ class Saver:
         self.folder.save_best(state.step, self._json(state), arrays)
 
     def load_best(self) -> Checkpoint | None:
-        """The best checkpoint, to go on from: the next last one has other weights than those that were saved last."""
+        """The best checkpoint, to resume from: the next last one has other weights than those that were saved last."""
         best = self.folder.load("best")
         self.folder.forget_weights()
         return best

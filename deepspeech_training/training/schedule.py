@@ -121,7 +121,7 @@ class Schedule:
         """What the learning rate is multiplied with: a line up in the warm-up, then 1 or half a cosine down to 0.
 
         Args:
-            epochs_done: with fractions, at the middle of the step in hand.
+            epochs_done: with fractions, at the middle of the current step.
 
         The cosine without restarts of Loshchilov & Hutter 2017 (arXiv:1608.03983):
 

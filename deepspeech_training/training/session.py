@@ -69,7 +69,7 @@ def carry_out(
         only: "test" or "export" for a command that does nothing else.
         show: takes reports and the transcript, which go to stdout without it.
     Raises:
-        UserError: what a person can mend.
+        UserError: what a person can fix.
         Interrupted: a signal came.
     """
     if only == "export":

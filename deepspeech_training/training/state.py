@@ -1,4 +1,4 @@
-"""All that decides how a run goes on, but for the arrays: it is in every checkpoint."""
+"""All that decides how a run continues, but for the arrays: it is in every checkpoint."""
 
 import copy
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ from deepspeech_training.training.schedule import ScheduleState
 
 @dataclass
 class RunState:
-    """Everything but the arrays that decides how a run goes on; JSON values only.
+    """Everything but the arrays that decides how a run continues; JSON values only.
 
     Args:
         epoch: epochs that are done with; the one in hand counts from 0.
@@ -22,7 +22,7 @@ class RunState:
         learning_rate: now, before warm-up and cosine.
         forced_rate: the --learning_rate that --force_initialize_learning_rate has set already.
         schedule: best loss, patience.
-        loss_sum, clips, samples_done, seconds, seconds_waited: of the epoch in hand.
+        loss_sum, clips, samples_done, seconds, seconds_waited: of the current epoch.
         validation: how far it has come, None outside.
         offences: how often a clip made a step impossible.
         quarantine: clips left out for the rest of the run, with the reason.

@@ -25,7 +25,7 @@ class Steps:
         state: of the run; changed in place.
         samples: all that are trained on.
         seed: --random_seed.
-        events: is told of bad samples.
+        events: gets bad samples.
         saver: writes rejected.csv.
     """
 

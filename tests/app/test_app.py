@@ -77,7 +77,7 @@ def test_sigterm_while_training_saves_and_the_next_start_resumes(start_app, tmp_
     assert app.end() == 0
     assert "saved" in app.said
     app = start_app("--data", volume)
-    app.until(lambda: "Goes on from" in app.said)
+    app.until(lambda: "Resumes from" in app.said)
     app.until_phase("training")
     assert app.end() == 0
     epochs = [event["epoch"] for event in events(run_folder(volume)) if event["event"] == "epoch"]
@@ -180,7 +180,7 @@ def test_an_app_that_is_killed_alone_leaves_a_training_that_saves_and_keeps_the_
     app.until(lambda: app.status["run"]["history"])
     app.kill()
     again = start_app("--data", volume)
-    again.until(lambda: "Goes on from" in again.said)
+    again.until(lambda: "Resumes from" in again.said)
     assert "another process is training" not in again.said
     assert again.end() == 0
 

@@ -27,7 +27,7 @@ def clips(tmp_path) -> list[str]:
 
 @pytest.fixture
 def opened(tmp_path):
-    """A function that opens the cache anew, as another process would; `warnings` has what it says."""
+    """A function that opens the cache again, as another process would; `warnings` has what it says."""
 
     def open_cache(rate: int = 16000, max_bytes: int = 10**9) -> AudioCache:
         return AudioCache(tmp_path / "cache", sample_rate=rate, max_bytes=max_bytes, warn=open_cache.warnings.append)

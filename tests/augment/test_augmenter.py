@@ -152,7 +152,7 @@ def test_faults_of_a_source_come_together_and_one_of_silence_is_refused(tmp_path
         (tmp_path / name).write_bytes(b"hello")
     with pytest.raises(FlagError) as caught:
         augmenter(f"noise[source={tmp_path}]")
-    assert all(name in str(caught.value) for name in ("a.wav: ", "b.mp3: ", "Mend or remove these files."))
+    assert all(name in str(caught.value) for name in ("a.wav: ", "b.mp3: ", "Fix or remove these files."))
     quiet = tmp_path / "quiet"
     quiet.mkdir()
     for number in range(20):

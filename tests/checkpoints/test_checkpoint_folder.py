@@ -151,7 +151,7 @@ def test_a_damaged_later_checkpoint_does_not_crowd_out_what_is_saved_after_it(fo
     save(folder, 30)
     damage(folder.folder / "train-000000030.safetensors")
     again = CheckpointFolder(folder.folder, Console(stream=log))
-    assert value_of(again.load("train")) == 10  # the run goes on from here
+    assert value_of(again.load("train")) == 10  # the run resumes from here
     for step in (15, 20, 25):
         save(again, step, max_to_keep=max_to_keep)
         assert value_of(again.load("train")) == step

@@ -205,7 +205,7 @@ def test_a_source_and_flags_that_do_not_fit_are_refused_before_anything_starts(t
     (tmp_path / "other.txt").write_text("a\nб\n", encoding="utf-8")
     new = tmp_path / "new"
     train = ("--train_files", csv, "--load_checkpoint_dir", trained, "--save_checkpoint_dir", new)
-    anew = ("--train_files", csv, "--checkpoint_dir", new)
+    fresh = ("--train_files", csv, "--checkpoint_dir", new)
     going_on = ("--train_files", csv, "--checkpoint_dir", trained)
     drop = ("--drop_source_layers", 1)
     for flags, message in (
@@ -217,9 +217,9 @@ def test_a_source_and_flags_that_do_not_fit_are_refused_before_anything_starts(t
         ((*train, *drop, "--load_train", "init"), "the run would start with new weights, not with those of another"),
         ((*train, *drop, "--freeze_layers", "layer_5,layer_6"), "--freeze_layers layer_6: has new weights"),
         ((*train, "--reuse_characters", "--freeze_layers", "layer_6"), "--freeze_layers layer_6: has new weights"),
-        ((*anew, "--freeze_layers", "lstm"), "--freeze_layers: the run would"),
-        ((*anew, "--source_learning_rate_factor", 0.1), "the run has no source"),
-        ((*going_on, *drop), "goes on, and began with new weights"),
+        ((*fresh, "--freeze_layers", "lstm"), "--freeze_layers: the run would"),
+        ((*fresh, "--source_learning_rate_factor", 0.1), "the run has no source"),
+        ((*going_on, *drop), "resumes, and began with new weights"),
         ((*going_on, "--reuse_characters"), "--reuse_characters: acts when a run begins"),
     ):
         assert message in refused(*flags), flags
@@ -297,7 +297,7 @@ def test_deepspeechs_weights_learn_a_cyrillic_alphabet_through_a_kill_and_are_ex
     assert "I Starts with the weights of" in undisturbed.log and "without layer_6" in undisturbed.log
     assert "are frozen (layer_1, layer_2)" in undisturbed.log and "(layers of the source 0.1 times" in undisturbed.log
     assert "has no effect" not in again.log  # the source of the run is named
-    assert "I Goes on from" in again.log and "Starts with" not in again.log
+    assert "I Resumes from" in again.log and "Starts with" not in again.log
     assert f"I Uses {newest(killed, 'best')}" in again.log  # the test is of the target
     assert_same_end(whole, killed)
     assert_log_is_whole(killed, EPOCHS)
@@ -362,4 +362,4 @@ def test_output_weights_of_shared_characters_are_taken_once_and_a_changed_flag_i
     third = run(*[tmp_path if word == source else word for word in flags], "--epochs", 3)
     assert f"--load_checkpoint_dir {tmp_path} has no effect: it counts when a run begins" in third.log
     other = run(*[word for word in flags if word != "--reuse_characters"], "--drop_source_layers", 2, "--epochs", 3)
-    assert other.code == 2 and "goes on, and began with the weights of" in other.log
+    assert other.code == 2 and "resumes, and began with the weights of" in other.log

@@ -18,7 +18,7 @@ PROGRAM = [sys.executable, "-m", "deepspeech_training"]
 
 @pytest.fixture
 def command(monkeypatch):
-    """A function that puts a function in the place of the work of `data stats`."""
+    """A function that replaces the work of `data stats` by another function."""
 
     def replace(work):
         module = SimpleNamespace(parser=main.module_of("data stats").parser, run=work)

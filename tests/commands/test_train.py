@@ -455,7 +455,7 @@ def test_in_an_image_training_refuses_a_folder_that_goes_with_the_container(tmp_
     refused = ended(start(*flags, **in_image))
     assert refused.code == 2 and not folder.exists()
     assert "--mount type=volume,source=deepspeech-data" in refused.err and "--ephemeral" in refused.err
-    other = ended(start(*flags, "--ephemeral", "--load_train", "best", **in_image))  # goes on to the next fault
+    other = ended(start(*flags, "--ephemeral", "--load_train", "best", **in_image))  # continues to the next fault
     assert other.code == 1 and "there is no best checkpoint" in other.err
     shutil.rmtree(folder)
 

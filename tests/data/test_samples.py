@@ -222,7 +222,7 @@ def test_the_report_names_every_fault_with_file_and_row(all_faults):
         f'  file        "{folder}/good.wav"\n'
         '  transcript  "café 3"\n'
         "  alphabet    data/alphabet.txt (28 characters)\n"
-        "Mend the transcript, or add the characters to the alphabet (its size changes, so training starts anew).\n"
+        "Correct the transcript, or add the characters to the alphabet (its size changes, so training starts over).\n"
     ) in report
     assert r"""not in the alphabet: '\r' '\n'""" in report and r'transcript  "two\r\nlines"' in report
     assert "4 frames (0.10 s) for 13 labels and 1 repeats, which need 14 frames (0.29 s)" in report

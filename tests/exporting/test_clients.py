@@ -184,7 +184,7 @@ def test_a_client_hears_with_a_conformer_what_the_runtime_hears(client, recordin
 
 @pytest.fixture(scope="module")
 def learned(test_data, tmp_path_factory):
-    """Exports of a conformer that has learned LDC93S1 by heart, as float32 and as int8."""
+    """Exports of a conformer that has memorised LDC93S1, as float32 and as int8."""
     folder = tmp_path_factory.mktemp("learned")
     csv = test_data / "ldc93s1" / "ldc93s1.csv"
     flags = ["--network", "conformer", "--d_model", 64, "--layers", 3, "--train_files", csv, "--test_files", csv]

@@ -46,10 +46,10 @@ def test_a_training_of_compose_has_its_limits_restarts_and_stops_with_143(compos
     host = json.loads(docker("inspect", "--format", "{{json .HostConfig}}", container).stdout)
     assert host["Memory"] == 4 * 2**30 and host["NanoCpus"] == 10**9
     assert docker("exec", container, "bash", "-c", "kill -KILL $(cat /proc/1/task/1/children)").returncode == 0
-    wait_until(lambda: "Epoch" in logs().partition("Goes on from")[2], logs)
+    wait_until(lambda: "Epoch" in logs().partition("Resumes from")[2], logs)
     ended = compose("--profile", "cpu", "stop", "train-cpu")
     assert docker("inspect", "--format", "{{.State.ExitCode}}", container).stdout.strip() == "143", logs()
-    assert "the same command goes on there" in logs()
+    assert "the same command resumes there" in logs()
 
 
 def test_the_app_of_compose_answers_waits_and_ends_in_its_grace_time(compose):
@@ -68,8 +68,8 @@ def test_the_app_of_compose_answers_waits_and_ends_in_its_grace_time(compose):
 
     wait_until(lambda: "corpora/foreign/train.csv: Permission denied" in logs(), logs)
     assert "volume own" in logs() and "Traceback" not in logs()
-    mended = "rm -rf persistent-data/corpora/foreign; chown -R 1000:1000 persistent-data"
-    assert docker(*as_root, mended).returncode == 0
+    fixed = "rm -rf persistent-data/corpora/foreign; chown -R 1000:1000 persistent-data"
+    assert docker(*as_root, fixed).returncode == 0
     wait_until(lambda: "Waiting for a model or for data" in logs(), logs)
     with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
         told = json.load(answer)

@@ -296,7 +296,7 @@ def test_a_named_volume_outlives_its_containers(named_volume, start, volume):
     first.remove()
     ended = run(*named(named_volume), *corpora, CPU, "train", *FLAGS, *ONE_EPOCH, "--epochs", "2")
     assert ended.returncode == 0, ended.stderr
-    assert "Goes on from" in ended.stderr or "of a finished run" in ended.stderr
+    assert "Resumes from" in ended.stderr or "of a finished run" in ended.stderr
     assert "Epoch   2" in ended.stderr and "Epoch   1" not in ended.stderr
 
 
@@ -362,7 +362,7 @@ def test_a_stopped_and_killed_run_ends_as_an_unbroken_one(start, volume, unbroke
     stopped.wait_until(in_epoch(volume, 1))
     assert docker("stop", "--time", "120", stopped.name).returncode == 0
     assert stopped.exit_code == 143, stopped.logs()
-    assert "the same command goes on there" in stopped.logs()
+    assert "the same command resumes there" in stopped.logs()
     stopped.remove()
 
     killed = start(*bind(volume), CPU, "train", *FLAGS)
@@ -488,4 +488,4 @@ def test_run_and_stop(volume):
         time.sleep(0.05)
     assert docker_sh("stop", volume=str(volume)).returncode == 0
     out, err = process.communicate(timeout=60)
-    assert process.returncode == 143 and "the same command goes on there" in err, (out, err)
+    assert process.returncode == 143 and "the same command resumes there" in err, (out, err)

@@ -84,5 +84,5 @@ def test_what_is_wrong_is_told(server, tmp_path):
     with pytest.raises(FlagError, match="64 hexadecimal digits"):
         get(f"{server}/a%20b.tar", tmp_path, checksum="sha256:123")
     Handler.breaks = [10] * 9
-    with pytest.raises(UserError, match="goes on where it broke off"):
+    with pytest.raises(UserError, match="resumes where it stopped"):
         get(f"{server}/a%20b.tar", tmp_path, attempts=3)

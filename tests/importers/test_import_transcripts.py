@@ -1,4 +1,4 @@
-"""Transcripts: the ancestor's rules, and what is refused with what reason."""
+"""Transcripts: DeepSpeech's rules, and what is refused with what reason."""
 
 import re
 
@@ -11,7 +11,7 @@ from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.importers.transcripts import Refusal, TranscriptRules, load_validator
 
 
-def ancestor(label: str) -> str | None:
+def deepspeech(label: str) -> str | None:
     """validate_label_eng of DeepSpeech 0.9.3 (training/deepspeech_training/util/importers.py), in short."""
     if re.search(r"[0-9]|[(<\[\]&*{]", label):
         return None
@@ -22,8 +22,8 @@ def ancestor(label: str) -> str | None:
 
 @settings(deadline=None)
 @given(st.text(alphabet="abcXYZ 019'-_.,;?!:\"()<[]&*{", max_size=30))
-def test_the_english_rules_are_the_ancestors_but_for_single_spaces(text):
-    ours, theirs = TranscriptRules()(text), ancestor(text)
+def test_the_english_rules_are_those_of_deepspeech_but_for_single_spaces(text):
+    ours, theirs = TranscriptRules()(text), deepspeech(text)
     if isinstance(ours, Refusal):
         assert theirs is None or not theirs.strip() or ")" in text
     else:

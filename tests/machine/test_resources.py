@@ -13,7 +13,7 @@ from deepspeech_training.machine import resources
 
 PACKAGE = Path(resources.__file__).resolve().parents[1]
 GIB = 2**30
-MEMINFO = "MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\nSwapFree: 0 kB\n"  # 8 GiB can be had
+MEMINFO = "MemTotal:       16777216 kB\nMemAvailable:    8388608 kB\nSwapFree: 0 kB\n"  # 8 GiB are available
 READ_GPUS = """
 import json, dataclasses
 from deepspeech_training.machine.resources import read_gpus

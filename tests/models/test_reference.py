@@ -16,7 +16,7 @@ def test_every_frame_has_its_neighbours_and_zeros_outside():
     assert stacked.tolist() == [[[0, 0], [1, 2], [3, 4]], [[1, 2], [3, 4], [5, 6]], [[3, 4], [5, 6], [0, 0]]]
 
 
-def test_the_probabilities_are_the_ancestors(test_data):
+def test_the_probabilities_are_deepspeechs(test_data):
     golden = test_data / "golden"
     logits = GOLDEN_NETWORK.reference(golden_weights(golden), np.load(golden / "ldc93s1_mfcc.npy"))
     wanted = np.load(golden / "ldc93s1_nodrop_softmax.npy").reshape(logits.shape)

@@ -123,7 +123,7 @@ def test_litert_reads_the_metadata_back():
     }
 
 
-def test_the_alphabet_is_stored_as_the_ancestor_stores_it(test_data):
+def test_the_alphabet_is_stored_as_deepspeech_stores_it(test_data):
     golden = test_data / "golden"
     wanted = metadata((golden / "output_graph_nodrop.tflite").read_bytes())["metadata_alphabet"]
     found = metadata(random_model())["metadata_alphabet"]

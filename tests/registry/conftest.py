@@ -1,4 +1,4 @@
-"""Exports and test sets for the registry: one model that knows a sentence by heart, one that writes nonsense."""
+"""Exports and test sets for the registry: one model that has memorised a sentence, one that writes nonsense."""
 
 import shutil
 from collections.abc import Callable
@@ -34,7 +34,7 @@ def poor(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def good(tmp_path_factory, test_data) -> Path:
-    """The folder of an export that knows SENTENCE of LDC93S1 by heart."""
+    """The folder of an export that has memorised SENTENCE of LDC93S1."""
     folder = tmp_path_factory.mktemp("good")
     shutil.copy(test_data / "golden" / "output_graph_nodrop.tflite", folder / "good.tflite")
     return folder

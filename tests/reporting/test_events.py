@@ -147,7 +147,7 @@ def test_an_epoch_without_any_finite_loss_is_shown_too(events, written):
         (Note("hello"), "I hello"),
         (WarningNote("oh\nno"), "W oh\nW no"),
         (Initialised("new weights"), "I Starts with new weights"),
-        (Resumed("c/train-7.json", 2, 4, 1234), "I Goes on from c/train-7.json: epoch 3, batch 5, step 1,234"),
+        (Resumed("c/train-7.json", 2, 4, 1234), "I Resumes from c/train-7.json: epoch 3, batch 5, step 1,234"),
         (
             BadClip("t.csv:3", "/a.wav", "has a loss of nan", step=1, quarantined=True),
             "W t.csv:3 (/a.wav) has a loss of nan; left out of this step; it is left out for the rest of the run",

@@ -1,4 +1,4 @@
-"""The ancestors' export and the clip that it knows by heart."""
+"""DeepSpeech's export and the clip that it has memorised."""
 
 import subprocess
 import sys

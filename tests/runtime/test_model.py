@@ -49,7 +49,7 @@ def test_the_features_are_those_that_the_clients_compute(test_data, clip, model_
         assert np.abs(frames[frame] - interpreter.get_tensor(index["mfccs"]).ravel()).max() < 1e-3
 
 
-def test_the_ancestors_model_gives_its_transcript_and_probabilities(model, clip, test_data):
+def test_deepspeechs_model_gives_its_transcript_and_probabilities(model, clip, test_data):
     assert (model.sampleRate(), model.beamWidth()) == (16000, 500)
     assert model.stt(clip) == TRANSCRIPT
     golden = np.load(test_data / "golden" / "tflite_nodrop_softmax.npy")

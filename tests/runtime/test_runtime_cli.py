@@ -69,7 +69,7 @@ def test_a_scorer_that_is_not_there_exits_with_1(deepspeech):
     assert (exit_code, out) == (1, "") and "x.scorer: there is no such scorer" in err
 
 
-def test_json_has_the_fields_of_the_ancestor(deepspeech):
+def test_json_has_the_fields_of_deepspeech(deepspeech):
     exit_code, out, err = deepspeech("--json")
     (transcript,) = json.loads(out)["transcripts"]
     assert (exit_code, err) == (0, "")

@@ -12,9 +12,7 @@ import pytest
 
 VERSION = "0.3.0"
 PROGRAMS = ("lmplz", "filter", "build_binary")
-MENDING = (
-    "apt-get install cmake g++ libboost-{program-options,system,thread,test}-dev zlib1g-dev libbz2-dev liblzma-dev"
-)
+ADVICE = "apt-get install cmake g++ libboost-{program-options,system,thread,test}-dev zlib1g-dev libbz2-dev liblzma-dev"
 
 
 def built_kenlm(cache: Path) -> Path:
@@ -31,7 +29,7 @@ def _build(cache: Path) -> Path:
     if all((bins / name).is_file() for name in PROGRAMS):
         return bins
     if not shutil.which("cmake"):
-        pytest.skip(f"KenLM cannot be built here, there is no cmake: {MENDING}")
+        pytest.skip(f"KenLM cannot be built here, there is no cmake: {ADVICE}")
     # Only KenLM itself from source: with :all: pip would compile cmake as well.
     _do(
         [
@@ -63,4 +61,4 @@ def _do(command: list[str], folder: Path) -> None:
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=900, check=False)
     if done.returncode != 0:
         last = (done.stderr.strip() or done.stdout.strip()).splitlines()[-1]
-        pytest.skip(f"KenLM cannot be built here ({command[0]}: {last}): {MENDING}")
+        pytest.skip(f"KenLM cannot be built here ({command[0]}: {last}): {ADVICE}")

@@ -1,4 +1,4 @@
-"""The search for alpha and beta, on a clip that a model knows by heart."""
+"""The search for alpha and beta, on a clip that a model has memorised."""
 
 import json
 

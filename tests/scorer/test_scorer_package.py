@@ -1,4 +1,4 @@
-"""Dictionary and package: DeepSpeech's own scorers made anew byte for byte, and the automaton's properties."""
+"""Dictionary and package: DeepSpeech's own scorers rebuilt byte for byte, and the automaton's properties."""
 
 import struct
 

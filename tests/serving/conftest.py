@@ -128,7 +128,7 @@ def small_model(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def spoken_model(test_data) -> Path:
-    """DeepSpeech's own export, n_hidden 100, which knows SENTENCE of LDC93S1 by heart."""
+    """DeepSpeech's own export, n_hidden 100, which has memorised SENTENCE of LDC93S1."""
     return test_data / "golden" / "output_graph_nodrop.tflite"
 
 
@@ -146,7 +146,7 @@ def spoken_clip(test_data) -> Path:
 
 @pytest.fixture(scope="session")
 def watched_registry(tmp_path_factory, test_data) -> Path:
-    """The folder of a registry with a model that knows a sentence by heart, tested on 100 clips of other loudness."""
+    """The folder of a registry with a model that has memorised a sentence, tested on 100 clips of other loudness."""
     folder = tmp_path_factory.mktemp("watched")
     (folder / "export").mkdir()
     shutil.copy(test_data / "golden" / "output_graph_nodrop.tflite", folder / "export" / "model.tflite")

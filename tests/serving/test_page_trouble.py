@@ -1,4 +1,4 @@
-"""The page at `/` in a real Chromium when something is wrong: it says what, and how to mend it."""
+"""The page at `/` in a real Chromium when something is wrong: it says what, and how to fix it."""
 
 import io
 import json
@@ -208,7 +208,7 @@ def test_a_key_is_asked_for_and_kept_for_this_tab_only(browser, make_server, sma
 
 
 def test_a_file_that_cannot_be_read_is_told_in_the_words_of_the_server(browser, server):
-    files = {"file": ("letter.wav", io.BytesIO(b"Dear friends, this is no sound at all."))}
+    files = {"file": ("letter.wav", io.BytesIO(b"Hello friends, this is no sound at all."))}
     refused = httpx.post(f"{server.url}/v1/audio/transcriptions", files=files, timeout=60).json()["error"]["message"]
     with chromium.visit(browser, server.url) as visitor:
         page = visitor.ready().page

@@ -98,7 +98,7 @@ def test_one_trace_serves_all_that_augmentations_draw():
         ]
         losses.append(step(backend, make_batch(task.spec, batch.samples, examples), apply=False)[0])
     assert backend.traces() == 1 and all(np.isfinite(found).all() for found in losses)
-    assert not np.array_equal(losses[2], losses[3])  # another epoch draws anew
+    assert not np.array_equal(losses[2], losses[3])  # another epoch draws again
 
 
 def test_the_gradients_are_the_slopes_of_the_loss(backend):

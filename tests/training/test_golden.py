@@ -44,11 +44,11 @@ def kernels(request):
     return PlainKernels() if request.param == "plain Keras" else TensorFlowKernels()
 
 
-def test_features_equal_the_ancestors_operators(golden, test_data):
+def test_features_equal_deepspeechs_operators(golden, test_data):
     audio = read_audio(str(test_data / "ldc93s1/LDC93S1.wav"), sample_rate=16000)
     np.testing.assert_array_equal(audio, np.load(golden / "ldc93s1_audio_float.npy")[:, 0])
     lengths = np.array([len(audio)], np.int32)
-    # The deployed clients divide 16-bit samples by 32768, as we do; the ancestor's trainer divided them by 32767
+    # The deployed clients divide 16-bit samples by 32768, as we do; DeepSpeech's trainer divided them by 32767
     # (numpy's iinfo.max), which moves its first coefficient by 2.7e-4. Each is met with its own scale.
     features, num_frames = mfcc(audio[None], lengths, FeatureGeometry())
     assert int(num_frames[0]) == 145
@@ -58,7 +58,7 @@ def test_features_equal_the_ancestors_operators(golden, test_data):
     assert np.max(np.abs(ops.convert_to_numpy(features)[0] - np.load(golden / "ldc93s1_mfcc.npy"))) < 1e-4
 
 
-def test_every_layer_equals_the_ancestors(golden, kernels):
+def test_every_layer_equals_deepspeechs(golden, kernels):
     model = NETWORK.build(kernels, weights=canonical(np.load(golden / "init_vars.npz")))
     features = np.load(golden / "ldc93s1_mfcc.npy")[None]
     layers = model.layer_outputs(features)
@@ -70,7 +70,7 @@ def test_every_layer_equals_the_ancestors(golden, kernels):
 
 
 @pytest.mark.parametrize("tag", ["init", "nodrop"])
-def test_a_padded_batch_gives_the_ancestors_logits_and_losses(golden, kernels, tag):
+def test_a_padded_batch_gives_deepspeechs_logits_and_losses(golden, kernels, tag):
     variables = "init_vars.npz" if tag == "init" else "vars_nodrop.npz"
     model = NETWORK.build(kernels, weights=canonical(np.load(golden / variables)))
     lengths = np.load(golden / "batch3_lengths.npy")
@@ -113,7 +113,7 @@ def golden_batch(golden, labels_file: str) -> Batch:
 
 @pytest.mark.parametrize("name", ["ldc93s1", "batch3"])
 @pytest.mark.parametrize("tag", ["init", "nodrop"])
-def test_gradients_equal_the_ancestors(golden, name, tag):
+def test_gradients_equal_deepspeechs(golden, name, tag):
     variables = "init_vars.npz" if tag == "init" else "vars_nodrop.npz"
     backend = backend_on(golden, f"{name}_mfcc.npy", f"{name}_lengths.npy", variables)
     gradients = backend.gradients(golden_batch(golden, f"{name}_labels.npz"))
@@ -124,7 +124,7 @@ def test_gradients_equal_the_ancestors(golden, name, tag):
 
 
 def close_share(backend: Backend, wanted: dict[str, np.ndarray], *, steps: int) -> float:
-    """Share of all weights within 1e-4 of the ancestor's; none may be further off than two rates a step."""
+    """Share of all weights within 1e-4 of DeepSpeech's; none may be further off than two rates a step."""
     state, close, total = backend.state(), 0, 0
     for name in NETWORK.weight_shapes():
         difference = np.abs(state[name] - wanted[name])
@@ -138,7 +138,7 @@ def after_step(golden, step: int) -> dict[str, np.ndarray]:
     return canonical(np.load(golden / f"nodrop_vars_after_step{step:02}.npz"))
 
 
-def test_adam_steps_follow_the_ancestors(golden):
+def test_adam_steps_follow_deepspeechs(golden):
     backend = backend_on(golden, "ldc93s1_mfcc.npy", "ldc93s1_lengths.npy", "init_vars.npz")
     batch = golden_batch(golden, "ldc93s1_labels.npz")
     lines = (golden / "nodrop_first10_losses.txt").read_text().splitlines()
@@ -157,11 +157,11 @@ def test_adam_steps_follow_the_ancestors(golden):
     # sign, Adam makes a whole step of it, and with one sign three units of layer 1 take another way: then 99.5 % of
     # the weights are close after ten steps, with the other 99.998 % (plain Keras kernels on the same machine).
     assert close_share(backend, after_step(golden, 10), steps=10) >= 0.99
-    # From the ancestor's own weights and moments after two steps, nothing is left to rounding.
-    ancestor = after_step(golden, 2)
-    moments = {f"adam_m/{n}": ancestor[f"{n}/Adam"] for n in NETWORK.weight_shapes()}
-    moments |= {f"adam_v/{n}": ancestor[f"{n}/Adam_1"] for n in NETWORK.weight_shapes()}
-    backend.set_state({n: ancestor[n] for n in NETWORK.weight_shapes()} | moments)
+    # From DeepSpeech's own weights and moments after two steps, nothing is left to rounding.
+    theirs = after_step(golden, 2)
+    moments = {f"adam_m/{n}": theirs[f"{n}/Adam"] for n in NETWORK.weight_shapes()}
+    moments |= {f"adam_v/{n}": theirs[f"{n}/Adam_1"] for n in NETWORK.weight_shapes()}
+    backend.set_state({n: theirs[n] for n in NETWORK.weight_shapes()} | moments)
     for number in range(2, 10):
         step(number)
     assert close_share(backend, after_step(golden, 10), steps=10) >= 0.998

@@ -54,7 +54,7 @@ def test_in_training_the_first_signal_is_remembered_and_the_second_ends_all(capf
     interrupts.begin_training()
     assert interrupts.requested() is None
     os.kill(os.getpid(), signal.SIGINT)
-    assert interrupts.requested() == 130 and "the step in hand is finished and saved" in capfd.readouterr().err
+    assert interrupts.requested() == 130 and "the current step is finished and saved" in capfd.readouterr().err
     with pytest.raises(Interrupted):
         os.kill(os.getpid(), signal.SIGTERM)
 

@@ -80,7 +80,7 @@ def corpus(tmp_path_factory) -> Corpus:
 
 @pytest.fixture(scope="module")
 def unbroken(corpus, tmp_path_factory) -> Path:
-    """The checkpoints of a run of EPOCHS that nobody disturbed; copy them before going on from them."""
+    """The checkpoints of a run of EPOCHS that nobody disturbed; copy them before resuming from them."""
     folder = tmp_path_factory.mktemp("unbroken") / "checkpoints"
     result = run(*corpus.flags(folder))
     assert result.code == 0, result.err
@@ -118,7 +118,7 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(corpus, unbroken, tmp_
     left = newest(folder)
     result = run(*corpus.flags(folder))
     assert result.code == 0, result.err
-    assert f"I Goes on from {left}: epoch" in result.log
+    assert f"I Resumes from {left}: epoch" in result.log
     assert_same_end(unbroken, folder)
     assert_log_is_whole(folder, EPOCHS)
     assert_sessions_are_whole(folder, EPOCHS)
@@ -218,10 +218,10 @@ def test_a_run_that_is_asked_to_stop_saves_within_a_step_and_goes_on_with_the_sa
     ):
         result = kill_in(moment, folder, 2, *flags, number=number)
         assert result.code == code
-        assert "I stopping: the step in hand is finished and saved" in result.log
+        assert "I stopping: the current step is finished and saved" in result.log
         state = state_of(folder)["run"]
         assert result.log.splitlines()[-1] == (
-            f"I saved at step {state['step']:,} in {folder}; the same command goes on there"
+            f"I saved at step {state['step']:,} in {folder}; the same command resumes there"
         )
         assert events(folder)[-1]["step"] in (state["step"], state["step"] - 1)
         if moment == "in a validation":
@@ -253,7 +253,7 @@ def test_a_validation_with_other_batches_starts_again(corpus, tmp_path):
     assert [entry["dev"][0]["clips"] for entry in figures] == [16, 16]
 
 
-# --- going on from a finished run --------------------------------------------------------------------------------
+# --- resuming a finished run --------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
@@ -323,7 +323,7 @@ def test_a_damaged_last_checkpoint_is_named_and_the_one_before_is_used(corpus, u
     result = run(*corpus.flags(copied))
     assert result.code == 0, result.err
     assert f"W Damaged checkpoint: {damaged}: " in result.log
-    assert f"I Goes on from {before}" in result.log
+    assert f"I Resumes from {before}" in result.log
     assert_same_end(unbroken, copied)
     assert_log_is_whole(copied, EPOCHS)
     assert_tidy(copied, max_to_keep=5)
@@ -427,7 +427,7 @@ def test_load_train_best_goes_back_to_the_best(corpus, worsened, tmp_path):
     epoch = read_state(best)["run"]["epoch"]
     result = run(*corpus.flags(copied, "--load_train", "best", epochs=EPOCHS + 1))
     assert result.code == 0
-    assert f"I Goes on from {best}: epoch {epoch + 1}, batch 1" in result.log
+    assert f"I Resumes from {best}: epoch {epoch + 1}, batch 1" in result.log
     assert f"I Later checkpoints than the best one are in {copied / 'replaced-1'}" in result.log
     assert (copied / "replaced-1" / last.name).exists()
     assert run_state(copied)["history"][-1]["train_loss"] < run_state(worsened)["history"][-1]["train_loss"]

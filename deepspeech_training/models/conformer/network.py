@@ -25,8 +25,8 @@ class ConformerLayers(NamedLayers):
 
     Args:
         geometry: shapes.
-        kernels: how products and CTC are computed; plain Keras unless told.
-        weights: initial values by canonical name; zeros unless told.
+        kernels: how products and CTC are computed; plain Keras by default.
+        weights: initial values by canonical name; zeros by default.
         normalisation: of the features; the weights are then those that take normalised ones.
         dropout_rate: share of what each module adds that is dropped in training.
     """

@@ -24,10 +24,10 @@ class DeepSpeechLayers(NamedLayers):
 
     Args:
         geometry: shapes.
-        kernels: how products, recurrence and CTC are computed; plain Keras unless told.
-        weights: initial values by canonical name; zeros unless told.
+        kernels: how products, recurrence and CTC are computed; plain Keras by default.
+        weights: initial values by canonical name; zeros by default.
         normalisation: of the features; the weights are then those that take normalised ones.
-        dropout_rates: by dense layer; none unless told.
+        dropout_rates: by dense layer; none by default.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""What a run that resumes has to know of those who were told of it, in `outside.json` beside its checkpoints."""
+"""What a run that resumes has to know of its receivers, in `outside.json` beside its checkpoints."""
 
 import contextlib
 import json

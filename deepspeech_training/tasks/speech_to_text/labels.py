@@ -44,7 +44,7 @@ def alphabet_of_run(
         raise FlagError(
             f"{named}: {given.size} characters; the checkpoint was trained with {trained.size} ({what})\n{way_out}"
             f"The checkpoint is in {found.folder.folder}. Use its alphabet (leave the flag out), or name another "
-            f"folder with {found.flag}, or start anew with --load_train init."
+            f"folder with {found.flag}, or start over with --load_train init."
         )
     return trained, path or "in the checkpoint"
 

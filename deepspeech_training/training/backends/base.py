@@ -7,7 +7,7 @@ What a second one, such as JAX, would take: a folder beside tensorflow/ with a `
 Keras runs on it once `loading` has set `KERAS_BACKEND`, so that networks, features, augmentations and losses stay as
 they are. In the step, three things differ from TensorFlow's:
 
-- *Shapes.* XLA compiles anew for every shape: the loader's `static_shapes` pads the sequences of a batch to few lengths
+- *Shapes.* XLA compiles once per shape: the loader's `static_shapes` pads the sequences of a batch to few lengths
   (`data.loader.padded_length`), as it does for GPUs; the number of clips and of labels has to be rounded up in the same
   way. Lengths within a batch are data, never shapes: `features.mfcc_keras` cuts at the longest clip, and
   `augment.spectrogram.tempo` makes as many frames as the longest needs, which has to become a fixed limit.
@@ -151,7 +151,7 @@ class Backend(Protocol):
         """
 
     def set_state(self, arrays: Mapping[str, np.ndarray]) -> None:
-        """Go on from what `state` gave: with the same bits, unless an average or the moments are missing there.
+        """Continue from what `state` gave: with the same bits, unless an average or the moments are missing there.
 
         Weights that are there by name alone are taken for trained and averaged ones; missing moments are zeros.
         """

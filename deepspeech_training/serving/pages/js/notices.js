@@ -1,4 +1,4 @@
-// Sentences about what is wrong or going on; each subject has one place, so that a newer sentence replaces the older.
+// Sentences about what is wrong or happening; each subject has one place, so that a newer sentence replaces the older.
 
 import { byId, element } from "./dom.js";
 

@@ -1,4 +1,4 @@
-// What is wrong, in a sentence for the person in front of the page, with how to mend it.
+// What is wrong, in a sentence for the person in front of the page, with how to fix it.
 
 /** `code` is for the program (as the server's error codes), `message` for the person. */
 export class Trouble extends Error {
