@@ -27,7 +27,7 @@ def main() -> int:
         if name in EXEMPT or path.is_symlink() or "__pycache__" in path.parts:
             continue
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-            for match in pattern.finditer(line):
+            for match in pattern.finditer(line.replace("\\n", "  ")):  # of strings
                 print(f"{name}:{number}: {match[0]!r}: {words[match[0].lower()]}")
                 found += 1
     return 1 if found else 0

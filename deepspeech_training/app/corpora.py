@@ -198,7 +198,7 @@ def _as_folder(root: Path, clips: Sequence[Clip], *, may_drop: bool, console: Co
         ]
         told = "\n".join([f"{len(faults):,} of {len(clips):,} rows cannot be used:", *shown])
         if not may_drop:
-            raise UserError(f"{told}\nMend them, or leave them out: --on_bad_row drop in train.flags.")
+            raise UserError(f"{told}\nFix them, or leave them out: --on_bad_row drop in train.flags.")
         console.warn(told)
     usable = [clip for clip in clips if not clip.fault]
     return VoiceFolder(root, tuple(_as_voice(clip) for clip in usable))

@@ -39,7 +39,7 @@ class AudioSource:
         if faults:
             more = f"\n... and {len(faults) - FAULTS_TOLD:,} more" if len(faults) > FAULTS_TOLD else ""
             them = "that file" if len(faults) == 1 else "these files"
-            raise UserError(f"{path}: " + "\n".join(faults[:FAULTS_TOLD]) + f"{more}\nMend or remove {them}.")
+            raise UserError(f"{path}: " + "\n".join(faults[:FAULTS_TOLD]) + f"{more}\nFix or remove {them}.")
         self._kept: dict[int, np.ndarray] = {}
         self._bytes_left = KEEP_BYTES
         self._lock = threading.Lock()
@@ -67,7 +67,7 @@ class AudioSource:
         try:
             audio = read_audio(self._files[number], sample_rate=self._rate)
         except (AudioError, OSError) as error:
-            raise UserError(f"{self.path}: {self._files[number]}: {error}\nMend or remove that file.") from error
+            raise UserError(f"{self.path}: {self._files[number]}: {error}\nFix or remove that file.") from error
         audio.flags.writeable = False
         with self._lock:
             if number not in self._kept and audio.nbytes <= self._bytes_left:
