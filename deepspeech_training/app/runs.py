@@ -32,7 +32,7 @@ class Ending:
 
 
 class FoundRun:
-    """A run in a folder of checkpoints, which may be going on in another process or on another machine.
+    """A run in a folder of checkpoints, which may be running in another process or on another machine.
 
     Attributes:
         log: what it has said; whether it ended, failed or was killed is in the log of its session, and in `ending`.

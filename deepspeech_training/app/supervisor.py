@@ -45,7 +45,7 @@ class Wishes:
         name: of the model that is trained.
         look_s: seconds from one look at the volume to the next.
         stop_s: a training that is told to end has this long to save.
-        notify: URLs that are told of failures; a training tells its own.
+        notify: URLs that get a message when a step fails; a training has its own.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Supervisor:
         self._served, self._faults = served, faults
         self._environment, self._console = environment, console
         self._lock = VolumeLock(volume)
-        self._child, self._side = Child(console), Child(console)  # the step in hand; exports of the best so far
+        self._child, self._side = Child(console), Child(console)  # the current step; exports of the best so far
         self._stopping = False
         self._wake = asyncio.Event()
         self._signature = ""  # of the volume, at the last look
@@ -187,7 +187,7 @@ class Supervisor:
         return None
 
     async def _order(self, signature: str) -> Order | None:
-        """What the volume wants to be trained; read anew only when something has changed."""
+        """What the volume wants to be trained; read again only when something has changed."""
         if signature != self._read_at:
             arguments = (self._volume, self._environment, self._wishes.name, self._console)
             self._status.order = await in_the_background(find_order, *arguments)

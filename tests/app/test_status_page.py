@@ -41,7 +41,7 @@ def browser():
 
 @pytest.fixture(scope="module")
 def nvml(tmp_path_factory):
-    """The folder of a library with NVML's names, which tells of one GPU."""
+    """The folder of a library with NVML's names, which reports one GPU."""
     folder = tmp_path_factory.mktemp("nvml")
     source = Path(__file__).parents[1] / "machine" / "fake_nvml.c"
     try:
