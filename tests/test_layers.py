@@ -25,6 +25,7 @@ checkpoints
 importers scorer exporting
 registry
 inference serving
+studio
 tasks
 training
 app

@@ -6,7 +6,7 @@ import itertools
 import os
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from deepspeech_training.app import status_page
 from deepspeech_training.app.machine_facts import MachineFacts
@@ -35,24 +35,38 @@ from deepspeech_training.serving.server import (
     other_ports,
 )
 from deepspeech_training.serving.service import Service
+from deepspeech_training.studio.routes import Studio
+from deepspeech_training.studio.store import Store
 
 FOLLOW_S = 1.0
 RETRY_AFTER_S = 300  # above 120, at which OpenAI's clients stop asking
 
 
-def run(settings: Settings, volume: Volume, shelf: Shelf, wishes: Wishes, console: Console) -> int:
+def run(
+    settings: Settings, volume: Volume, shelf: Shelf, wishes: Wishes, console: Console, *, has_studio: bool = False
+) -> int:
     """Serve and train; returns the exit code.
 
     Raises:
-        UserError: a port cannot be had.
+        UserError: a port cannot be had, or the studio's folder not be written.
     """
     tls = tls_context(settings.certificate, settings.certificate_key)
     access_log = AccessLog(settings.access_log)
     try:
-        with open_sockets(settings) as sockets:
-            return asyncio.run(_run(settings, sockets, tls, access_log, (volume, shelf, wishes), console))
+        with open_sockets(settings) as sockets, open_studio(volume, wanted=has_studio) as store:
+            return asyncio.run(_run(settings, sockets, tls, access_log, (volume, shelf, wishes), store, console))
     finally:
         access_log.close()
+
+
+@contextlib.contextmanager
+def open_studio(volume: Volume, *, wanted: bool) -> Iterator[Store | None]:
+    """What has been recorded on a volume, where the studio is wanted."""
+    if not wanted:
+        yield None
+        return
+    with contextlib.closing(Store(volume.studio, volume.corpora)) as store:
+        yield store
 
 
 async def _run(
@@ -61,6 +75,7 @@ async def _run(
     tls: ssl.SSLContext | None,
     access_log: AccessLog,
     work: tuple[Volume, Shelf, Wishes],
+    store: Store | None,
     console: Console,
 ) -> int:
     volume, shelf, wishes = work
@@ -84,7 +99,8 @@ async def _run(
         stack.enter_context(logging_to(console))
         stack.enter_context(stop.on_signals())
         stack.callback(engine.shut_down)
-        app = make_app(service, [*status_page.routes(status, volume), *routes()])
+        of_studio = Studio(store).routes() if store else []
+        app = make_app(service, [*status_page.routes(status, volume), *of_studio, *routes()])
         ports = [await stack.enter_async_context(running(app, sockets.main, tls, settings.limits))]
         ports += await stack.enter_async_context(other_ports(service, settings, sockets, tls, console))
         sys.stdout.write(f"Listening on {url_of(sockets.main, settings.host, tls=tls is not None)}\n")

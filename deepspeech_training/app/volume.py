@@ -35,6 +35,10 @@ class Volume:
     def models(self) -> Path:
         return self.root / "models"
 
+    @property
+    def studio(self) -> Path:
+        return self.root / "studio"
+
     def signature(self) -> str:
         """Changes when a person changes data or flags: names, sizes and times of all that may be trained on."""
         digest = hashlib.sha256()

@@ -63,6 +63,11 @@ def parser(prog: str) -> argparse.ArgumentParser:
         help="Apprise URL to notify of failures and when training ends; may be given several times; "
         "default: $DEEPSPEECH_NOTIFY, which keeps tokens out of the list of processes",
     )
+    parser.add_argument(
+        "--studio",
+        action="store_true",
+        help="a page at /studio that records a corpus, for whoever has the key; what is recorded is kept in studio/",
+    )
     serve.add_options(parser)
     parser.set_defaults(access_log="none")  # health checks come every few seconds, and the log is for the training
     return parser
@@ -100,4 +105,5 @@ def run(flags: argparse.Namespace, console: Console) -> int:
         stop_s=flags.stop_s,
         notify=notify,
     )
-    return server.run(settings, volume, Shelf(volume, named, settings.scorer), wishes, console)
+    shelf = Shelf(volume, named, settings.scorer)
+    return server.run(settings, volume, shelf, wishes, console, has_studio=flags.studio)

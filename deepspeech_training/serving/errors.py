@@ -18,6 +18,7 @@ STATUSES = {
     "internal": 500,
     "not_ready": 503,
     "draining": 503,
+    "no_room": 507,
 }
 OPENAI_CODES = {
     "no_key": "invalid_api_key",

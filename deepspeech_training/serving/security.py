@@ -26,7 +26,7 @@ from deepspeech_training.serving.metrics import Metrics
 KEY_VARIABLE = "DEEPSPEECH_API_KEY"
 LEAST_KEY_CHARACTERS = 8
 # What tells whether the service works, and what the pages are made of, must be had without a key; they ask for it.
-OPEN_PATHS = ("/", "/status", "/live", "/ready", "/health", "/v1/config", "/favicon.ico")
+OPEN_PATHS = ("/", "/status", "/studio", "/live", "/ready", "/health", "/v1/config", "/favicon.ico")
 OPEN_FOLDERS = ("/pages/",)
 SUBPROTOCOL_KEYS = ("openai-insecure-api-key.", "deepspeech-key.")  # browsers can send no other header
 ALLOWED_HEADERS = "authorization, content-type, x-api-key"

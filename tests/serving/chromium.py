@@ -58,14 +58,18 @@ def driven() -> Iterator[Playwright]:
         yield playwright
 
 
-def launch(playwright: Playwright, *arguments: str, microphone: Path | None = None) -> Browser:
-    """A browser; with a `microphone` it hears that WAV once, each time the microphone is opened, and asks nobody."""
+def launch(playwright: Playwright, *arguments: str, microphone: Path | None = None, loops: bool = False) -> Browser:
+    """A browser; with a `microphone` it hears that WAV, once each time the microphone is opened, and asks nobody.
+
+    Args:
+        loops: it hears it again and again.
+    """
     heard = ()
     if microphone is not None:
         heard = (
             "--use-fake-ui-for-media-stream",
             "--use-fake-device-for-media-stream",
-            f"--use-file-for-fake-audio-capture={microphone}%noloop",
+            f"--use-file-for-fake-audio-capture={microphone}{'' if loops else '%noloop'}",
         )
     return playwright.chromium.launch(executable_path=executable(), args=[*ARGUMENTS, *heard, *arguments])
 

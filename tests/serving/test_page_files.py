@@ -16,7 +16,8 @@ FOLDER = resources.files("deepspeech_training.serving") / "pages"
 JS = Path(str(FOLDER)) / "js"
 MODULES = sorted(str(path.relative_to(JS)) for path in JS.rglob("*.js"))
 STYLES = sorted(entry.name for entry in (FOLDER / "css").iterdir())
-ROUTES = [*pages.routes(), pages.page_route("/status", "status.html")]
+PAGES = {"/": "index.html", "/status": "status.html", "/studio": "studio.html"}
+ROUTES = [*pages.routes(), *(pages.page_route(path, PAGES[path]) for path in ("/status", "/studio"))]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def client():
 
 
 def test_each_file_of_the_folder_is_served_with_its_type_and_the_policy(client):
-    addresses = {"/": "text/html", "/status": "text/html", "/pages/icon.svg": "image/svg+xml"}
+    addresses = {**dict.fromkeys(PAGES, "text/html"), "/pages/icon.svg": "image/svg+xml"}
     addresses |= {f"/pages/css/{name}": "text/css" for name in STYLES}
     addresses |= {f"/pages/js/{name}": "text/javascript" for name in MODULES}
     assert {route.path for route in ROUTES} == set(addresses)
@@ -66,7 +67,7 @@ def test_only_get_and_head_are_answered(client):
 
 
 @pytest.mark.parametrize(
-    "name", ["index.html", "status.html", *(f"css/{name}" for name in STYLES), *(f"js/{name}" for name in MODULES)]
+    "name", [*PAGES.values(), *(f"css/{name}" for name in STYLES), *(f"js/{name}" for name in MODULES)]
 )
 def test_a_file_of_the_page_names_no_other_host_and_keeps_to_the_policy(name):
     text = (FOLDER / name).read_text(encoding="utf-8")
@@ -100,14 +101,14 @@ def all_below(name: str) -> set[str]:
 
 def test_the_pages_name_each_style_sheet_and_load_each_module():
     named, loaded = set(), {"microphone-worklet.js"}  # which an address loads
-    for name in ("index.html", "status.html"):
+    for name in PAGES.values():
         html = (FOLDER / name).read_text(encoding="utf-8")
         named |= set(re.findall(r'href="pages/css/([^"]+)"', html))
         loaded |= all_below(re.search(r'src="pages/js/([^"]+)"', html)[1])
     assert sorted(named) == STYLES and sorted(loaded) == MODULES
 
 
-@pytest.mark.parametrize("page", ["index.html", "status.html"])
+@pytest.mark.parametrize("page", PAGES.values())
 def test_each_element_that_a_module_looks_for_is_on_its_page(page):
     html = (FOLDER / page).read_text(encoding="utf-8")
     identifiers = re.findall(r'\sid="([^"]+)"', html)

@@ -36,6 +36,7 @@ async function connect() {
     clearNotice("server");
     byId("version").textContent = `deepspeech ${config.version}`;
     byId("pages").hidden = !config.protocols.includes("/v1/status"); // of `deepspeech app`, which trains too
+    byId("studio-link").hidden = !config.protocols.includes("/v1/studio");
     if (!config.key_accepted) {
       await wantKey();
     } else if (config.phase === "ready") {

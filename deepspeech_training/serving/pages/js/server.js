@@ -31,10 +31,19 @@ export class Server {
     return whole((await this.#fetch(path)).json());
   }
 
-  async #fetch(path) {
+  /** JSON of what changes something: `body` is an object, sent as JSON, or a Blob. Throws as `get` does. */
+  async send(method, path, body, { timeoutMs } = {}) {
+    const isBlob = body instanceof Blob;
+    const type = isBlob ? body.type : "application/json";
+    const options = { method, headers: { "Content-Type": type }, body: isBlob ? body : JSON.stringify(body) };
+    if (timeoutMs) options.signal = AbortSignal.timeout(timeoutMs);
+    return whole((await this.#fetch(path, options)).json());
+  }
+
+  async #fetch(path, { headers, ...options } = {}) {
     let response;
     try {
-      response = await fetch(this.url(path), { headers: this.headers, cache: "no-store" });
+      response = await fetch(this.url(path), { headers: { ...this.headers, ...headers }, cache: "no-store", ...options });
     } catch {
       throw new Trouble("gone", SERVER_GONE);
     }

@@ -1,0 +1,1 @@
+"""The studio: a corpus recorded in the browser. It knows nothing of models; `deepspeech app --studio` serves it."""

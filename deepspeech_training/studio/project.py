@@ -1,0 +1,289 @@
+"""A project: its prompts, the people who read them, and their takes, each in files that are there whole or not at all.
+
+studio/NAME/project.json         title, language, prompts, the text of the consent
+studio/NAME/people/ID.json       pseudonym; what they agreed to, and when
+studio/NAME/takes/TAKE.wav       as it was recorded; a take is never changed, another one counts instead of it
+studio/NAME/takes/TAKE.json      who, which prompt, when, and its figures; written last: then there is a take
+"""
+
+import json
+import logging
+import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+from deepspeech_training.atomic_file import fsync_folder, write_atomically
+from deepspeech_training.studio.names import LONGEST_NAME, file_name
+from deepspeech_training.studio.prompts import MOST_PROMPTS
+from deepspeech_training.studio.sound import UNUSABLE, Measured, measure, read_take
+
+log = logging.getLogger("deepspeech.studio")
+PROJECT_FILE, PEOPLE_DIR, TAKES_DIR = "project.json", "people", "takes"
+MOST_PEOPLE = 500
+MOST_TAKES = 200_000
+LONGEST_CONSENT = 10_000  # characters
+
+
+class Refused(Exception):
+    """What is asked for cannot be: a sentence for the person at the page.
+
+    Args:
+        code: one of those of `serving.errors`.
+    """
+
+    def __init__(self, message: str, code: str = "bad_request"):
+        super().__init__(message)
+        self.message, self.code = message, code
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is read in a project, in this order. Prompts are only ever added, so that their numbers stay."""
+
+    title: str
+    language: str
+    prompts: tuple[str, ...]
+    consent: str
+    made_at: str
+
+
+@dataclass(frozen=True)
+class Person:
+    """Somebody who reads.
+
+    Args:
+        id: the name in CSVs and files.
+        pseudonym: as it was typed.
+        consent: the text that was agreed to; empty where none was asked for.
+    """
+
+    id: str
+    pseudonym: str
+    consent: str
+    agreed_at: str
+
+
+@dataclass(frozen=True)
+class Take:
+    """One recording of one prompt.
+
+    Args:
+        id: made by the page, so that the same one that is sent twice is one.
+        recorded_at: by the clock of the page.
+    """
+
+    id: str
+    person: str
+    prompt: int
+    text: str
+    recorded_at: str
+    sound: Measured
+
+    @property
+    def is_usable(self) -> bool:
+        return not UNUSABLE & set(self.sound.remarks)
+
+    def as_json(self) -> dict[str, Any]:
+        sound = {
+            key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self.sound).items()
+        }
+        return {**asdict(self), "sound": sound}
+
+    @classmethod
+    def of_json(cls, found: Mapping[str, Any]) -> "Take":
+        sound = Measured(**{**found["sound"], "remarks": tuple(found["sound"]["remarks"])})
+        return cls(**{**found, "sound": sound})
+
+
+def now() -> str:
+    return as_time(datetime.now(UTC))
+
+
+def as_time(moment: datetime) -> str:
+    """In UTC, so that the order of the texts is that of the moments.
+
+    >>> as_time(datetime.fromisoformat("2026-01-31T12:00:00.5+01:00"))
+    '2026-01-31T11:00:00.500Z'
+    """
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+class Project:
+    """One project in memory and on the disk. Its methods may be called from any thread.
+
+    Raises:
+        OSError, ValueError, KeyError, TypeError: `folder` has none.
+    """
+
+    def __init__(self, folder: Path):
+        self.folder, self.name = folder, folder.name
+        found = json.loads((folder / PROJECT_FILE).read_text(encoding="utf-8"))
+        self._plan = Plan(**{**found, "prompts": tuple(found["prompts"])})
+        self._lock = threading.Lock()
+        self._people = {person.id: person for person in _read_all(folder / PEOPLE_DIR, lambda found: Person(**found))}
+        self._takes = {take.id: take for take in _read_all(folder / TAKES_DIR, Take.of_json)}
+        self._current: dict[tuple[str, int], Take] = {}  # (person, prompt) -> the newest take
+        for take in self._takes.values():
+            self._count(take)
+
+    @classmethod
+    def make(cls, folder: Path, plan: Plan) -> "Project":
+        """Write a new one into a folder that is not there yet."""
+        for name in (PEOPLE_DIR, TAKES_DIR):
+            (folder / name).mkdir(parents=True)
+        write_atomically(folder / PROJECT_FILE, [_json(asdict(plan))])
+        fsync_folder(folder.parent)
+        return cls(folder)
+
+    @property
+    def plan(self) -> Plan:
+        return self._plan
+
+    @property
+    def people(self) -> list[Person]:
+        return list(self._people.values())
+
+    def takes(self) -> list[Take]:
+        """The newest take of each person and prompt, in the order of people and prompts."""
+        with self._lock:
+            return [take for _, take in sorted(self._current.items())]
+
+    def takes_of(self, person: str) -> dict[int, Take]:
+        """Those that count of one person, by prompt."""
+        self.person(person)
+        with self._lock:
+            return {prompt: take for (name, prompt), take in self._current.items() if name == person}
+
+    def next_prompt(self, person: str) -> int | None:
+        """The first one without a take after the take that was recorded last; None where all are done."""
+        taken = self.takes_of(person)
+        last = max(taken.values(), key=lambda take: take.recorded_at, default=None)
+        count = len(self._plan.prompts)
+        begin = 0 if last is None else last.prompt + 1
+        return next((place % count for place in range(begin, begin + count) if place % count not in taken), None)
+
+    def person(self, name: str) -> Person:
+        """Raises: Refused: there is none of this name."""
+        if name not in self._people:
+            raise Refused("there is no such person in this project", "not_found")
+        return self._people[name]
+
+    def take(self, name: str) -> Take:
+        """Raises: Refused: there is none."""
+        found = self._takes.get(name)
+        if found is None:
+            raise Refused("there is no such take", "not_found")
+        return found
+
+    def sound_of(self, take: Take) -> Path:
+        return self.folder / TAKES_DIR / f"{take.id}.wav"
+
+    def add_person(self, pseudonym: str, *, agreed: bool) -> Person:
+        """Somebody new.
+
+        Raises:
+            Refused: without a name, one of that name is there, or the consent was not given.
+            UserError: it cannot be written.
+        """
+        pseudonym = " ".join(pseudonym.split())
+        with self._lock:
+            if not 1 <= len(pseudonym) <= LONGEST_NAME:
+                raise Refused(f"a name has 1 to {LONGEST_NAME} characters")
+            if any(person.pseudonym.lower() == pseudonym.lower() for person in self._people.values()):
+                raise Refused(f"{pseudonym} is there already: choose that name in the list, or take another one")
+            if self._plan.consent and not agreed:
+                raise Refused("nobody is recorded who has not agreed")
+            if len(self._people) >= MOST_PEOPLE:
+                raise Refused(f"a project has at most {MOST_PEOPLE} people", "too_large")
+            name = file_name(pseudonym, self._people, "speaker")
+            person = Person(name, pseudonym, self._plan.consent, now() if agreed else "")
+            write_atomically(self.folder / PEOPLE_DIR / f"{name}.json", [_json(asdict(person))])
+            self._people[name] = person
+            return person
+
+    def add_take(self, identity: UUID, person: str, prompt: int, recorded_at: datetime, content: bytes) -> Take:
+        """Write a take; when this returns it is on the disk. The same one again changes nothing.
+
+        Raises:
+            Refused: the person or the prompt is not there, or there are too many.
+            SoundError: `content` is no take.
+            UserError: it cannot be written; then there is nothing of it.
+        """
+        self.person(person)
+        if not 0 <= prompt < len(self._plan.prompts):
+            raise Refused("there is no such prompt", "not_found")
+        if identity.hex in self._takes:
+            return self._takes[identity.hex]
+        text = self._plan.prompts[prompt]
+        take = Take(identity.hex, person, prompt, text, as_time(recorded_at), measure(*read_take(content), text))
+        with self._lock:
+            if len(self._takes) >= MOST_TAKES:
+                raise Refused(f"a project has at most {MOST_TAKES:,} takes", "too_large")
+            sound = self.sound_of(take)
+            write_atomically(sound, [content])
+            try:
+                write_atomically(sound.with_suffix(".json"), [_json(take.as_json())])
+            except BaseException:
+                sound.unlink(missing_ok=True)
+                raise
+            self._takes[take.id] = take
+            self._count(take)
+        return take
+
+    def remove_take(self, name: str) -> None:
+        """Take back a take; an earlier one of the same prompt counts again.
+
+        Raises:
+            Refused: there is none.
+        """
+        with self._lock:
+            take = self.take(name)
+            sound = self.sound_of(take)
+            sound.with_suffix(".json").unlink(missing_ok=True)
+            sound.unlink(missing_ok=True)
+            del self._takes[name]
+            self._current.pop((take.person, take.prompt), None)
+            for other in self._takes.values():
+                if (other.person, other.prompt) == (take.person, take.prompt):
+                    self._count(other)
+
+    def add_prompts(self, texts: Sequence[str]) -> int:
+        """Add those that are not there yet, at the end; -> how many.
+
+        Raises:
+            Refused: they become too many.
+            UserError: they cannot be written.
+        """
+        with self._lock:
+            known = set(self._plan.prompts)
+            new = [text for text in texts if text not in known]
+            if len(known) + len(new) > MOST_PROMPTS:
+                raise Refused(f"a project has at most {MOST_PROMPTS:,} prompts", "too_large")
+            plan = replace(self._plan, prompts=(*self._plan.prompts, *new))
+            write_atomically(self.folder / PROJECT_FILE, [_json(asdict(plan))])
+            self._plan = plan
+            return len(new)
+
+    def _count(self, take: Take) -> None:
+        place = (take.person, take.prompt)
+        if place not in self._current or self._current[place].recorded_at <= take.recorded_at:
+            self._current[place] = take
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n"
+
+
+def _read_all(folder: Path, make):
+    """What the JSON files of a folder say; one that is damaged is told, and passed over."""
+    found = []
+    for path in sorted(folder.glob("*.json")):
+        try:
+            found.append(make(json.loads(path.read_text(encoding="utf-8"))))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            log.warning("%s cannot be read and is passed over: %s", path, error)
+    return found

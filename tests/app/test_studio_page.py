@@ -1,0 +1,173 @@
+"""The studio in a real Chromium: from a list of texts to a corpus, with lost connections, reloads and two people."""
+
+import csv
+import re
+
+import pytest
+import soundfile
+from app.app_process import App
+from serving import chromium
+from studio.takes import RATE, spoken
+
+TEXTS = "Light on!\nLight off!\nStop\nRoute 66"
+CONSENT = "My voice may be used to train models."
+LOUD, QUIET = 45, 20  # of the meter
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory):
+    """An app that waits for data, with the studio of an empty volume."""
+    folder = tmp_path_factory.mktemp("volume")
+    running = App("--data", folder, "--studio", "--serve_only")
+    running.data = folder  # for the tests that look at its files
+    yield running
+    running.kill()
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    with chromium.driven() as playwright:
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def browser(playwright, tmp_path_factory):
+    """A browser in which somebody says the same again and again, with pauses."""
+    path = tmp_path_factory.mktemp("microphone") / "said.wav"
+    soundfile.write(path, spoken("stop", before_s=0.8, after_s=0.8), RATE)
+    browser = chromium.launch(playwright, microphone=path, loops=True)
+    yield browser
+    browser.close()
+
+
+def open_studio(browser, app, place: str = "", **context):
+    return chromium.visit(browser, f"{app.url}/studio{place}", **context)
+
+
+def make_project(visitor, title: str, *, consent: str = "") -> None:
+    page = visitor.ready().page
+    page.locator("#new-project").evaluate("details => { details.open = true; }")
+    page.fill("#title", title)
+    page.fill("#texts", TEXTS)
+    page.uncheck("#telling-first")
+    page.fill("#consent", consent)
+    page.click("text=Make the project")
+    page.wait_for_selector("#project:not([hidden])")
+
+
+def add_person(visitor, name: str) -> None:
+    visitor.page.fill("#pseudonym", name)
+    visitor.page.click("#person-form button")
+    visitor.page.wait_for_selector("#booth:not([hidden])")
+
+
+def say(visitor, *, press=None) -> None:
+    """Record once: from a pause to the next one."""
+    press = press or (lambda: visitor.page.click("#record"))
+    level = "Number(document.getElementById('meter').getAttribute('aria-valuenow'))"
+    visitor.until(f"{level} < {QUIET}")
+    press()
+    visitor.page.wait_for_selector("#record.on")
+    visitor.until(f"{level} > {LOUD}")
+    visitor.until(f"{level} < {QUIET}")
+    press()
+    visitor.page.wait_for_selector("#record:not(.on):not(.finishing)")
+
+
+def prompt(visitor) -> str:
+    return visitor.page.locator("#prompt").inner_text()
+
+
+def test_a_list_of_texts_becomes_a_corpus_by_keyboard_and_a_reload_resumes(browser, app):
+    with open_studio(browser, app) as visitor:
+        page = visitor.page
+        make_project(visitor, "My home", consent=CONSENT)
+        assert "Route 66" in visitor.notice("texts") and "as words" in visitor.notice("texts")
+        assert page.locator("#consent-text").inner_text() == CONSENT
+        page.check("#agreed")
+        add_person(visitor, "Anna")
+        assert prompt(visitor) == "Light on!"
+        say(visitor, press=lambda: page.keyboard.press("Space"))
+        assert prompt(visitor) == "Light off!"
+        assert re.fullmatch(r"Saved: \d\.\d s\.", page.locator("#remarks").inner_text())
+        page.keyboard.press("ArrowRight")  # it is skipped
+        assert prompt(visitor) == "Stop"
+        say(visitor)
+        assert prompt(visitor) == "Light off!"  # that is left
+        page.reload()
+        visitor.ready()
+        assert prompt(visitor) == "Light off!"
+        assert "2 recorded" in page.locator("#done").inner_text()
+        say(visitor)
+        assert "All are recorded" in page.locator("#done").inner_text()
+
+        page.keyboard.press("ArrowLeft")
+        page.keyboard.press("h")
+        visitor.until("window.played.length === 1 && window.played[0].length === 2")  # it was heard to its end
+        assert page.locator("#record-label").inner_text() == "Record again"
+
+        page.click("#leave")
+        page.click("#save")
+        page.wait_for_selector("#saved li")
+        assert "my-home" in page.locator("#saved p").inner_text()
+        assert re.match(r"train: 3 clips, \d+ s, 1 person", page.locator("#saved li").inner_text())
+    with open(app.data / "corpora" / "my-home" / "train.csv", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert sorted(row["original"] for row in rows) == ["Light off!", "Light on!", "Stop"]
+    assert {row["speaker"] for row in rows} == {"anna"}
+
+
+def test_what_cannot_be_sent_is_kept_in_the_browser_and_sent_when_the_page_is_opened_again(browser, app):
+    with open_studio(browser, app) as visitor:
+        page = visitor.page
+        make_project(visitor, "Cellar")
+        add_person(visitor, "Bo")
+        page.route("**/takes/**", lambda route: route.abort())
+        say(visitor)
+        assert prompt(visitor) == "Light off!"
+        assert "1 take waits to be sent, kept in this browser" in visitor.notice("waiting")
+        page.click("#back")
+        page.click("#hear")  # also what the service does not have yet
+        visitor.until("window.played.length === 1")
+        other = page.context.new_page()
+        page.close()
+        assert app.get("/v1/studio/projects/cellar/people/bo").json()["takes"] == {}
+        again = chromium.Visit(other)
+        other.goto(f"{app.url}/studio#/cellar/bo")
+        again.ready()
+        assert prompt(again) == "Light off!"
+        assert "1 recorded" in other.locator("#done").inner_text()
+        again.gone("waiting")
+    assert list(app.get("/v1/studio/projects/cellar/people/bo").json()["takes"]) == ["0"]
+
+
+@pytest.mark.slow
+def test_two_people_read_at_once_and_on_a_phone(browser, app):
+    phone = {"viewport": {"width": 360, "height": 740}, "has_touch": True}
+    with open_studio(browser, app) as anna, open_studio(browser, app, **phone) as bo:
+        make_project(anna, "Kitchen")
+        add_person(anna, "Anna")
+        bo.page.goto(f"{app.url}/studio#/kitchen")
+        bo.page.wait_for_selector("#project:not([hidden])")
+        add_person(bo, "Bo")
+        for visitor in (anna, bo):
+            say(visitor)
+            assert prompt(visitor) == "Light off!"
+        assert bo.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    people = app.get("/v1/studio/projects/kitchen").json()["people"]
+    assert [(person["pseudonym"], person["takes"]) for person in people] == [("Anna", 1), ("Bo", 1)]
+
+
+@pytest.mark.slow
+def test_what_is_wrong_is_told_at_once_and_the_text_stays(playwright, app, tmp_path):
+    path = tmp_path / "loud.wav"
+    soundfile.write(path, (spoken("stop", before_s=0.8, after_s=0.8) * 9.0).clip(-32768, 32767).astype("int16"), RATE)
+    browser = chromium.launch(playwright, microphone=path, loops=True)
+    with open_studio(browser, app) as visitor:
+        make_project(visitor, "Hall")
+        add_person(visitor, "Anna")
+        say(visitor)
+        assert "Too loud" in visitor.page.locator("#remarks").inner_text()
+        assert prompt(visitor) == "Light on!"
+        assert visitor.page.locator("#next").inner_text() == "Next"
+    browser.close()
