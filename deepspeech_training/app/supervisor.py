@@ -99,7 +99,9 @@ class Supervisor:
             except _Stopped:
                 break
             except _Failed as failed:
-                exit_code = self._fail(failed.message, failed.exit_code, is_told=failed.is_told)
+                exit_code = self._fail(
+                    failed.message, failed.exit_code, is_shown=failed.is_shown, is_told=failed.is_told
+                )
             except UserError as error:
                 exit_code = self._fail(str(error), error.exit_code)
             except OSError as error:  # such as a folder of another user, or a disk that fails
@@ -269,7 +271,7 @@ class Supervisor:
             other = f", or {less_memory}" if less_memory else ""
             raise _Failed(f"{ended.message}\nGive the container more (MEMORY){other}.", EXIT_RUN)
         said = ended.message or f"`deepspeech {words[0]}` has ended with exit code {ended.code}; the log says more"
-        raise _Failed(said, ended.code if ended.code > 0 else EXIT_RUN)
+        raise _Failed(said, ended.code if ended.code > 0 else EXIT_RUN, is_shown=bool(ended.message))
 
     async def _watch(self, order: Order) -> None:
         """While a training runs: enter its phases, and export the best so far where that is wanted."""
@@ -305,10 +307,11 @@ class Supervisor:
         if self._status.now(phase, sentence):
             self._console.info(sentence[0].upper() + sentence[1:])
 
-    def _fail(self, message: str, exit_code: int, *, is_told: bool = False) -> int | None:
+    def _fail(self, message: str, exit_code: int, *, is_shown: bool = False, is_told: bool = False) -> int | None:
         """Say what has failed, and when it is tried again; -> the exit code where the app is to end.
 
         Args:
+            is_shown: the step has said it on our console.
             is_told: the step has notified those of --notify itself.
         """
         phase = self._status.phase
@@ -317,10 +320,10 @@ class Supervisor:
         self._status.now("failed", message.split("\n")[0])
         self._status.failure = Failure(message, exit_code, tried.number, again_at, self._signature)
         self._read_at = ""
-        if tried.is_news:
+        if tried.is_news and not is_shown:
             self._console.error(message)
-            if not is_told:
-                self._failures.notify(self._urls(), f"{phase}: {message}", exit_code)
+        if tried.is_news and not is_told:
+            self._failures.notify(self._urls(), f"{phase}: {message}", exit_code)
         if self._wishes.exit_on_failure:
             return exit_code
         if tried.is_news:
@@ -340,9 +343,9 @@ class _Stopped(Exception):
 class _Failed(Exception):
     """A step has not done its work."""
 
-    def __init__(self, message: str, exit_code: int, is_told: bool = False):
+    def __init__(self, message: str, exit_code: int, *, is_shown: bool = False, is_told: bool = False):
         super().__init__(message)
-        self.message, self.exit_code, self.is_told = message, exit_code, is_told
+        self.message, self.exit_code, self.is_shown, self.is_told = message, exit_code, is_shown, is_told
 
 
 def _disk_fault(error: OSError, root: Path) -> str:

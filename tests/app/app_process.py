@@ -33,9 +33,8 @@ class App:
             stderr=subprocess.STDOUT,
             text=True,
         )
-        self._headers = {}
-        if key := (environment or {}).get("DEEPSPEECH_API_KEY"):
-            self._headers["Authorization"] = f"Bearer {key}"
+        key = (environment or {}).get("DEEPSPEECH_API_KEY")
+        self._client = httpx.Client(headers={"Authorization": f"Bearer {key}"} if key else {}, timeout=60)
         self._lines: list[str] = []
         self._reader = threading.Thread(target=self._keep, daemon=True)
         self._reader.start()
@@ -62,7 +61,7 @@ class App:
         raise AssertionError(f"the moment has not come:\n{self.said}")
 
     def get(self, path: str) -> httpx.Response:
-        return httpx.get(self.url + path, headers=self._headers, timeout=30)
+        return self._client.get(self.url + path)
 
     @property
     def status(self) -> dict[str, Any]:
@@ -83,7 +82,7 @@ class App:
     def text_of(self, clip: Path) -> str:
         with open(clip, "rb") as file:
             url = f"{self.url}/v1/audio/transcriptions"
-            answer = httpx.post(url, files={"file": file}, headers=self._headers, timeout=60)
+            answer = self._client.post(url, files={"file": file})
         assert answer.status_code == 200, answer.text
         return answer.json()["text"]
 
@@ -109,6 +108,7 @@ class App:
         self.kill()
 
     def kill(self) -> None:
+        self._client.close()
         self.process.kill()
         self.process.wait()
         self._reader.join(10)
