@@ -42,6 +42,8 @@ NEED_TENSORFLOW = (
     "models.kernels",
     "models.layers",
     "models.leading_blanks",
+    "models.word_layers",
+    "tasks.pronunciation.objective",
     "tasks.speech_to_text.objective",
     TENSORFLOW + ".devices",
     TENSORFLOW + ".kernels",

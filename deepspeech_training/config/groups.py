@@ -36,6 +36,15 @@ class DataFlags:
         "CSV files whose loss is reported after each validation, without an effect on which checkpoint is best",
         path="files",
     )
+    dev_share: float = flag(
+        0.05,
+        "of word_to_ipa and ipa_to_word without --dev_files, the share of the words of --train_files that is set aside "
+        "for validation",
+        zero="no validation",
+        at_least=0,
+        below=1,
+        fixed_in_a_run=True,
+    )
     on_bad_row: str = flag(
         "fail",
         "what to do with rows that cannot be used (no such file, a character that is not in the alphabet ...): fail "
@@ -162,7 +171,10 @@ class BatchFlags:
 @dataclass(frozen=True)
 class TrainingFlags:
     task: str = flag(
-        "speech_to_text", "what is trained: speech_to_text is the only task yet", fixed_by_weights=("task", "name")
+        "speech_to_text",
+        "what is trained: speech_to_text; word_to_ipa and ipa_to_word, how words are pronounced and back, see "
+        "docs/pronunciation.md",
+        fixed_by_weights=("task", "name"),
     )
     preset: str = flag(
         "none",
@@ -211,6 +223,14 @@ class TrainingFlags:
         at_least=0,
         below=1,
         special=-1,
+        describes_training=True,
+    )
+    label_smoothing: float = flag(
+        0.1,
+        "of word_to_ipa and ipa_to_word, the share of each symbol that is wanted which is spread over all of them",
+        zero="no",
+        at_least=0,
+        below=1,
         describes_training=True,
     )
     relu_clip: float = flag(
@@ -444,7 +464,7 @@ class GeometryFlags:
     network: str = flag(
         DEFAULT_NETWORK,
         "kind of acoustic model: deepspeech, three dense layers, an LSTM and two dense layers; conformer, blocks of "
-        "attention and convolution, see docs/networks.md",
+        "attention and convolution, see docs/networks.md; of words transformer and lstm, see docs/pronunciation.md",
         choices=MODELS,
         fixed_by_weights=("network", "name"),
     )
@@ -460,7 +480,7 @@ class GeometryFlags:
     )
     d_model: int = flag(
         CONFORMER_SIZES["s"]["d_model"],
-        "width of a conformer",
+        "width of a conformer or a transformer",
         unit="units",
         default_is="as --conformer_size says",
         at_least=1,
@@ -468,7 +488,7 @@ class GeometryFlags:
     )
     layers: int = flag(
         CONFORMER_SIZES["s"]["layers"],
-        "blocks of a conformer",
+        "blocks of a conformer, or of a transformer's encoder and of its decoder",
         unit="blocks",
         default_is="as --conformer_size says",
         at_least=1,
@@ -477,7 +497,7 @@ class GeometryFlags:
     )
     heads: int = flag(
         4,
-        "heads of a conformer's attention, which divide --d_model",
+        "heads of the attention of a conformer or a transformer, which divide --d_model",
         unit="heads",
         zero="no attention",
         at_least=0,
@@ -493,7 +513,7 @@ class GeometryFlags:
     )
     n_hidden: int = flag(
         2048,
-        "width of the hidden layers and of the LSTM of deepspeech",
+        "width of the hidden layers and of the LSTM of deepspeech, or of the layers of lstm",
         unit="units",
         at_least=1,
         fixed_by_weights=("network", "n_hidden"),

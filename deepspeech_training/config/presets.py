@@ -91,7 +91,34 @@ CONFORMER_SIZES: Mapping[str, Mapping[str, int]] = MappingProxyType(
 )
 
 # By --task: the values that its flags have unless they are given or --preset has others.
-TASK_VALUES: dict[str, Mapping[str, bool | int | float | str]] = {}
+_OF_WORDS = MappingProxyType(
+    {
+        "d_model": 256,
+        "layers": 3,
+        "heads": 4,
+        "n_hidden": 512,
+        "dropout_rate": 0.2,
+        "train_batch_size": 64,
+        "dev_batch_size": 256,
+        "test_batch_size": 256,
+        "epochs": 500,
+        "early_stop": True,
+        "es_epochs": 30,
+        "es_min_delta": 0.0,
+        "min_epochs": 20,
+        "reduce_lr_on_plateau": True,
+        "plateau_epochs": 10,
+        "plateau_reduction": 0.5,
+        "warmup_epochs": 2.0,
+        "max_grad_norm": 5.0,
+        "beam_width": 5,
+        "skip_batch_test": True,
+    }
+)
+TASK_VALUES: dict[str, Mapping[str, bool | int | float | str]] = {
+    "word_to_ipa": _OF_WORDS,
+    "ipa_to_word": _OF_WORDS,
+}
 
 
 def suited(hours: float) -> str:

@@ -182,7 +182,8 @@ def _check_export(config: Config) -> None:
 def notices_on(config: Config) -> list[str]:
     """Lines on flags that have no effect beside the others."""
     notices = []
-    if config.data.train_files and not config.data.dev_files:
+    sets_aside = config.training.task in ("word_to_ipa", "ipa_to_word") and config.data.dev_share
+    if config.data.train_files and not config.data.dev_files and not sets_aside:
         for name, is_given in (
             ("early_stop", config.early_stop.early_stop),
             (

@@ -15,10 +15,16 @@ DEFAULT_NETWORK = "deepspeech"
 MODELS = {
     "deepspeech": "deepspeech_training.models.deepspeech:DeepSpeech",
     "conformer": "deepspeech_training.models.conformer:Conformer",
+    "transformer": "deepspeech_training.models.transformer:Transformer",
+    "lstm": "deepspeech_training.models.lstm:Lstm",
 }
 
 # By the value of --task: the networks that it trains, its usual one first. A task that is not here takes all of them.
-NETWORKS = {"speech_to_text": ("deepspeech", "conformer")}
+NETWORKS = {
+    "speech_to_text": ("deepspeech", "conformer"),
+    "word_to_ipa": ("transformer", "lstm"),
+    "ipa_to_word": ("transformer", "lstm"),
+}
 
 
 def networks_of(task: str) -> tuple[str, ...]:

@@ -7,7 +7,11 @@ if TYPE_CHECKING:
     from deepspeech_training.tasks.base import Order, Prepared
 
 # By the value of --task: module and function that puts the task together, imported when it is asked for.
-TASKS = {"speech_to_text": "deepspeech_training.tasks.speech_to_text.setup:prepare"}
+TASKS = {
+    "speech_to_text": "deepspeech_training.tasks.speech_to_text.setup:prepare",
+    "word_to_ipa": "deepspeech_training.tasks.pronunciation.setup:prepare",
+    "ipa_to_word": "deepspeech_training.tasks.pronunciation.setup:prepare",
+}
 
 
 def prepare(order: "Order") -> "Prepared":

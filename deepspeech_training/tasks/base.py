@@ -25,7 +25,7 @@ from deepspeech_training.config import Config
 from deepspeech_training.console import Console
 from deepspeech_training.data.loader import Batch, BatchSpec, Example
 from deepspeech_training.data.sample import CheckedData
-from deepspeech_training.models.base import Kernels, Layers, Network
+from deepspeech_training.models.base import Kernels, Layers, Network, Weights
 from deepspeech_training.reporting.figures import Figure
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 Tensors = Mapping[str, Any]  # tensors of the backend by name
 Answers = Mapping[str, np.ndarray]  # what `Objective.answers` gave, as arrays
+AUDIO_SPEED = "audio-s/s"
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,11 @@ class CostUnit:
 
     size: int
     speed: str
+
+    @property
+    def sample_rate(self) -> int | None:
+        """Of audio; None where the samples are of another kind."""
+        return self.size if self.speed == AUDIO_SPEED else None
 
 
 class Objective(Protocol):
@@ -200,6 +206,14 @@ class Exports(Protocol):
         Raises:
             UserError: it cannot be exported, or differs from the checkpoint by more than is allowed.
         """
+
+
+@runtime_checkable
+class TakesWeights(Protocol):
+    """A task whose tests compute with the weights themselves, as its exported models do."""
+
+    def take_weights(self, weights: Weights) -> None:
+        """Those of the checkpoint that is tested."""
 
 
 class Task(Protocol):

@@ -24,7 +24,7 @@ from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.events import Sink
 from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.tensorboard import TensorBoard
-from deepspeech_training.tasks.base import Hears
+from deepspeech_training.tasks.base import Hears, TakesWeights
 from deepspeech_training.training import announce
 from deepspeech_training.training.backends import BACKENDS, DEFAULT_BACKEND
 from deepspeech_training.training.backends.base import Backend, Machine, UpdateRules
@@ -76,6 +76,8 @@ def backend_for_evaluation(run: Run, machine: Machine, source: Source, trained: 
     weights, progress = checkpoint.weights, checkpoint.model.progress
     epochs = "" if progress.epoch is None else f", after {progress.epoch:,} epochs"
     run.console.info(f"Uses {checkpoint.path} (step {progress.step:,}{epochs})")
+    if isinstance(run.task, TakesWeights):
+        run.task.take_weights(weights)
     if trained is None or trained.trains_other_weights:
         return _backend(run, machine, _Start(weights))
     trained.set_weights(weights)

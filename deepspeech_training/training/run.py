@@ -174,7 +174,8 @@ class Run:
 
     def data_summary(self) -> list[SetSummary]:
         """The figures of each CSV, for events and checkpoints."""
-        return [SetSummary.of(kind, found, self.task.unit.size) for kind, found in self.data.all_sets()]
+        unit = self.task.unit
+        return [SetSummary.of(kind, found, unit.sample_rate) for kind, found in self.data.all_sets()]
 
 
 def work_of(config: Config, *, only: str = "") -> Work:
