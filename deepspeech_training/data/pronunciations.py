@@ -14,10 +14,10 @@ from deepspeech_training.errors import UserError
 FAULTS_SHOWN = 20
 EXAMPLES_SHOWN = 5
 HOW_TO_MEND = {
-    "bad_row": "Mend the row: a word and its pronunciation, as in the rows around it.",
+    "bad_row": "Fix the row: a word and its pronunciation, as in the rows around it.",
     "empty_word": "Write the word, or delete the row.",
     "empty_pronunciation": "Write the pronunciation, or delete the row.",
-    "other_script": "Type the word anew, as some letters of other scripts look the same, or delete the row.",
+    "other_script": "Type the word again, as some letters of other scripts look the same, or delete the row.",
 }
 
 
@@ -181,7 +181,7 @@ def _fault(entry: Entry, usual: _Usual) -> tuple[str, str]:
 
 
 def _report(rejected: Sequence[Rejection], num_rows: int) -> str:
-    """All faults in one text; how to mend a kind of fault stands below the first one of that kind."""
+    """All faults in one text; how to fix a kind of fault stands below the first one of that kind."""
     lines, explained = [], set[str]()
     for row in rejected[:FAULTS_SHOWN]:
         lines.append(f"{row.csv_path}, row {row.row}: {row.reason}")
@@ -195,7 +195,7 @@ def _report(rejected: Sequence[Rejection], num_rows: int) -> str:
     rows = "row has a fault" if len(rejected) == 1 else "rows have faults"
     listed = ", ".join(f"{counts[code]:,} {code}" for code in HOW_TO_MEND if counts[code])
     lines.append(f"{len(rejected):,} of {num_rows:,} {rows}: {listed}")
-    lines.append("Mend them, or give --on_bad_row drop to go on without them.")
+    lines.append("Fix them, or give --on_bad_row drop to continue without them.")
     return "\n".join(lines)
 
 
