@@ -27,7 +27,7 @@ class Written:
 
 @dataclass
 class _Word:
-    """The hypotheses of a word: those that continue, with the row of the state of each, and the best of those that ended.
+    """The hypotheses of a word: those that continue, each with its row of the state, and the best of those that ended.
 
     Args:
         most: symbols that its answer may have.
