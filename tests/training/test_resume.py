@@ -126,16 +126,16 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(corpus, unbroken, tmp_
 
 
 @pytest.mark.slow
-def test_a_run_killed_nine_times_in_steps_saves_and_validations_ends_with_the_same_bits(corpus, tmp_path):
-    folder, epochs = tmp_path / "killed", 30
+def test_a_run_killed_six_times_in_steps_saves_and_validations_ends_with_the_same_bits(corpus, tmp_path):
+    folder, epochs = tmp_path / "killed", 24
     chance = random.Random(20)
     kills = dict.fromkeys(MOMENTS, 0)
-    for number in range(9):
+    for number in range(6):
         moment = MOMENTS[number % 3]
         if kill_in(moment, folder, chance.randrange(1, 4), *corpus.flags(folder, epochs=epochs)) is None:
             break
         kills[moment] += 1
-    assert sum(kills.values()) >= 7 and min(kills.values()) >= 2, kills
+    assert sum(kills.values()) >= 5 and min(kills.values()) >= 1, kills
     again, undisturbed = run_all(
         corpus.flags(folder, epochs=epochs), corpus.flags(tmp_path / "unbroken", epochs=epochs)
     )
@@ -168,12 +168,12 @@ def test_kills_change_nothing_for_plateau_and_early_stop(corpus, tmp_path):
     )
     unbroken, folder = tmp_path / "unbroken", tmp_path / "killed"
     assert run(*corpus.flags(unbroken, *schedule, epochs=100)).code == 0
-    for number in range(12):
+    for number in range(6):
         if kill_in(MOMENTS[number % 3], folder, 1 + number % 2, *corpus.flags(folder, *schedule, epochs=100)) is None:
             break
     else:
         assert run(*corpus.flags(folder, *schedule, epochs=100)).code == 0
-    assert number >= 4
+    assert number >= 3
     assert "no better dev loss" in run_state(unbroken)["stopped"]
     reductions = [e["learning_rate"] for e in events(unbroken) if e["event"] == "rate_reduced"]
     assert len(reductions) >= 2
