@@ -17,6 +17,7 @@ from deepspeech_training.config.parsing import parse_flags
 from deepspeech_training.config.presets import PRESETS, suited
 from deepspeech_training.config.private import PRIVATE, private_values, variables_of, without_private
 from deepspeech_training.console import Console
+from deepspeech_training.data.shard_folder import csvs_of_sets
 from deepspeech_training.errors import FlagError
 from deepspeech_training.models import model_class
 
@@ -185,7 +186,7 @@ def _material(volume: Volume, parsed: ParsedFlags, console: Console) -> Material
     named = alphabet_of_flags(decoder.alphabet_config_path, bytes_output_mode=decoder.bytes_output_mode)
     may_drop = config.data.on_bad_row == "drop"
     given = {"train": config.data.train_files, "dev": config.data.dev_files, "test": config.data.test_files}
-    given = {name: paths for name, paths in given.items() if paths}
+    given = csvs_of_sets({name: paths for name, paths in given.items() if paths})
     if "train" in given:
         return corpora.of_csvs(given, named, console)
     if config.voice.voice_data_dir:

@@ -28,7 +28,9 @@ import numpy as np
 import soundfile
 import soxr
 
+from deepspeech_training.audio.errors import AudioError
 from deepspeech_training.audio.files import READER, AudioFile, read_audio
+from deepspeech_training.audio.shards import read_bytes, status_of, stretch_of
 from deepspeech_training.errors import UserError
 
 FORMAT = 1
@@ -148,13 +150,18 @@ class AudioCache:
         if known is not None and known[0] == status:
             return known[1], status
         try:
-            with open(path, "rb") as file:
-                digest = hashlib.file_digest(file, lambda: hashlib.blake2b(self._what_decodes, digest_size=32))
-        except OSError:
+            if stretch_of(path):
+                key = hashlib.blake2b(self._what_decodes + read_bytes(path), digest_size=32).digest()
+            else:
+                with open(path, "rb") as file:
+                    key = hashlib.file_digest(
+                        file, lambda: hashlib.blake2b(self._what_decodes, digest_size=32)
+                    ).digest()
+        except (OSError, AudioError):
             return None, status  # read_audio says what is wrong
         if status is not None:
-            self._digests[path] = (status, digest.digest())
-        return digest.digest(), status
+            self._digests[path] = (status, key)
+        return key, status
 
     def _find(self, key: bytes | None) -> np.ndarray | None:
         if key is None:
@@ -291,6 +298,6 @@ def _modified(path: Path) -> int:
 def _status(path: str) -> tuple[int, ...] | None:
     """What changes when a file does."""
     with suppress(OSError, ValueError):
-        status = os.stat(path)
+        status = status_of(path)
         return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
     return None

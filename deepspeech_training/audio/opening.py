@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, BinaryIO
 
-from deepspeech_training.audio import containers, flac, mp3, ogg, programs, wav
+from deepspeech_training.audio import containers, flac, mp3, ogg, programs, shards, wav
 from deepspeech_training.audio.errors import AudioError, cut
 from deepspeech_training.audio.formats import HEADERLESS_SUFFIXES, kind_of, what_else
 from deepspeech_training.audio.parts import AudioInfo, Part, Pcm16, Sndfile
@@ -27,17 +27,18 @@ def open_parts(path: str, resources: ExitStack, *, most_s: float) -> list[Part]:
     """The recordings of a file, in their order: more than one where files were joined.
 
     Args:
-        path: of the file.
+        path: of the file, or of a clip in a shard.
         resources: closes what is opened.
         most_s: seconds; where a file has to be decoded to know its length, that ends there with an error.
     Raises:
         AudioError: the file is missing, unreadable, cut, or no audio.
     """
+    suffix = os.path.splitext(path)[1].lower()
+    path = shards.as_file(path, resources)
     file, head = _open_file(path, resources)
     kind, demuxer = kind_of(head)
     if kind == "WAV":
         return _wav_parts(path, file, head, resources, most_s)
-    suffix = os.path.splitext(path)[1].lower()
     if suffix in HEADERLESS_SUFFIXES.split():
         raise AudioError("raw samples without a header: nothing tells their rate and kind (convert it to WAV)")
     start = 0
@@ -59,7 +60,7 @@ def open_parts(path: str, resources: ExitStack, *, most_s: float) -> list[Part]:
             raise AudioError(f"not audio but {named}") from error
         decoded = None
         if kind not in ("FLAC", "MP3"):
-            decoded = programs.decode(path, kind, demuxer, resources, most_s=most_s)
+            decoded = programs.decode(path, suffix, kind, demuxer, resources, most_s=most_s)
         if decoded is None:
             raise AudioError(_not_audio(error.error_string)) from error
     return _decoded_parts(*decoded)

@@ -21,14 +21,15 @@ def installed() -> list[str]:
 
 
 def decode(
-    path: str, kind: str, demuxer: str, resources: ExitStack, *, most_s: float
+    path: str, suffix: str, kind: str, demuxer: str, resources: ExitStack, *, most_s: float
 ) -> tuple[BinaryIO, float | None] | None:
     """Decode a file into a WAV of 16 bits, with all channels and its own rate.
 
     Args:
         path: of the file.
+        suffix: the end of its name, in small letters.
         kind: what it is by its first bytes, as `formats.kind_of` says, or "".
-        demuxer: ffmpeg's for it; without one the end of the name tells what sox takes it for.
+        demuxer: ffmpeg's for it; without one the suffix tells what sox takes it for.
         resources: closes what is returned.
         most_s: seconds; PyAV decodes no more of a file.
     Returns:
@@ -37,7 +38,6 @@ def decode(
     Raises:
         AudioError: nothing that could decode it is installed, or it cannot; or the file is cut.
     """
-    suffix = os.path.splitext(path)[1].lower()
     sox_type = SOX_TYPES.get(suffix)
     if demuxer and pyav.is_installed():
         return pyav.decode(path, demuxer, resources, most_s=most_s)

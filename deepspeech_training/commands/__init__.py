@@ -53,6 +53,11 @@ SECTIONS: dict[str, dict[str, Command]] = {
             for name, (module, what) in CORPORA.items()
         },
         "data check": Command("commands.data_check", "whether every row of CSVs can be trained on"),
+        "data pack": Command(
+            "commands.data_pack",
+            "CSVs and their clips into a few large files, for network disks",
+            resumes="stopped; the same command resumes with the shard in hand",
+        ),
         "data stats": Command("commands.data_stats", "hours, lengths, characters and speakers of CSVs"),
         "data show": Command(
             "commands.data_show", "list, filter, sort, export and play the clips of CSVs", when_cut_off=EXIT_OK

@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable
 from pathlib import Path
 
+from deepspeech_training.audio.errors import AudioError
 from deepspeech_training.console import Console
 from deepspeech_training.data.clips import Clip, csv_arguments, read_clips
 from deepspeech_training.data.show import SORTS, Selection, choose, copy, export, line, play
@@ -50,5 +51,7 @@ def run(flags: argparse.Namespace, console: Console) -> None:
             copy(kept, Path(flags.copy_to))
     except OSError as error:
         raise UserError(f"{error.filename}: {error.strerror}") from error
+    except AudioError as error:
+        raise UserError(str(error)) from error
     if flags.play:
         play(clips, console)

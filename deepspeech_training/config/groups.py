@@ -22,7 +22,9 @@ MODES = ("gpu", "cpu", "mixed")
 
 @dataclass(frozen=True)
 class DataFlags:
-    train_files: tuple[str, ...] = flag((), "CSV files to train on; without any, nothing is trained", path="files")
+    train_files: tuple[str, ...] = flag(
+        (), "CSV files to train on, or folders of packed ones; without any, nothing is trained", path="files"
+    )
     dev_files: tuple[str, ...] = flag(
         (),
         "CSV files to validate on after each epoch, reported one by one; they decide which checkpoint is the best",

@@ -1,7 +1,6 @@
 """The rows of CSVs with what the headers of their audio files say."""
 
 import itertools
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +8,8 @@ from dataclasses import dataclass
 
 from deepspeech_training.audio.files import AudioError, AudioInfo, read_audio_info
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import Row, read_rows
+from deepspeech_training.data.samples import Row, audio_path, read_rows
+from deepspeech_training.data.shard_folder import csvs_in
 from deepspeech_training.errors import UserError
 
 THREADS = 8  # headers on a network volume wait; threads hide it
@@ -67,7 +67,7 @@ def _in_order(function: Callable, tasks: Sequence) -> Iterator:
 
 
 def _clip(csv_path: str, row: Row) -> Clip:
-    path = os.path.abspath(os.path.join(os.path.dirname(csv_path), row.wav_filename))
+    path = audio_path(csv_path, row.wav_filename)
     if row.fault:
         return Clip(csv_path, row.row, row.wav_filename, row.transcript, row.speaker or "", None, row.fault)
     try:
@@ -78,12 +78,12 @@ def _clip(csv_path: str, row: Row) -> Clip:
 
 
 def csv_arguments(positional: Sequence[str], listed: str) -> list[str]:
-    """CSVs that were named one by one or, as DeepSpeech's tools have it, in a list with commas.
+    """CSVs that were named one by one or, as DeepSpeech's tools have it, in a list with commas; those of folders.
 
     Raises:
-        UserError: there are none.
+        UserError: there are none, or a folder has none.
     """
-    csv_paths = [*positional, *(path for path in listed.split(",") if path)]
+    csv_paths = [csv for path in (*positional, *listed.split(",")) if path for csv in csvs_in(path)]
     if not csv_paths:
         raise UserError("name at least one CSV")
     return csv_paths

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from deepspeech_training.audio.files import AudioError, AudioInfo, num_samples_after_resampling, read_audio
 from deepspeech_training.audio.fingerprint import fingerprint, is_copy
+from deepspeech_training.audio.shards import read_part
 
 if TYPE_CHECKING:  # importers start without numpy
     import numpy as np
@@ -97,10 +98,8 @@ def _kind(recording: Recording) -> tuple[str, int]:
 
 def _middle(recording: Recording) -> tuple[int, bytes] | None:
     try:
-        with open(recording.path, "rb", buffering=0) as file:
-            file.seek(max(0, (recording.size - MIDDLE_BYTES) // 2))
-            return recording.size, file.read(MIDDLE_BYTES)
-    except OSError:
+        return recording.size, read_part(recording.path, max(0, (recording.size - MIDDLE_BYTES) // 2), MIDDLE_BYTES)
+    except (OSError, AudioError):
         return None
 
 

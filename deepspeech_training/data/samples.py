@@ -29,9 +29,11 @@ from deepspeech_training.audio.files import (
     num_samples_after_resampling,
     read_audio_info,
 )
+from deepspeech_training.audio.shards import open_shard, size_of, status_of, stretch_of
 from deepspeech_training.console import Console
 from deepspeech_training.data.copies import Recording, find_copies
 from deepspeech_training.data.sample import CheckedData, Rejection, SampleSet
+from deepspeech_training.data.shard_folder import csvs_of_sets
 from deepspeech_training.data.tables import holds_rows
 from deepspeech_training.data.text import Cleaner, fault_of, invisible_in, shown
 from deepspeech_training.errors import UserError
@@ -117,6 +119,14 @@ def read_rows(csv_path: str | Path) -> list[Row]:
     Raises:
         UserError: the file or its encoding cannot be read; it is empty, or lacks a column.
     """
+    return [row for row, _ in read_table(csv_path)[1]]
+
+
+def read_table(csv_path: str | Path) -> tuple[list[str], list[tuple[Row, list[str]]]]:
+    """As `read_rows`, with all columns: their names, and each row with its fields as they are in the CSV.
+
+    Where a row has a `fault`, its fields may be others than the columns.
+    """
     try:
         data = Path(csv_path).read_bytes()
     except OSError as error:
@@ -134,7 +144,9 @@ def read_rows(csv_path: str | Path) -> list[Row]:
             f"{csv_path}, row {number}: {fault}\nThe first row must be: wav_filename,wav_filesize,transcript"
         )
     index = _columns(csv_path, header)
-    return [_row(number, fields, fault, index, len(header)) for number, fields, fault in records]
+    return header, [
+        (_row(number, fields, fault, index, len(header)), fields or []) for number, fields, fault in records
+    ]
 
 
 def _records(lines: list[str]) -> Iterator[tuple[int, list[str] | None, str | None]]:
@@ -217,7 +229,7 @@ def check_sets(
     """Read all CSVs and check every row of them, with all faults in one report.
 
     Args:
-        csvs: paths of CSVs by the name of their set: train, dev, test, metrics.
+        csvs: paths of CSVs, or of folders with packed ones, by the name of their set: train, dev, test, metrics.
         alphabet: must have every character of every transcript.
         geometry: gives the number of frames of a clip.
         stride: frames for each that the network makes of them; see `AcousticModel.stride`.
@@ -233,6 +245,7 @@ def check_sets(
     """
     if on_bad_row not in ("fail", "drop"):
         raise ValueError(f"on_bad_row is {on_bad_row!r}")
+    csvs = csvs_of_sets(csvs)
     names = _short_names([path for paths in csvs.values() for path in paths])
     rows = {path: read_rows(path) for path in names}
     for path in names:
@@ -253,9 +266,7 @@ def check_sets(
         checked[csv_path] = SampleSet(csv_path, name, samples)
 
     if rejected and on_bad_row == "fail":
-        raise UserError(
-            _report(rejected, sum(map(len, rows.values())), f"{alphabet_name} ({alphabet.size} characters)")
-        )
+        raise UserError(report(rejected, sum(map(len, rows.values())), f"{alphabet_name} ({alphabet.size} characters)"))
     for csv_path, sample_set in checked.items():
         if not sample_set.samples:
             counts = _count_reasons(rejection for rejection in rejected if rejection.csv_path == csv_path)
@@ -293,7 +304,8 @@ def _short_names(csv_paths: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def _audio_path(csv_path: str, wav_filename: str) -> str:
+def audio_path(csv_path: str, wav_filename: str) -> str:
+    """What `wav_filename` means: it counts from the folder of the CSV."""
     return os.path.abspath(os.path.join(os.path.dirname(csv_path), wav_filename))
 
 
@@ -311,7 +323,7 @@ def _check_row(
 
     if row.fault:
         return reject("bad_row", row.fault)
-    path = _audio_path(csv_path, row.wav_filename)
+    path = audio_path(csv_path, row.wav_filename)
     header = headers[path]
     if header.fault:
         return reject(header.fault.code, header.fault.reason)
@@ -385,7 +397,7 @@ def _read_headers(
     known: dict[str, _Header] = {}
     paths: dict[str, list[str]] = {}
     for csv_path, csv_rows in rows.items():
-        paths[csv_path] = [_audio_path(csv_path, row.wav_filename) for row in csv_rows if not row.fault]
+        paths[csv_path] = [audio_path(csv_path, row.wav_filename) for row in csv_rows if not row.fault]
         if cache_dir is not None:
             known.update(_load_cache(_cache_path(cache_dir, csv_path), csv_path, console))
 
@@ -416,14 +428,16 @@ def _read_header(path: str, known: _Header | None) -> _Header:
     """`known` itself if the file still has its size and time."""
     size = mtime_ns = 0
     try:
-        status = os.stat(path)
-        size, mtime_ns = status.st_size, status.st_mtime_ns
+        status = status_of(path)
+        size, mtime_ns = size_of(path), status.st_mtime_ns
         if known and (known.size, known.mtime_ns) == (size, mtime_ns) and stat.S_ISREG(status.st_mode):
             return known
     except (OSError, ValueError):
         pass  # read_audio_info says why
     try:
-        return _Header(size, mtime_ns, info=read_audio_info(path))
+        where = stretch_of(path)
+        info = open_shard(where.shard).info(where, READER) if where else None
+        return _Header(size, mtime_ns, info=info or read_audio_info(path))
     except AudioError as error:
         return _Header(size, mtime_ns, fault=error)
 
@@ -450,7 +464,7 @@ def _load_cache(cache_path: Path, csv_path: str, console: Console) -> dict[str, 
             if min(num_frames, sample_rate, channels) <= 0:
                 raise ValueError("a line with a header that cannot be")
             info = AudioInfo(num_frames, sample_rate, channels, note)
-            headers[_audio_path(csv_path, wav_filename)] = _Header(size, mtime_ns, info)
+            headers[audio_path(csv_path, wav_filename)] = _Header(size, mtime_ns, info)
         return headers
     except FileNotFoundError:
         return {}
@@ -497,7 +511,7 @@ HOW_TO_MEND = {
 }
 
 
-def _report(rejected: Sequence[Rejection], num_rows: int, alphabet: str) -> str:
+def report(rejected: Sequence[Rejection], num_rows: int, alphabet: str) -> str:
     """All faults in one text; how to fix a kind of fault stands below the first one of that kind."""
     lines: list[str] = []
     explained: set[str] = set()
@@ -505,7 +519,7 @@ def _report(rejected: Sequence[Rejection], num_rows: int, alphabet: str) -> str:
         code = rejection.reason_code
         lines.append(f"{rejection.csv_path}, row {rejection.row}: {rejection.reason}")
         if rejection.wav_filename and code != "bad_row":
-            lines.append(f"  file        {_quote(_audio_path(rejection.csv_path, rejection.wav_filename))}")
+            lines.append(f"  file        {_quote(audio_path(rejection.csv_path, rejection.wav_filename))}")
         if rejection.transcript and code in ("bad_row", "empty_transcript", "not_in_alphabet", "too_short"):
             lines.append(f"  transcript  {_quote(rejection.transcript)}")
         if code == "not_in_alphabet":

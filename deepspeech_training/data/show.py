@@ -9,11 +9,14 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from deepspeech_training.atomic_file import write_atomically
+from deepspeech_training.audio.errors import AudioError
+from deepspeech_training.audio.shards import as_file, read_bytes, size_of, stretch_of
 from deepspeech_training.console import Console
 from deepspeech_training.data.clips import Clip
 from deepspeech_training.errors import FlagError, UserError
@@ -99,17 +102,24 @@ def export(clips: Sequence[Clip], path: Path) -> None:
     for clip in clips:
         if clip.info is not None:
             name = os.path.relpath(clip.path, os.path.abspath(path.parent))
-            writer.writerow([name, os.path.getsize(clip.path), clip.transcript, clip.speaker])
+            writer.writerow([name, size_of(clip.path), clip.transcript, clip.speaker])
     write_atomically(path, [text.getvalue().encode("utf-8")])
 
 
 def copy(clips: Sequence[Clip], folder: Path) -> None:
-    """Copy the audio into one folder, numbered, with a list of the transcripts."""
+    """Copy the audio into one folder, numbered, with a list of the transcripts.
+
+    Raises:
+        AudioError: a clip of a shard is damaged.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     lines = []
     for number, clip in enumerate((clip for clip in clips if clip.info is not None), start=1):
         name = f"{number:04d}-{os.path.basename(clip.path)}"
-        shutil.copyfile(clip.path, folder / name)
+        if stretch_of(clip.path):
+            (folder / name).write_bytes(read_bytes(clip.path))
+        else:
+            shutil.copyfile(clip.path, folder / name)
         lines.append(f"{name}\t{clip.transcript}\n")
     write_atomically(folder / "transcripts.tsv", ["".join(lines).encode("utf-8")])
 
@@ -130,6 +140,11 @@ def play(clips: Iterable[Clip], console: Console) -> None:
         if clip.info is None:
             continue
         console.info(line(clip))
-        done = subprocess.run([*player, os.path.abspath(clip.path)], check=False)
+        with ExitStack() as resources:
+            try:
+                path = as_file(os.path.abspath(clip.path), resources)
+            except AudioError as error:
+                raise UserError(f"{clip.path}: {error}") from error
+            done = subprocess.run([*player, path], check=False)
         if done.returncode:
             raise UserError(f"{player[0]} could not play {clip.path} (exit code {done.returncode})")

@@ -10,6 +10,7 @@ from deepspeech_training.checkpoints.source import source_of_evaluation
 from deepspeech_training.config import Config
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import scan
+from deepspeech_training.data.shard_folder import csvs_of_sets
 from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import Exported
@@ -86,7 +87,7 @@ def _texts(config: Config, console: Console) -> tuple[list[str], list[str]]:
     """Text files and CSVs: --text_data, else --train_files, else the texts among the recordings."""
     texts, csvs = text_files(config.voice.text_data)
     if not texts and not csvs:
-        csvs = list(config.data.train_files)
+        csvs = list(csvs_of_sets({"train": config.data.train_files})["train"])
     if not texts and not csvs:
         texts = [str(path) for path in scan(Path(config.voice.voice_data_dir), console).texts]
     return texts, csvs

@@ -1,0 +1,338 @@
+"""Clips inside of archives: "train-000012.tar#1536+84992.flac" is a stretch of a file, read at random by its offset.
+
+Whatever reads audio takes such a path like that of a file. A shard is an uncompressed tar or an SDB of DeepSpeech.
+Beside a tar that was packed here lies an index, train-000012.idx, with length and CRC-32 of each clip. Nothing in an
+archive is trusted: no name in it becomes a path, a clip has `MAX_CLIP_BYTES` at most, and where there is no index the
+archive itself must say that a file of this size begins there.
+"""
+
+import functools
+import os
+import re
+import stat
+import struct
+import zlib
+from contextlib import ExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from deepspeech_training.audio.errors import AudioError
+from deepspeech_training.audio.parts import AudioInfo
+
+if TYPE_CHECKING:  # importers start without numpy
+    import numpy as np
+
+MAX_CLIP_BYTES = 1 << 28  # 2.3 hours of WAV at 16 kHz
+MAX_OPEN_SHARDS = 256  # well below the 1024 files that a process may have open
+TAR_BLOCK = 512
+_REFERENCE = re.compile(r"(.+\.(?:tar|sdb))#(\d{1,18})\+(\d{1,18})(\.[A-Za-z0-9_]{1,16})", re.DOTALL)
+_SDB_LENGTH = struct.Struct(">I")
+
+INDEX_MAGIC = b"DSINDEX1"
+INDEX_HEADER = struct.Struct("<8sQQII32s")  # magic, clips, bytes of the shard, reader, CRC-32 of the records, digest
+INDEX_RECORD = [
+    ("offset", "<u8"),
+    ("size", "<u8"),
+    ("row", "<u8"),  # of the CSV that was packed
+    ("num_frames", "<u8"),
+    ("sample_rate", "<u4"),
+    ("crc32", "<u4"),
+    ("channels", "<u4"),
+    ("is_odd", "<u4"),  # there is a note on its sound: see AudioInfo
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Where a clip lies: `size` bytes of a shard from `offset` on; `suffix` is the end of its own name."""
+
+    shard: str
+    offset: int
+    size: int
+    suffix: str
+
+    def __str__(self) -> str:
+        return f"{self.shard}#{self.offset}+{self.size}{self.suffix}"
+
+
+@dataclass(frozen=True)
+class ShardIndex:
+    """What the index of a shard says.
+
+    Args:
+        records: of `INDEX_RECORD`, by ascending offset.
+        reader: `audio.files.READER` of the program that found the lengths.
+        digest: of the rows that were packed, 32 bytes.
+        shard_bytes: how long the shard is.
+    """
+
+    records: "np.ndarray"
+    reader: int
+    digest: bytes
+    shard_bytes: int
+
+    def to_bytes(self) -> bytes:
+        data = self.records.tobytes()
+        return (
+            INDEX_HEADER.pack(
+                INDEX_MAGIC, len(self.records), self.shard_bytes, self.reader, zlib.crc32(data), self.digest
+            )
+            + data
+        )
+
+    def find(self, offset: int, size: int) -> "np.void | None":
+        """The record of a clip; None if no clip of this size begins there."""
+        import numpy as np
+
+        place = int(np.searchsorted(self.records["offset"], np.uint64(offset)))
+        if place < len(self.records) and (record := self.records[place])["offset"] == offset and record["size"] == size:
+            return record
+        return None
+
+
+def stretch_of(path: str) -> Stretch | None:
+    """Where the clip of a path lies; None for a file of its own.
+
+    >>> stretch_of("/data/train-000012.tar#1536+84992.flac")
+    Stretch(shard='/data/train-000012.tar', offset=1536, size=84992, suffix='.flac')
+    >>> stretch_of("/data/one#2.flac")
+    """
+    if "#" not in path or (found := _REFERENCE.fullmatch(path)) is None:
+        return None
+    shard, offset, size, suffix = found.groups()
+    return Stretch(shard, int(offset), int(size), suffix)
+
+
+def index_path(shard: str | os.PathLike[str]) -> str:
+    return os.path.splitext(shard)[0] + ".idx"
+
+
+def read_index(shard: str | os.PathLike[str]) -> ShardIndex | None:
+    """The index beside a shard; None where there is none.
+
+    Raises:
+        AudioError: it is damaged, or of another shard.
+    """
+    import numpy as np
+
+    path, dtype = index_path(shard), np.dtype(INDEX_RECORD)
+    try:
+        with open(path, "rb") as file:
+            head = file.read(INDEX_HEADER.size)
+            left = os.fstat(file.fileno()).st_size - INDEX_HEADER.size
+            if len(head) < INDEX_HEADER.size:
+                raise AudioError(f"{path} is cut: no index of a shard")
+            magic, count, shard_bytes, reader, checksum, digest = INDEX_HEADER.unpack(head)
+            if magic != INDEX_MAGIC:
+                raise AudioError(f"{path} is no index of a shard that this version knows")
+            if count * dtype.itemsize != left:
+                raise AudioError(f"{path} is damaged: it promises {count:,} clips, and has {left:,} bytes")
+            data = file.read(left)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise AudioError(f"{path} cannot be read: {error.strerror}") from error
+    if zlib.crc32(data) != checksum:
+        raise AudioError(f"{path} is damaged: its checksum is wrong")
+    return ShardIndex(np.frombuffer(data, dtype), reader, digest, shard_bytes)
+
+
+class Shard:
+    """An archive that is open for reading, for many threads.
+
+    Raises:
+        AudioError: it is not there, is no regular file, or its index is damaged or of another file.
+    """
+
+    def __init__(self, path: str):
+        self.path = path
+        self._descriptor = -1
+        try:
+            # To open a named pipe would wait for ever.
+            self._descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            status = os.fstat(self._descriptor)
+        except FileNotFoundError as error:
+            raise AudioError(f"the shard {path} does not exist", code="missing_file") from error
+        except OSError as error:
+            raise AudioError(f"the shard {path} cannot be opened: {error.strerror}") from error
+        if not stat.S_ISREG(status.st_mode):
+            raise AudioError(f"{path} is not a regular file")
+        self.size = status.st_size
+        self.index = read_index(path) if path.endswith(".tar") else None
+        if self.index is not None and self.index.shard_bytes != self.size:
+            raise AudioError(
+                f"the shard {path} has {self.size:,} bytes, and its index says {self.index.shard_bytes:,}: it is cut, "
+                "or the two do not belong together"
+            )
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+    def read(self, where: Stretch) -> bytes:
+        """The bytes of a clip.
+
+        Raises:
+            AudioError: no clip lies there, or it is damaged.
+        """
+        self._check_bounds(where)
+        record = None
+        if self.index is None:
+            return self._read_after_header(where)
+        record = self.index.find(where.offset, where.size)
+        if record is None:
+            raise _no_clip(where, "its index knows of none")
+        data = self._pread(where.offset, where.size)
+        if zlib.crc32(data) != record["crc32"]:
+            raise AudioError(f"the shard {self.path} is damaged at this clip: its checksum is wrong")
+        return data
+
+    def info(self, where: Stretch, reader: int) -> AudioInfo | None:
+        """Length and rate of a clip if the index has them and nothing is odd about it; `reader` is the present one.
+
+        Raises:
+            AudioError: the index knows of no clip there.
+        """
+        if self.index is None:
+            return None
+        record = self.index.find(where.offset, where.size)
+        if record is None:
+            raise _no_clip(where, "its index knows of none")
+        if record["is_odd"] or self.index.reader != reader:
+            return None
+        return AudioInfo(int(record["num_frames"]), int(record["sample_rate"]), int(record["channels"]))
+
+    def part(self, where: Stretch, start: int, length: int) -> bytes:
+        """Some bytes of a clip, unchecked."""
+        self._check_bounds(where)
+        return self._pread(where.offset + start, max(0, min(length, where.size - start)))
+
+    def _check_bounds(self, where: Stretch) -> None:
+        if where.size > MAX_CLIP_BYTES:
+            raise AudioError(f"it would have {where.size:,} bytes; a clip in a shard has {MAX_CLIP_BYTES:,} at most")
+        if where.offset + where.size > self.size:
+            raise _no_clip(where, f"the shard has {self.size:,} bytes")
+
+    def _read_after_header(self, where: Stretch) -> bytes:
+        """Of an archive without an index: what stands before a clip tells that it is one."""
+        lead = TAR_BLOCK if self.path.endswith(".tar") else _SDB_LENGTH.size
+        if where.offset < lead:
+            raise _no_clip(where, "it would begin before the first one")
+        data = self._pread(where.offset - lead, lead + where.size)
+        if lead == TAR_BLOCK:
+            is_there = data[257:262] == b"ustar" and _octal(data[124:136]) == where.size
+        else:
+            is_there = _SDB_LENGTH.unpack_from(data)[0] == where.size
+        if not is_there:
+            raise _no_clip(where, "no file of this size begins there")
+        return data[lead:]
+
+    def _pread(self, offset: int, size: int) -> bytes:
+        try:
+            data = os.pread(self._descriptor, size, offset)
+            while len(data) < size and (more := os.pread(self._descriptor, size - len(data), offset + len(data))):
+                data += more
+        except OSError as error:
+            raise AudioError(f"the shard {self.path} cannot be read: {error.strerror}") from error
+        if len(data) < size:
+            raise AudioError(f"the shard {self.path} is cut")
+        return data
+
+
+def _no_clip(where: Stretch, why: str) -> AudioError:
+    return AudioError(f"the shard {where.shard} has no clip of {where.size:,} bytes at {where.offset:,}: {why}")
+
+
+def _octal(field: bytes) -> int:
+    digits = field.rstrip(b"\0 ")
+    return int(digits, 8) if digits.isdigit() and not set(digits) & set(b"89") else -1
+
+
+def open_shard(path: str) -> Shard:
+    """A shard; the last used stay open. One that was exchanged for another is opened anew.
+
+    Raises:
+        AudioError: see `Shard`.
+    """
+    try:
+        status = os.stat(path)
+        state: tuple[int, ...] = (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns)
+    except OSError:
+        state = ()  # Shard says what is wrong
+    return _opened(path, state)
+
+
+@functools.lru_cache(MAX_OPEN_SHARDS)
+def _opened(path: str, state: tuple[int, ...]) -> Shard:
+    return Shard(path)
+
+
+def status_of(path: str) -> os.stat_result:
+    """Of the file of a clip, or of the shard that it lies in.
+
+    Raises:
+        OSError, ValueError: it is not there.
+    """
+    where = stretch_of(path)
+    return os.stat(path if where is None else where.shard)
+
+
+def read_bytes(path: str) -> bytes:
+    """All bytes of a clip, wherever it lies.
+
+    Raises:
+        AudioError: it is not there, is damaged, or longer than `MAX_CLIP_BYTES`.
+    """
+    if where := stretch_of(path):
+        return open_shard(where.shard).read(where)
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_CLIP_BYTES + 1)
+    except OSError as error:
+        raise AudioError(f"it cannot be read: {error.strerror}") from error
+    if len(data) > MAX_CLIP_BYTES:
+        raise AudioError(f"it has more than {MAX_CLIP_BYTES:,} bytes, as no clip in a shard may")
+    return data
+
+
+def read_part(path: str, start: int, length: int) -> bytes:
+    """Some bytes of a clip, unchecked.
+
+    Raises:
+        AudioError, OSError: they cannot be read.
+    """
+    if where := stretch_of(path):
+        return open_shard(where.shard).part(where, start, length)
+    with open(path, "rb", buffering=0) as file:
+        file.seek(start)
+        return file.read(length)
+
+
+def size_of(path: str) -> int:
+    """Bytes of a clip.
+
+    Raises:
+        OSError: there is no such file.
+    """
+    where = stretch_of(path)
+    return os.path.getsize(path) if where is None else where.size
+
+
+def in_memory(data: bytes, resources: ExitStack) -> str:
+    """Bytes as a file for as long as `resources` are open: a path that this process and its children can open."""
+    descriptor = os.memfd_create("clip")
+    resources.callback(os.close, descriptor)
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+    return f"/proc/{os.getpid()}/fd/{descriptor}"
+
+
+def as_file(path: str, resources: ExitStack) -> str:
+    """A path that decoders can open: that of a file, or of a clip of a shard in memory.
+
+    Raises:
+        AudioError: the clip cannot be read.
+    """
+    where = stretch_of(path)
+    return path if where is None else in_memory(open_shard(where.shard).read(where), resources)
