@@ -249,7 +249,7 @@ def _octal(field: bytes) -> int:
 
 
 def open_shard(path: str) -> Shard:
-    """A shard; the last used stay open. One that was exchanged for another is opened anew.
+    """A shard; the last used stay open. One that was exchanged for another is opened again.
 
     Raises:
         AudioError: see `Shard`.

@@ -142,7 +142,7 @@ class _Packer:
                 pool.shutdown(cancel_futures=True)
 
     def _taken_over(self, path: Path, lines: Sequence[_Line], at: int) -> int:
-        """Where to go on after the rows of a shard that is there and holds the next rows; 0 if there is none."""
+        """The place after the rows of a shard that is there and holds the next rows; 0 if there is none."""
         index = _index_of_whole(path)
         if index is None:
             return 0
@@ -159,7 +159,7 @@ class _Packer:
                     return 0
             elif isinstance(found := self._load(lines[end]), _Fault):
                 faults.append(found)
-            else:  # its clip has been mended since
+            else:  # its clip has been replaced since
                 return 0
         else:
             end = len(lines)

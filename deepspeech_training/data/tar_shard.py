@@ -53,7 +53,7 @@ class TarShard:
 
     def __init__(self, path: Path):
         self.path, self.size = path, 0
-        self._part = path.with_name(f".{path.name}.part")  # of one that was killed: written anew
+        self._part = path.with_name(f".{path.name}.part")  # of one that was killed: overwritten
         self._records: list[tuple[int, ...]] = []
         self._digest = hashlib.blake2b(digest_size=32)
         try:
