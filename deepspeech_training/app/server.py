@@ -15,6 +15,7 @@ from deepspeech_training.app.shelf import Shelf
 from deepspeech_training.app.status import Status
 from deepspeech_training.app.supervisor import Supervisor, Wishes
 from deepspeech_training.app.training_metrics import TrainingMetrics
+from deepspeech_training.app.training_route import training_route
 from deepspeech_training.app.volume import Volume
 from deepspeech_training.console import Console
 from deepspeech_training.serving.access_log import AccessLog
@@ -99,7 +100,7 @@ async def _run(
         stack.enter_context(logging_to(console))
         stack.enter_context(stop.on_signals())
         stack.callback(engine.shut_down)
-        of_studio = Studio(store).routes() if store else []
+        of_studio = [*Studio(store).routes(), training_route(supervisor, status)] if store else []
         app = make_app(service, [*status_page.routes(status, volume), *of_studio, *routes()])
         ports = [await stack.enter_async_context(running(app, sockets.main, tls, settings.limits))]
         ports += await stack.enter_async_context(other_ports(service, settings, sockets, tls, console))

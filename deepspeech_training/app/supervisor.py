@@ -35,6 +35,7 @@ from deepspeech_training.serving.server import Stop, background
 EXPORT_DIR = "export"
 TICK_S = 0.05
 STOPPED = (129, 130, 143)  # a training that has saved
+PAUSED_IN = ("checking", "training", "testing", "exporting")
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,7 @@ class Supervisor:
         self._lock = VolumeLock(volume)
         self._child, self._side = Child(console), Child(console)  # the current step; exports of the best so far
         self._stopping = False
+        self._paused = self._asked = False  # by a person, who stops a training or wants one
         self._wake = asyncio.Event()
         self._signature = ""  # of the volume, at the last look
         self._read_at = ""  # the signature for which `status.order` was made
@@ -97,7 +99,10 @@ class Supervisor:
             try:
                 exit_code = await self._round()
             except _Stopped:
-                break
+                if self._stopping:
+                    break
+                exit_code = None
+                self._say_paused()
             except _Failed as failed:
                 exit_code = self._fail(
                     failed.message, failed.exit_code, is_shown=failed.is_shown, is_told=failed.is_told
@@ -113,6 +118,28 @@ class Supervisor:
                 await asyncio.wait_for(self._wake.wait(), self._wishes.look_s)
             self._wake.clear()
         return EXIT_OK
+
+    @property
+    def can_train(self) -> bool:
+        """Whether this app trains at all."""
+        return not self._wishes.serve_only and self._shelf.named is None
+
+    @property
+    def is_paused(self) -> bool:
+        return self._paused
+
+    def train(self) -> None:
+        """Train on what is new, although there is a model; resume where `pause` has stopped."""
+        self._paused, self._asked, self._status.failure = False, True, None
+        self._wake.set()
+
+    def pause(self) -> bool:
+        """Let the training save, and end it until `train` is called; whether there was one that can be stopped."""
+        if self._paused or self._status.phase not in PAUSED_IN or not self._child.runs:
+            return False
+        self._paused, self._asked = True, False
+        self._child.signal(signal.SIGTERM)
+        return True
 
     def look_now(self) -> None:
         """Something has changed that a look would find."""
@@ -138,9 +165,12 @@ class Supervisor:
     # --- one look ----------------------------------------------------------------------------------------------------
 
     async def _round(self) -> int | None:
-        wishes = self._wishes
+        wishes, asked = self._wishes, self._asked
         finished = await asyncio.to_thread(self._shelf.finished)
-        if wishes.serve_only or (finished and not wishes.retrain and not wishes.train_only):
+        if self._paused:
+            self._say_paused()
+            return None
+        if wishes.serve_only or (finished and not wishes.retrain and not wishes.train_only and not asked):
             return self._say_what_is_served(finished)
         signature = await asyncio.to_thread(self._volume.signature)
         settled, self._signature = signature == self._signature, signature
@@ -150,6 +180,8 @@ class Supervisor:
         if failure is not None and failure.signature == signature and time.time() < failure.again_at:
             return None
         order = await self._order(signature)
+        if asked and (order is None or order.fingerprint == self._done):
+            self._asked = False
         if order is None:
             return self._say_what_is_served(finished)
         if order.fingerprint == self._done:
@@ -165,6 +197,12 @@ class Supervisor:
         finally:
             self._lock.release()
         return None
+
+    def _say_paused(self) -> None:
+        self._now(
+            "serving" if self._served() else "waiting",
+            "the training was stopped in the studio; it resumes from there, or when the app is started again",
+        )
 
     def _say_what_is_served(self, finished: Sequence[object]) -> int | None:
         """A model is served, loaded or broken; or there is none."""
@@ -252,14 +290,14 @@ class Supervisor:
             less_memory: what to do where it takes too much.
         Raises:
             _Failed: it has not done its work.
-            _Stopped: the app is to end.
+            _Stopped: the app is to end, or the training is paused.
         """
-        if self._stopping:
+        if self._stopping or self._paused:
             raise _Stopped
         ended = await self._child.run(words, keep_open=self._lock.fileno(), variables=variables)
         if ended.code == 0:
             return
-        if self._stopping:
+        if self._stopping or self._paused:
             raise _Stopped
         if ended.code in STOPPED:
             raise _Failed(
@@ -337,7 +375,7 @@ class Supervisor:
 
 
 class _Stopped(Exception):
-    """The app is to end; what is done is on the volume."""
+    """The app is to end, or the training is paused; what is done is on the volume."""
 
 
 class _Failed(Exception):

@@ -3,9 +3,10 @@
 import csv
 import re
 
+import httpx
 import pytest
 import soundfile
-from app.app_process import App
+from app.app_process import FLAGS, App
 from serving import chromium
 from studio.takes import RATE, spoken
 
@@ -171,3 +172,43 @@ def test_what_is_wrong_is_told_at_once_and_the_text_stays(playwright, app, tmp_p
         assert prompt(visitor) == "Light on!"
         assert visitor.page.locator("#next").inner_text() == "Next"
     browser.close()
+
+
+def test_an_app_that_trains_nothing_says_so(app):
+    told = app.get("/v1/training").json()
+    assert (told["status"], told["can_train"], told["is_paused"]) == ("waiting", False, False)
+    answer = httpx.post(f"{app.url}/v1/training", json={"action": "start"}, timeout=30)
+    assert answer.status_code == 400 and "--serve_only" in answer.json()["error"]["message"]
+
+
+@pytest.mark.slow
+def test_what_was_recorded_is_trained_on_stopped_resumed_and_talked_to(browser, start_app, tmp_path):
+    (tmp_path / "train.flags").write_text("\n".join((*FLAGS[:-1], "--epochs 60")), encoding="utf-8")
+    app = start_app("--data", tmp_path, "--studio")
+    with open_studio(browser, app) as visitor:
+        page = visitor.page
+        make_project(visitor, "My home")
+        add_person(visitor, "Anna")
+        for _ in range(2):
+            say(visitor)
+        page.click("#leave")
+        page.click("text=Save and train")
+        page.wait_for_selector("#training-bar:not([hidden])")
+        page.click("text=Stop training")
+        page.wait_for_selector("text=Save and resume the training")
+        assert "stopped in the studio" in page.locator("#training").inner_text()
+        stopped_at = app.status["run"]["epoch"]
+        assert app.get("/ready").status_code == 503 and stopped_at < 60
+        page.click("text=Save and resume the training")
+        page.wait_for_selector("#talk:not([hidden])", timeout=2 * chromium.WAITS_MS)
+        assert app.status["run"]["epoch"] == 60 and "Resumes from" in app.said
+        page.click("#talk")
+        visitor.ready()
+
+        # More is recorded: a model that is served is no reason not to train.
+        page.goto(f"{app.url}/studio#/my-home/anna")
+        say(visitor)
+        page.click("#leave")
+        page.click("text=Save and train")
+        app.until(lambda: len(list((tmp_path / "models" / "speech").glob("[0-9]*"))) == 2)
+    assert app.end() == 0

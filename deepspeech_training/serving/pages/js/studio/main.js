@@ -11,12 +11,14 @@ import { Booth } from "./booth.js";
 import { Outbox } from "./outbox.js";
 import { ProjectView } from "./project.js";
 import { Projects } from "./projects.js";
+import { TrainingView } from "./training.js";
 
 const AGAIN_MS = 2000;
 const server = new Server();
 const outbox = new Outbox(server);
 const projects = new Projects(server, (name) => (location.hash = `/${name}`));
 const project = new ProjectView(server, (name, person) => (location.hash = `/${name}/${person}`));
+const training = new TrainingView(server, () => project.save());
 let booth = null;
 let again = 0; // timer
 let isFirst = true; // view of this page: the focus stays where the browser has it
@@ -25,6 +27,7 @@ let isFirst = true; // view of this page: the focus stays where the browser has 
 async function look() {
   clearTimeout(again);
   const [name, person] = location.hash.slice(2).split("/");
+  training.hide();
   await booth?.leave();
   try {
     if (!booth) await begin();
@@ -59,6 +62,7 @@ async function show(name, person) {
     else booth.enter(found, await server.get(`${path}/people/${person}`));
   }
   for (const other of ["projects", "project", "booth"]) byId(other).hidden = other !== view;
+  if (view === "project") training.show();
   if (view === "booth") byId("record").focus();
   else if (!isFirst) byId(`${view}-title`).focus();
   isFirst = false;

@@ -14,7 +14,7 @@ export class ProjectView {
     this.#entered = entered;
     this.#onSubmit("person-form", () => this.#addPerson());
     this.#onSubmit("prompts-form", () => this.#addPrompts());
-    byId("save").addEventListener("click", () => this.#save());
+    byId("save").addEventListener("click", () => this.save());
   }
 
   show(project) {
@@ -75,7 +75,8 @@ export class ProjectView {
     else notice("texts", `${found.added} texts were added.`, { kind: "info", dismiss: true });
   }
 
-  async #save() {
+  /** Writes the corpus; whether it could. */
+  async save() {
     byId("save").disabled = true;
     byId("saved").replaceChildren(element("p", { className: "quiet" }, "Writing clips and CSVs"));
     try {
@@ -89,9 +90,11 @@ export class ProjectView {
         element("ul", { className: "lines" }, ...lines.map((line) => element("li", {}, line))),
       );
       clearNotice("project");
+      return true;
     } catch (trouble) {
       byId("saved").replaceChildren();
       notice("project", trouble.message);
+      return false;
     } finally {
       byId("save").disabled = false;
     }
