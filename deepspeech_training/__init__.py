@@ -16,17 +16,33 @@ from typing import TYPE_CHECKING, Any
 from deepspeech_training.version import VERSION as __version__
 
 if TYPE_CHECKING:
-    from deepspeech_training.api import export, test, train
+    from deepspeech_training.api import export, test, train, train_ipa_model, train_word_model
     from deepspeech_training.errors import FlagError, UserError
     from deepspeech_training.runtime import Model
+    from deepspeech_training.tasks.pronunciation.loading import load_pronouncer
     from deepspeech_training.training.session import FinishedRun
 
-__all__ = ["FinishedRun", "FlagError", "Model", "UserError", "__version__", "export", "test", "train"]
+__all__ = [
+    "FinishedRun",
+    "FlagError",
+    "Model",
+    "UserError",
+    "__version__",
+    "export",
+    "load_pronouncer",
+    "test",
+    "train",
+    "train_ipa_model",
+    "train_word_model",
+]
 
 _HOMES = {
     "train": "api",
     "test": "api",
     "export": "api",
+    "train_ipa_model": "api",
+    "train_word_model": "api",
+    "load_pronouncer": "tasks.pronunciation.loading",
     "FinishedRun": "training.session",
     "Model": "runtime",
     "FlagError": "errors",

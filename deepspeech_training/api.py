@@ -11,6 +11,7 @@ from typing import TypeAlias
 
 from deepspeech_training.config import FLAGS, ParsedFlags, parse_flags
 from deepspeech_training.config.flag import join_list, value_text
+from deepspeech_training.config.groups import DEFAULT_CHECKPOINT_DIR
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
 from deepspeech_training.training.interrupt import Interrupted, interrupts
@@ -42,6 +43,45 @@ def test(**flags: Argument) -> FinishedRun:
 def export(**flags: Argument) -> FinishedRun:
     """Write a checkpoint as .tflite into export_dir; for arguments and errors see `train`."""
     return _call("export", flags, only="export")
+
+
+def train_ipa_model(
+    csv_path: str | os.PathLike[str],
+    model_save_path: str | os.PathLike[str] | None = None,
+    resume_from_checkpoint: bool = False,
+    **flags: Argument,
+) -> FinishedRun:
+    """Train a model that writes how words are pronounced: `train` with task="word_to_ipa".
+
+    Args:
+        csv_path: a lexicon, see docs/pronunciation.md.
+        model_save_path: folder of the checkpoints; the task's folder in persistent-data/checkpoints unless told.
+        resume_from_checkpoint: resumes the training that is there, if there is one; else it is set aside.
+        flags: those of `train`.
+    """
+    return _train_words("word_to_ipa", csv_path, model_save_path, resume_from_checkpoint, flags)
+
+
+def train_word_model(
+    csv_path: str | os.PathLike[str],
+    model_save_path: str | os.PathLike[str] | None = None,
+    resume_from_checkpoint: bool = False,
+    **flags: Argument,
+) -> FinishedRun:
+    """Train a model that writes words from their pronunciations; for arguments and errors see `train_ipa_model`."""
+    return _train_words("ipa_to_word", csv_path, model_save_path, resume_from_checkpoint, flags)
+
+
+def _train_words(
+    task: str,
+    csv_path: str | os.PathLike[str],
+    model_save_path: str | os.PathLike[str] | None,
+    resume_from_checkpoint: bool,
+    flags: dict[str, Argument],
+) -> FinishedRun:
+    folder = model_save_path or os.path.join(DEFAULT_CHECKPOINT_DIR, task)
+    load = "auto" if resume_from_checkpoint else "init"
+    return train(task=task, train_files=[csv_path], checkpoint_dir=folder, load_train=load, **flags)
 
 
 def _call(name: str, flags: dict[str, Argument], *, only: str = "") -> FinishedRun:

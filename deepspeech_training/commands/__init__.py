@@ -44,6 +44,7 @@ SECTIONS: dict[str, dict[str, Command]] = {
         "transcribe": Command("commands.transcribe", "recordings, folders and lists to text, JSON or subtitles"),
         "stream": Command("commands.stream", "a microphone, a recording or stdin to text, while it is spoken"),
         "evaluate": Command("commands.evaluate", "the WER and CER of an exported model"),
+        "g2p": Command("commands.g2p", "words to pronunciations, or back, with a model of words", when_cut_off=EXIT_OK),
         "serve": Command("commands.serve", "a model behind HTTP and websockets, and a page to talk to"),
         "client": Command("commands.client", "one recording to text, with the options of DeepSpeech 0.9.3's client"),
     },

@@ -141,6 +141,8 @@ COQUI_ONLY_DEFAULTS = {
     "export_max_stt_version": "<...>",
 }
 OURS = {
+    "dev_share": 0.05,
+    "label_smoothing": 0.1,
     "notify": (),
     "wandb": "",
     "mlflow": "",

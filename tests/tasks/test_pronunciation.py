@@ -1,21 +1,25 @@
 """Words to pronunciations and back, the real way: lexicon, training, kill, resume, test, inspection."""
 
+import io
 import json
 import random
 import signal
+import subprocess
+import sys
 
 import pytest
-from training.processes import differing_arrays, kill_in, run, run_state
+from training.processes import ROOT, differing_arrays, kill_in, run, run_state
 
 from deepspeech_training import api
 from deepspeech_training.checkpoints.inspection import inspect
+from deepspeech_training.commands.main import main
 from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
+from deepspeech_training.tasks.pronunciation.loading import load_pronouncer
 from deepspeech_training.tasks.pronunciation.metrics import WordErrors
 from deepspeech_training.tasks.pronunciation.samples import WordSample
 
 SOUNDS = {"a": "ɑː", "b": "b", "c": "k", "d": "d", "e": "ɛ", "sh": "ʃ", "u": "ʊ"}
-SMALL = "--mode cpu --d_model 32 --layers 1 --heads 2 --dropout_rate 0 --train_batch_size 16 --learning_rate 0.01"
 
 
 def lexicon(folder, count: int = 120) -> str:
@@ -39,6 +43,22 @@ def test_word_and_phone_error_rates_are_those_of_the_nearest_right_answer():
     assert errors.figures() == {"wer": 2 / 3, "per": 5 / 9}
 
 
+TRAINING = """
+import json, deepspeech_training as ds
+run = ds.train_ipa_model({path!r}, {folder!r}, epochs={epochs}, test_files=[{path!r}], mode="cpu", d_model=32, layers=1,
+    heads=2, dropout_rate=0.0, train_batch_size=16, learning_rate=0.01, dev_share=0.1, resume_from_checkpoint={resume})
+print(json.dumps([run.reports[0].figures(), run.reports[0].as_json(), len(run.history)]))
+"""
+
+
+def trained(path: str, folder, *, epochs: int, resume: bool) -> tuple[list, str]:
+    """Train in a process of its own -> the figures and results of the test with the epochs done, and what was said."""
+    code = TRAINING.format(path=path, folder=str(folder), epochs=epochs, resume=resume)
+    finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert finished.returncode == 0, finished.stderr
+    return json.loads(finished.stdout), finished.stderr
+
+
 def refused(*words) -> str:
     """What a training that cannot begin says."""
     given = dict(zip(words[::2], words[1::2], strict=True))
@@ -47,19 +67,46 @@ def refused(*words) -> str:
     return str(error.value)
 
 
-def test_a_transformer_learns_to_pronounce_and_says_what_it_was_trained_on(tmp_path):
+def used(folder, entries, capsys, monkeypatch) -> None:
+    """`deepspeech g2p` with words, a file and a pipe; what it cannot do it says."""
+
+    def g2p(*words) -> tuple[int, list[str], str]:
+        code = main(["g2p", "--model", str(folder), *words])
+        said = capsys.readouterr()
+        return code, said.out.splitlines(), said.err
+
+    first = entries[0]
+    answer = first["answers"][0]["text"]
+    assert g2p(first["source"]) == (0, [f"{first['source']}\t{answer}"], "")
+    code, lines, _ = g2p(first["source"], "abc", "--count", "2")
+    assert code == 0 and len(lines) == 4 and float(lines[0].split("\t")[2]) > float(lines[1].split("\t")[2])
+    (folder / "words.txt").write_text("abc\n\nABé\n", encoding="utf-8")
+    code, lines, said = g2p("--file", str(folder / "words.txt"), "--json")
+    assert code == 0 and [json.loads(line)["word"] for line in lines] == ["abc", "ABé"]
+    assert "words.txt, row 3: ABé: the training data did not have 'A' 'B' 'é'" in said
+    with monkeypatch.context() as patched:
+        patched.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(b"abc\nABC\n")))
+        code, lines, said = g2p()
+    assert code == 0 and len(lines) == 2 and "in lower case all of them are known" in said
+    assert g2p("x" * 201)[0] == 1 and g2p("abc", "--count", "0")[0] == 2
+    assert main(["g2p", "--model", str(folder / "logs"), "abc"]) == 1
+    assert "no checkpoint in it" in capsys.readouterr().err
+
+
+def test_a_transformer_learns_to_pronounce_and_says_what_it_was_trained_on(tmp_path, capsys, monkeypatch):
     path, folder = lexicon(tmp_path), tmp_path / "run"
-    command = ["--task", "word_to_ipa", "--train_files", path, *SMALL.split(), "--dev_share", 0.1, "--epochs", 30]
-    trained = run(
-        *command, "--test_files", path, "--checkpoint_dir", folder, "--test_output_file", tmp_path / "out.json"
-    )
-    assert trained.code == 0, trained.err
-    for figures in ("train 108 pairs", "dev 12 words", "given 8 letters", "wanted 7 spaced phones"):
-        assert figures in " ".join(trained.log.split())
-    entries = json.loads((tmp_path / "out.json").read_text())
-    assert len(entries) == 120 and 0 < entries[0]["answers"][0]["probability"] <= 1
+    (figures, entries, epochs), said = trained(path, folder, epochs=30, resume=False)
+    for figure in ("train 108 pairs", "dev 12 words", "given 8 letters", "wanted 7 spaced phones"):
+        assert figure in " ".join(said.split())
     right = sum(entry["answers"][0]["text"] in entry["right"] for entry in entries)
-    assert right > 90 and f"WER: {1 - right / 120:.6f}" in trained.out
+    assert epochs == 30 and right > 90 and figures["wer"] == pytest.approx(1 - right / 120)
+    in_numpy = load_pronouncer(folder)
+    for entry in entries[:40]:  # the same network, in a process without TensorFlow
+        answers = in_numpy.answers([entry["source"]], count=5)[0]
+        assert [answer.text for answer in answers] == [answer["text"] for answer in entry["answers"]]
+        probabilities = [answer["probability"] for answer in entry["answers"]]
+        assert [answer.probability for answer in answers] == pytest.approx(probabilities, rel=1e-3)
+    used(folder, entries, capsys, monkeypatch)
     inspected = inspect(folder, console=Console())
     assert inspected.facts["network"]["name"] == "transformer" and inspected.history[0].number == 1
 

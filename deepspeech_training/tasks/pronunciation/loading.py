@@ -1,0 +1,42 @@
+"""A folder of checkpoints -> a model of words to use; no TensorFlow."""
+
+from pathlib import Path
+
+from deepspeech_training.checkpoints.folder import CheckpointFolder
+from deepspeech_training.console import Console
+from deepspeech_training.errors import UserError
+from deepspeech_training.models.word_model import WordModel
+from deepspeech_training.runtime.pronouncer import Pronouncer
+from deepspeech_training.tasks.pronunciation.setup import direction_of
+
+
+def load_pronouncer(folder: str | Path, *, which: str = "auto", console: Console | None = None) -> Pronouncer:
+    """The model of a folder of checkpoints of `--task word_to_ipa` or `ipa_to_word`.
+
+    Args:
+        which: "best", "last" or "auto", which is the best, without one the last.
+        console: is told of damaged checkpoints.
+    Raises:
+        UserError: there is none, all are damaged, or they are of another task.
+    """
+    folder = Path(folder)
+    checkpoints = CheckpointFolder(folder, console or Console())
+    for kind in {"auto": ("best", "train"), "best": ("best",), "last": ("train",)}[which]:
+        checkpoint = checkpoints.load(kind)
+        if checkpoint is None:
+            continue
+        model = checkpoint.model
+        network = model.network
+        if not isinstance(network, WordModel):
+            raise UserError(
+                f"{checkpoint.path}: a model of the task {model.task}, which has nothing to do with words; train one "
+                "with --task word_to_ipa or ipa_to_word (docs/pronunciation.md)"
+            )
+        direction = direction_of(model, str(checkpoint.path))
+        return Pronouncer(network, checkpoint.weights, direction.source, direction.target)
+    there = (
+        f"no {'' if which == 'auto' else which + ' '}checkpoint in it" if folder.is_dir() else "there is no such folder"
+    )
+    raise UserError(
+        f"{folder}: {there}\nName the folder that --checkpoint_dir of a training with --task word_to_ipa has named."
+    )
