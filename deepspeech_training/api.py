@@ -55,7 +55,7 @@ def train_ipa_model(
 
     Args:
         csv_path: a lexicon, see docs/pronunciation.md.
-        model_save_path: folder of the checkpoints; the task's folder in persistent-data/checkpoints unless told.
+        model_save_path: folder of the checkpoints; the task's folder in persistent-data/checkpoints by default.
         resume_from_checkpoint: resumes the training that is there, if there is one; else it is set aside.
         flags: those of `train`.
     """

@@ -15,7 +15,7 @@ def load_pronouncer(folder: str | Path, *, which: str = "auto", console: Console
 
     Args:
         which: "best", "last" or "auto", which is the best, without one the last.
-        console: is told of damaged checkpoints.
+        console: gets warnings of damaged checkpoints.
     Raises:
         UserError: there is none, all are damaged, or they are of another task.
     """
