@@ -94,7 +94,7 @@ def telling_first(texts: Sequence[str]) -> list[str]:
     """The same texts in an order in which few of them have all letters and pairs of neighbouring letters.
 
     Each next one adds the most for the time that it takes. Those that add nothing come last, as they were. What a text
-    adds only gets less as others are chosen, so that an old estimate is a bound: few are counted anew at each step
+    adds only gets less as others are chosen, so that an old estimate is a bound: few are counted again at each step
     (Minoux, 1978, "Accelerated greedy algorithms for maximizing submodular set functions").
 
     >>> telling_first(["aaa", "aab", "the quick brown fox"])[0]

@@ -31,7 +31,7 @@ AT_ONCE = 4  # takes that are measured and written; the others wait
 
 
 def _told(handler: Handler) -> Handler:
-    """What a person can mend is answered with a sentence, whatever part of the studio has found it."""
+    """What a person can fix is answered with a sentence, whatever part of the studio has found it."""
 
     @functools.wraps(handler)
     async def handle(self: "Studio", request: Request) -> Response:

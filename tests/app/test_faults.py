@@ -1,4 +1,4 @@
-"""Each fault that a person can mend is told by /ready and the status, and work resumes by itself when it is mended."""
+"""Each fault that a person can fix is reported by /ready and the status, and work resumes by itself when it is fixed."""
 
 import contextlib
 import os
@@ -44,7 +44,7 @@ def mount(*words: object) -> None:
 
 
 def fails_with(app: App, *parts: str) -> None:
-    """Wait until the app tells of a fault, to whom asks whether it is ready and to the status page alike."""
+    """Wait until the app reports a fault, to whom asks whether it is ready and to the status page alike."""
     app.until(lambda: all(part in app.get("/ready").json()["message"] for part in parts))
     ready, status = app.get("/ready"), app.status
     assert ready.status_code == 503 and ready.json()["status"] == "failed" and app.get("/live").status_code == 200

@@ -140,9 +140,9 @@ def test_a_consent_is_kept_with_its_date_and_nobody_is_recorded_without_it(clien
 
 def test_prompts_are_added_after_those_that_are_there(client):
     project = make(client)
-    answer = client.post(f"{project}/prompts", json={"texts": "Stop\nRoute 66\nGo on"}).json()
+    answer = client.post(f"{project}/prompts", json={"texts": "Stop\nRoute 66\nGo now"}).json()
     assert answer["added"] == 1 and answer["num_prompts"] == 4 and answer["left_out"][0]["text"] == "Route 66"
-    assert client.get(project).json()["prompts"][3] == "Go on"
+    assert client.get(project).json()["prompts"][3] == "Go now"
 
 
 def test_no_name_of_a_request_becomes_a_path(client, tmp_path):

@@ -1,4 +1,4 @@
-"""What a person is told of a take."""
+"""What a person hears about a take."""
 
 import numpy as np
 import pytest

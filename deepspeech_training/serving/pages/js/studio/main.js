@@ -1,5 +1,5 @@
 // The page at `/studio`: projects, people, and the booth where one of them reads. The address says where one is, so
-// that a reload goes on there: #/PROJECT/PERSON.
+// that a reload resumes there: #/PROJECT/PERSON.
 
 import { byId } from "../dom.js";
 import { download } from "../exports.js";

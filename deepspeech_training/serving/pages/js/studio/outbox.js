@@ -6,7 +6,7 @@ const DATABASE = "deepspeech-studio";
 const TABLE = "takes";
 const AGAIN_MS = 3000;
 const SEND_MS = 30000;
-// What another try may mend. All else the server will never take, and a person decides.
+// What another try may fix. All else the server will never take, and a person decides.
 const LATER = new Set(["gone", "no_key", "overloaded", "rate_limit_exceeded", "not_ready", "model_not_ready"]);
 for (const code of ["draining", "no_room", "internal", "internal_error", "idle", "error"]) LATER.add(code);
 
