@@ -1,4 +1,4 @@
-"""Each fault that a person can fix is reported by /ready and the status, and work resumes by itself when it is fixed."""
+"""A fault that a person can fix is reported by /ready and the status, and work resumes by itself once it is fixed."""
 
 import contextlib
 import os
