@@ -1,6 +1,6 @@
 """How a network answers to speech and to silence, computed without TensorFlow: a deaf one gives the same to both."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,11 +28,14 @@ def answers_of_weights(
     network: AcousticModel,
     alphabet: Alphabet | ByteAlphabet | None,
     clip: str | None,
+    *,
+    classes: Sequence[str] = (),
 ) -> tuple[Answers | None, str]:
     """Run a network in numpy.
 
     Args:
         alphabet: None where it is not known; there is no text then.
+        classes: of a network whose answer is one of them for the whole clip, and which has no blank.
         clip: an audio file; None for a synthetic sentence.
     Returns:
         The answers, None where they are not finite; and what it has heard, in words.
@@ -59,8 +62,11 @@ def answers_of_weights(
     if not (np.isfinite(speech).all() and np.isfinite(silence).all()):
         return None, name
     text = "" if alphabet is None else alphabet.decode(greedy_labels(speech, blank=alphabet.blank))
+    compared = _compared(speech, silence, text=text, clip=clip)
+    if classes:
+        compared = replace(compared, text=classes[int(speech.mean(axis=0).argmax())], blank_share=0.0)
     answers = replace(
-        _compared(speech, silence, text=text, clip=clip),
+        compared,
         dead={layer: round(1 - float(units.mean()), 6) for layer, units in alive.items()},
         saturated={layer: round(float(np.mean(shares)), 6) for layer, shares in at_limit.items()},
     )

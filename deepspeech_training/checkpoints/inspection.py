@@ -160,12 +160,15 @@ def _inspection(
     answers, heard = None, ""
     is_acoustic = isinstance(model.network, AcousticModel)
     if model.features is not None and is_acoustic and not evidence.not_finite:
-        answers, heard = answers_of_weights(weights, model.features, model.network, model.alphabet, clip)
+        answers, heard = answers_of_weights(
+            weights, model.features, model.network, model.alphabet, clip, classes=model.described.get("labels", ())
+        )
     facts = {
         "training": training,
         "data": list(model.data),
         "alphabet": None if model.alphabet is None else list(model.alphabet.characters),
         "alphabet_of_bytes": isinstance(model.alphabet, ByteAlphabet),
+        "classes": list(model.described.get("labels", ())),
         "network": model.network.describe(),
         "parameters": model.network.num_parameters,
         "clip": heard,

@@ -39,6 +39,8 @@ def lines(found: Inspection) -> Iterator[str]:
         yield f"Alphabet  {len(facts['alphabet'])} characters: " + " ".join(
             "space" if character == " " else character for character in facts["alphabet"]
         )
+    if facts.get("classes"):
+        yield f"Classes   {len(facts['classes'])}: {' '.join(facts['classes'])}"
     yield f"Network   {facts['parameters']:,} weights, {_network_words(facts['network'])}" + (
         f"; {facts['n_steps']} frames a call, beam width {facts['beam_width']}" if "n_steps" in facts else ""
     )
@@ -48,8 +50,8 @@ def lines(found: Inspection) -> Iterator[str]:
     yield from _weight_lines(found)
     if found.answers is not None:
         yield f"Answer    to {facts['clip']}:"
-        blank = f"the blank is likeliest in {found.answers.blank_share:.0%} of the frames"
-        yield f"          {found.answers.text!r}; {blank}"
+        blank = f"; the blank is likeliest in {found.answers.blank_share:.0%} of the frames"
+        yield f"          {found.answers.text!r}{'' if facts.get('classes') else blank}"
     yield from _history_lines(found.history, found.judged_by)
     if average_of and found.history:
         yield f"          these are of the run up to {average_of[-1]}, none is the average's"
@@ -154,9 +156,11 @@ def _history_lines(history: Sequence[Epoch], judged_by: Sequence[Figure]) -> Ite
     if not history:
         return
     every = -(-len(history) // EPOCHS_SHOWN)
-    yield "Epochs    epoch  train loss    dev loss" + "".join(f"{figure.label:>8}" for figure in judged_by)
+    widths = {figure.name: max(8, len(figure.label) + 2) for figure in judged_by}
+    heads = "".join(f"{figure.label:>{widths[figure.name]}}" for figure in judged_by)
+    yield f"Epochs    epoch  train loss    dev loss{heads}"
     for epoch in history:
         if epoch.number % every == 0 or epoch is history[-1]:
             losses = f"{LOSS.text(epoch.train_loss):>12}{LOSS.text(epoch.dev_loss):>12}"
-            rates = "".join(f"{figure.text(epoch.values.get(figure.name)):>8}" for figure in judged_by)
+            rates = "".join(f"{f.text(epoch.values.get(f.name)):>{widths[f.name]}}" for f in judged_by)
             yield f"          {epoch.number:>5}{losses}{rates}"

@@ -157,7 +157,7 @@ def adopted_flags(
         return {}
     network, features = found.model.network, found.model.features
     described = {
-        "task": {"name": found.model.task},
+        "task": {**found.model.described, "name": found.model.task},
         "network": network.describe(),
         "features": {} if features is None else asdict(features),
     }

@@ -174,8 +174,8 @@ class BatchFlags:
 class TrainingFlags:
     task: str = flag(
         "speech_to_text",
-        "what is trained: speech_to_text; word_to_ipa and ipa_to_word, how words are pronounced and back, see "
-        "docs/pronunciation.md",
+        "what is trained: speech_to_text; spoken_command, which of some words a clip is, see docs/commands.md; "
+        "word_to_ipa and ipa_to_word, how words are pronounced and back, see docs/pronunciation.md",
         fixed_by_weights=("task", "name"),
     )
     preset: str = flag(
@@ -257,6 +257,31 @@ class TrainingFlags:
     )
     random_seed: int = flag(
         4568, "seed of the initial weights, the order of the clips, dropout and augmentation", at_least=0
+    )
+
+
+@dataclass(frozen=True)
+class CommandFlags:
+    labels: tuple[str, ...] = flag(
+        (),
+        "commands that a model of --task spoken_command tells apart; rows with another label become _unknown_",
+        default_is="the checkpoint's, without one all labels of --train_files",
+        quiet=True,
+    )
+    class_weights: bool = flag(True, "let all classes of commands count alike in training, however many clips each has")
+    silence_noise: str = flag(
+        "",
+        "recordings without speech, a folder, a CSV or a file, of which clips of the class _silence_ are cut, as many "
+        "as the other classes have",
+        path="folder",
+    )
+    clip_seconds: float = flag(
+        1.0,
+        "of a command, at most: a longer clip is cut to its loudest part, and in a stream so much is judged together",
+        unit="seconds",
+        above=0,
+        at_most=10,
+        fixed_by_weights=("task", "clip_seconds"),
     )
 
 
@@ -466,7 +491,9 @@ class GeometryFlags:
     network: str = flag(
         DEFAULT_NETWORK,
         "kind of acoustic model: deepspeech, three dense layers, an LSTM and two dense layers; conformer, blocks of "
-        "attention and convolution, see docs/networks.md; of words transformer and lstm, see docs/pronunciation.md",
+        "attention and convolution, see docs/networks.md; ds_tc_resnet, small filters for spoken commands; of words "
+        "transformer and lstm, see docs/pronunciation.md",
+        default_is="the task's usual one: deepspeech, ds_tc_resnet or transformer",
         choices=MODELS,
         fixed_by_weights=("network", "name"),
     )
@@ -512,6 +539,13 @@ class GeometryFlags:
         at_least=3,
         at_most=99,
         fixed_by_weights=("network", "kernel"),
+    )
+    filters: int = flag(
+        128,
+        "width of ds_tc_resnet: channels of its wide blocks; the three in the middle have half as many",
+        unit="channels",
+        at_least=2,
+        fixed_by_weights=("network", "filters"),
     )
     n_hidden: int = flag(
         2048,
@@ -796,6 +830,7 @@ class Config:
     limits: LimitFlags = field(default_factory=LimitFlags, metadata={"title": "Limits and order"})
     batches: BatchFlags = field(default_factory=BatchFlags, metadata={"title": "Batches"})
     training: TrainingFlags = field(default_factory=TrainingFlags, metadata={"title": "Training"})
+    commands: CommandFlags = field(default_factory=CommandFlags, metadata={"title": "Spoken commands"})
     optimizer: OptimizerFlags = field(default_factory=OptimizerFlags, metadata={"title": "Optimizer (Adam)"})
     compute: ComputeFlags = field(default_factory=ComputeFlags, metadata={"title": "What to compute on"})
     performance: PerformanceFlags = field(default_factory=PerformanceFlags, metadata={"title": "Performance"})

@@ -116,6 +116,18 @@ _OF_WORDS = MappingProxyType(
     }
 )
 TASK_VALUES: dict[str, Mapping[str, bool | int | float | str]] = {
+    "spoken_command": {
+        "normalise_features": True,
+        "train_batch_size": 32,
+        "dev_batch_size": 64,
+        "test_batch_size": 64,
+        "epochs": 60,
+        "learning_rate": 0.003,
+        "lr_schedule": "cosine",
+        "warmup_epochs": 2.0,
+        "weight_decay": 0.01,
+        "dropout_rate": 0.1,
+    },
     "word_to_ipa": _OF_WORDS,
     "ipa_to_word": _OF_WORDS,
 }

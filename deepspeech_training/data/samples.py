@@ -15,10 +15,11 @@ import re
 import stat
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
 
 from deepspeech_training.alphabet import Alphabet, ByteAlphabet
 from deepspeech_training.atomic_file import write_atomically
@@ -40,6 +41,9 @@ from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.text_files import SAVE_AS_UTF8, NotDecoded, decode
 
+if TYPE_CHECKING:
+    import numpy as np
+
 REASON_CODES = (
     "bad_row",
     "missing_file",
@@ -49,7 +53,6 @@ REASON_CODES = (
     "not_in_alphabet",
     "too_short",
 )
-REQUIRED_COLUMNS = ("wav_filename", "transcript")
 SPEAKER_COLUMNS = ("client_id", "speaker")
 FAULTS_SHOWN = 20
 TEXT_SHOWN = 200  # characters of a transcript in a message
@@ -60,6 +63,19 @@ _LINE_END = re.compile("\r\n|\r|\n")
 # hide it. (Measured on 10,000 clips: processes would save 0.1 s.)
 DEFAULT_WORKERS = 8
 CACHE_FORMAT = f"deepspeech_training audio headers 2, reader {READER}"
+
+
+class Writes(Protocol):
+    """What makes labels of a transcript: an alphabet, or the classes of a task that has one label a clip."""
+
+    @property
+    def size(self) -> int: ...
+
+    def missing(self, text: str) -> list[str]:
+        """What of a text it cannot write."""
+
+    def encode(self, text: str) -> "np.ndarray":
+        """Labels int32 [labels]."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +125,10 @@ class Row:
     fault: str | None = None
 
 
-def read_rows(csv_path: str | Path) -> list[Row]:
+def read_rows(csv_path: str | Path, *, text_columns: Sequence[str] = ("transcript",)) -> list[Row]:
     """Read a CSV with the columns `wav_filename`, `transcript`, and optionally `wav_filesize` and a speaker.
+
+    The text is that of the first of `text_columns` that the CSV has.
 
     UTF-8, or UTF-16 with a byte order mark; any line ends, blank lines skipped. Transcripts are brought into NFC;
     paths stay as they are, since a file system may tell its forms apart. A row whose fields cannot be told apart
@@ -119,10 +137,12 @@ def read_rows(csv_path: str | Path) -> list[Row]:
     Raises:
         UserError: the file or its encoding cannot be read; it is empty, or lacks a column.
     """
-    return [row for row, _ in read_table(csv_path)[1]]
+    return [row for row, _ in read_table(csv_path, text_columns=text_columns)[1]]
 
 
-def read_table(csv_path: str | Path) -> tuple[list[str], list[tuple[Row, list[str]]]]:
+def read_table(
+    csv_path: str | Path, *, text_columns: Sequence[str] = ("transcript",)
+) -> tuple[list[str], list[tuple[Row, list[str]]]]:
     """As `read_rows`, with all columns: their names, and each row with its fields as they are in the CSV.
 
     Where a row has a `fault`, its fields may be others than the columns.
@@ -143,7 +163,8 @@ def read_table(csv_path: str | Path) -> tuple[list[str], list[tuple[Row, list[st
         raise UserError(
             f"{csv_path}, row {number}: {fault}\nThe first row must be: wav_filename,wav_filesize,transcript"
         )
-    index = _columns(csv_path, header)
+    text_column = next((name for name in text_columns if name in header), text_columns[-1])
+    index = _columns(csv_path, header, text_column)
     return header, [
         (_row(number, fields, fault, index, len(header)), fields or []) for number, fields, fault in records
     ]
@@ -169,8 +190,10 @@ def _records(lines: list[str]) -> Iterator[tuple[int, list[str] | None, str | No
         csv.field_size_limit(limit)
 
 
-def _columns(csv_path: str | Path, header: list[str]) -> dict[str, int]:
-    missing = [name for name in REQUIRED_COLUMNS if name not in header]
+def _columns(csv_path: str | Path, header: list[str], text_column: str) -> dict[str, int]:
+    """Places of the columns by name; that of the text is called "transcript"."""
+    required = ("wav_filename", text_column)
+    missing = [name for name in required if name not in header]
     if missing:
         found = ",".join(header)
         raise UserError(
@@ -178,12 +201,11 @@ def _columns(csv_path: str | Path, header: list[str]) -> dict[str, int]:
             f"  found  {_quote(found)}\n"
             "The first row must name the columns, separated by commas: wav_filename,wav_filesize,transcript"
         )
-    twice = [
-        name for name, count in Counter(header).items() if count > 1 and name in (*REQUIRED_COLUMNS, "wav_filesize")
-    ]
+    twice = [name for name, count in Counter(header).items() if count > 1 and name in (*required, "wav_filesize")]
     if twice:
         raise UserError(f"{csv_path}, row 1: the column {twice[0]} is there twice\nRename one of the two.")
-    return {name: index for index, name in enumerate(header)}
+    index = {name: place for place, name in enumerate(header)}
+    return {**index, "transcript": index[text_column]}
 
 
 def _row(number: int, fields: list[str] | None, fault: str | None, index: dict[str, int], width: int) -> Row:
@@ -217,7 +239,7 @@ def _quotes_fault(column: str, row: int, value: str) -> str:
 def check_sets(
     csvs: Mapping[str, Sequence[str]],
     *,
-    alphabet: Alphabet | ByteAlphabet,
+    alphabet: Writes,
     geometry: FeatureGeometry,
     on_bad_row: str,
     cache_dir: Path | None,
@@ -225,6 +247,7 @@ def check_sets(
     alphabet_name: str,
     workers: int | None = None,
     stride: int = 1,
+    read: Callable[[str], list[Row]] = read_rows,
 ) -> CheckedData[SpeechSample]:
     """Read all CSVs and check every row of them, with all faults in one report.
 
@@ -238,6 +261,7 @@ def check_sets(
         console: shows the progress.
         alphabet_name: what the report calls the alphabet, such as its path.
         workers: threads that read headers; None: 8.
+        read: gives the rows of a CSV.
     Returns:
         The sets in the order given, with the rejected rows and the warnings.
     Raises:
@@ -247,7 +271,7 @@ def check_sets(
         raise ValueError(f"on_bad_row is {on_bad_row!r}")
     csvs = csvs_of_sets(csvs)
     names = _short_names([path for paths in csvs.values() for path in paths])
-    rows = {path: read_rows(path) for path in names}
+    rows = {path: read(path) for path in names}
     for path in names:
         if not rows[path]:
             raise UserError(f"{path}: the CSV has a header and no rows\nAdd rows, or leave the file out.")
@@ -314,7 +338,7 @@ def _check_row(
     csv_path: str,
     csv_name: str,
     headers: Mapping[str, "_Header"],
-    alphabet: Alphabet | ByteAlphabet,
+    alphabet: Writes,
     geometry: FeatureGeometry,
     stride: int,
 ) -> SpeechSample | Rejection:
@@ -332,6 +356,7 @@ def _check_row(
     fault = _text_fault(row, alphabet)
     missing = alphabet.missing(row.transcript)
     if missing:
+        assert isinstance(alphabet, Alphabet | ByteAlphabet), "classes of a task can write all that its rows have"
         listed = " ".join(map(_show_character, missing[:FAULTS_SHOWN]))
         more = f" and {len(missing) - FAULTS_SHOWN} more" if len(missing) > FAULTS_SHOWN else ""
         in_case = Cleaner(alphabet).in_case(row.transcript)
@@ -363,7 +388,7 @@ def _check_row(
     return SpeechSample(sample_id, path, size, row.transcript, labels, num_samples, row.speaker, row.row, csv_path)
 
 
-def _text_fault(row: Row, alphabet: Alphabet | ByteAlphabet) -> str:
+def _text_fault(row: Row, alphabet: Writes) -> str:
     """Why the transcript is no text, though the alphabet may have all its characters, as that of bytes does."""
     letters = alphabet.characters if isinstance(alphabet, Alphabet) else ()
     if _LINE_END.search(row.transcript) and not {"\r", "\n"} & set(letters):

@@ -17,6 +17,7 @@ MODELS = {
     "conformer": "deepspeech_training.models.conformer:Conformer",
     "transformer": "deepspeech_training.models.transformer:Transformer",
     "lstm": "deepspeech_training.models.lstm:Lstm",
+    "ds_tc_resnet": "deepspeech_training.models.ds_tc_resnet:DsTcResNet",
 }
 
 # By the value of --task: the networks that it trains, its usual one first. A task that is not here takes all of them.
@@ -24,6 +25,7 @@ NETWORKS = {
     "speech_to_text": ("deepspeech", "conformer"),
     "word_to_ipa": ("transformer", "lstm"),
     "ipa_to_word": ("transformer", "lstm"),
+    "spoken_command": ("ds_tc_resnet", "deepspeech", "conformer"),
 }
 
 

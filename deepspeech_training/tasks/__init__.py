@@ -11,6 +11,7 @@ TASKS = {
     "speech_to_text": "deepspeech_training.tasks.speech_to_text.setup:prepare",
     "word_to_ipa": "deepspeech_training.tasks.pronunciation.setup:prepare",
     "ipa_to_word": "deepspeech_training.tasks.pronunciation.setup:prepare",
+    "spoken_command": "deepspeech_training.tasks.spoken_command.setup:prepare",
 }
 
 

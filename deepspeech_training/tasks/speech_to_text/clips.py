@@ -9,10 +9,11 @@ from deepspeech_training.alphabet import Labels
 from deepspeech_training.config.groups import DataFlags, LimitFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import missing, rejections, scan, write_csvs
-from deepspeech_training.data.sample import CheckedData, Rejection, limit_fairly, write_rejections
+from deepspeech_training.data.sample import CheckedData, Rejection, write_rejections
 from deepspeech_training.data.samples import check_sets
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.tasks.hearing import limited
 
 
 def csvs_of_voice_folder(
@@ -107,17 +108,4 @@ def checked_data(
     elif folder is not None:
         write_rejections(folder / "rejected.csv", checked.rejected)
         console.warn(f"The rows left out are listed in {folder / 'rejected.csv'}")
-    return replace(checked, sets=_limited(checked, limits, seed))
-
-
-def _limited(checked: CheckedData, limits: LimitFlags, seed: int) -> dict:
-    """The sets with at most as many clips as the flags say: for training of all files together, else of each."""
-    sets = dict(checked.sets)
-    if limits.limit_train and "train" in sets:
-        together = [s for found in sets["train"] for s in found.samples]
-        kept = {id(s) for s in limit_fairly(together, limits.limit_train, seed)}
-        sets["train"] = [replace(found, samples=[s for s in found.samples if id(s) in kept]) for found in sets["train"]]
-    for name, limit in (("dev", limits.limit_dev), ("test", limits.limit_test)):
-        if limit and name in sets:
-            sets[name] = [replace(found, samples=limit_fairly(found.samples, limit, seed)) for found in sets[name]]
-    return sets
+    return limited(checked, limits, seed)

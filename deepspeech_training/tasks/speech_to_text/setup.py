@@ -1,19 +1,11 @@
 """Speech to text as the flags ask for it: alphabet, network, clips, scorer, augmentation; all of it checked."""
 
-from pathlib import Path
-
-from deepspeech_training.audio.cache import AudioCache
-from deepspeech_training.augment.augmenter import Augmenter
-from deepspeech_training.augment.catalogue import parse_augmentations
 from deepspeech_training.checkpoints.source import transfer_of_run
-from deepspeech_training.config import Config
-from deepspeech_training.config.groups import AugmentFlags
 from deepspeech_training.config.rules import check_layers
-from deepspeech_training.console import Console
 from deepspeech_training.data.sample import Rejection
 from deepspeech_training.errors import FlagError
-from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.tasks.base import Order, Prepared
+from deepspeech_training.tasks.hearing import augmenter_of_run, cache_of_run
 from deepspeech_training.tasks.speech_to_text.clips import checked_data, csvs_of_voice_folder
 from deepspeech_training.tasks.speech_to_text.decoder import Beam, read_scorer, scorer_of_training
 from deepspeech_training.tasks.speech_to_text.described_model import describe_model
@@ -59,8 +51,8 @@ def prepare(order: Order) -> Prepared:
     if config.decoder.train_scorer:
         scorer_path = str(scorer_of_training(alphabet, data, order.folder, trains=order.trains, console=console))
         scorer = read_scorer(scorer_path, alphabet)
-    augmenter = _augmenter(config, features, console) if order.trains else None
-    cache = _cache(config.augmentation, features, console)
+    augmenter = augmenter_of_run(config, features, console) if order.trains else None
+    cache = cache_of_run(config.augmentation, features, console)
     task = SpeechToText(
         alphabet,
         features,
@@ -72,36 +64,3 @@ def prepare(order: Order) -> Prepared:
     )
     recordings = {} if augmenter is None else augmenter.source_fingerprints()
     return Prepared(task, config, data, transfer, alphabet, recordings, cache)
-
-
-def _augmenter(config: Config, features: FeatureGeometry, console: Console) -> Augmenter | None:
-    """What --augment asks for; its noise and the like is looked for before TensorFlow is imported."""
-    augmentations = parse_augmentations(config.augmentation.augment)
-    if not augmentations:
-        return None
-    augmenter = Augmenter(augmentations, features, seed=config.training.random_seed)
-    console.info(f"Augments {' '.join(map(str, augmentations))}")
-    for augmentation in augmentations:
-        if augmentation.name != "resample":
-            continue
-        rate, never = augmentation.values["rate"], augmentation.values["rate"].low >= features.sample_rate
-        if never or rate.high > features.sample_rate:
-            what = "no effect" if never else "no effect at times"
-            console.warn(
-                f"--augment {augmentation}: {what}, since only a rate below --audio_sample_rate "
-                f"{features.sample_rate} loses anything"
-            )
-    return augmenter
-
-
-def _cache(flags: AugmentFlags, features: FeatureGeometry, console: Console) -> AudioCache | None:
-    if not flags.feature_cache:
-        return None
-    cache = AudioCache(
-        Path(flags.feature_cache),
-        sample_rate=features.sample_rate,
-        max_bytes=round(flags.feature_cache_gb * 1e9),
-        warn=console.warn,
-    )
-    console.info(f"Cache {cache.describe()}")
-    return cache

@@ -23,18 +23,13 @@ from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.figures import SPEECH_TO_TEXT
 from deepspeech_training.tasks.base import Answers, CostUnit
+from deepspeech_training.tasks.hearing import DRAWS
 from deepspeech_training.tasks.speech_to_text.decoder import Beam
 from deepspeech_training.tasks.speech_to_text.metrics import ErrorRates, SpeechExamination
 
 if TYPE_CHECKING:
     from deepspeech_training.exporting.folder import ExportedModel
     from deepspeech_training.tasks.speech_to_text.objective import SpeechObjective
-
-DRAWS = {  # by the names of `augment.augmenter.StepDraws`
-    "keys": ArraySpec("uint32", in_training=True),
-    "clock": ArraySpec("float32", in_training=True),
-    "needed_frames": ArraySpec("int32", in_training=True),
-}
 
 
 class SpeechToText:

@@ -1,0 +1,143 @@
+"""Spoken commands from CSV to report: classes, rows, silence, training, resume, test, inspection."""
+
+import csv
+import json
+import signal
+import sys
+
+import numpy as np
+import pytest
+from tasks.commands import RATE, flags, make_commands
+from training.processes import differing_arrays, kill_in, run, run_state
+
+from deepspeech_training.augment.recordings import AudioSource
+from deepspeech_training.config.groups import DataFlags
+from deepspeech_training.console import Console
+from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.reporting.commands import CommandReport, CommandResult, write_picture
+from deepspeech_training.tasks.spoken_command.classes import Classes, classes_of
+from deepspeech_training.tasks.spoken_command.clips import checked_commands, cut_of_noise, labels_of
+
+COMMAND = (sys.executable, "-m", "deepspeech_training")
+
+
+def test_without_labels_every_label_is_a_command_and_silence_comes_last():
+    assert classes_of([], ["no", "_silence_", "yes", "_unknown_"], has_noise=False).names == (
+        *("no", "yes", "_unknown_", "_silence_"),
+    )
+    assert classes_of(["yes"], ["no", "yes"], has_noise=False).names == ("yes", "_unknown_")
+
+
+@pytest.mark.parametrize(
+    ("wanted", "labels", "message"),
+    [
+        (["yes", "ja"], ["yes", "no"], "--labels ja: no row of --train_files has that label"),
+        (["_unknown_"], ["yes", "_unknown_"], "are no commands"),
+        ([], ["yes", "yes"], "tells two classes apart"),
+    ],
+)
+def test_labels_that_nothing_can_be_learnt_of_are_refused(wanted, labels, message):
+    with pytest.raises(FlagError) as caught:
+        classes_of(wanted, labels, has_noise=False)
+    assert message in str(caught.value)
+
+
+def checked(paths: dict[str, str], classes: Classes, noise: AudioSource | None, on_bad_row: str = "fail"):
+    return checked_commands(
+        DataFlags((paths["train"],), (paths["dev"],), (paths["test"],), on_bad_row=on_bad_row),
+        trains=True,
+        classes=classes,
+        features=FeatureGeometry(n_mfcc=40),
+        longest=RATE,
+        noise=noise,
+        folder=None,
+        console=Console(level=3),
+    )
+
+
+def test_rows_get_their_class_from_the_column_label_and_silence_is_cut_from_noise(tmp_path):
+    paths = make_commands(tmp_path)
+    assert set(labels_of([paths["train"]])) == {"low", "high", "rising", "other"}
+    noise = AudioSource(paths["noise"], sample_rate=RATE)
+    found = checked(paths, Classes(("low", "high", "_unknown_", "_silence_")), noise)
+    labels = [sample.label for sample in found.sets["train"][0].samples]
+    assert [labels.count(name) for name in ("low", "high", "_unknown_")] == [8, 8, 16]
+    assert labels.count("_silence_") == 8
+    assert {s.label for s in found.sets["dev"][0].samples} == {"low", "high", "_unknown_", "_silence_"}
+
+    cuts = [s for kind in ("train", "dev") for s in found.sets[kind][0].samples if s.cut]
+    assert len({s.content for s in cuts}) == len(cuts), "the loader keeps them apart"
+    whole = noise.read(0)
+    for cut in cuts:
+        audio = cut_of_noise(noise, cut)
+        np.testing.assert_array_equal(audio, cut_of_noise(noise, cut))
+        level = np.abs(audio).max() / np.abs(whole).max()
+        assert len(audio) == RATE and 0.001 < level <= 1.0
+        match = np.correlate(whole, audio / np.linalg.norm(audio), "valid").argmax()
+        assert (match < 0.8 * len(whole)) == (cut.cut == "train"), "no noise is heard in training and in validation"
+
+
+def test_a_row_whose_label_is_no_class_is_named(tmp_path):
+    paths = make_commands(tmp_path)
+    with pytest.raises(UserError) as caught:
+        checked(paths, Classes(("low", "high", "rising")), None)
+    assert "train.csv, row 5: its label 'other' is none of the classes (low, high, rising)" in str(caught.value)
+    assert len(checked(paths, Classes(("low", "high", "rising")), None, "drop").rejected) == 12
+
+
+def test_a_report_has_precision_recall_and_confusions(tmp_path):
+    pairs = [("yes", "yes")] * 6 + [("yes", "no")] * 2 + [("no", "no")] * 4
+    results = tuple(CommandResult(f"{n}.wav", wanted, heard, 0.9, 0.5) for n, (wanted, heard) in enumerate(pairs))
+    report = CommandReport("test.csv", results, ("yes", "no", "_silence_"))
+    assert report.figures() == {"accuracy": 10 / 12}
+    assert (report.recall(0), report.precision(0), report.recall(1), report.precision(1)) == (0.75, 1.0, 1.0, 4 / 6)
+    assert report.recall(2) is None and report.precision(2) is None
+    text = report.to_text(1)
+    assert "accuracy: 0.8333 (10 of 12 clips)" in text and "yes taken for no (90%): 6.wav" in text
+    rows = {line.split()[0]: line.split()[1:] for line in text.splitlines()[2:5]}
+    assert rows["yes"] == ["8", "75.0%", "100.0%", "6", "2", "."]
+    write_picture(report, tmp_path / "confusion.png", Console(level=3))
+    assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_commands_are_trained_tested_and_inspected(tmp_path):
+    paths, folder = make_commands(tmp_path), tmp_path / "run"
+    augment = ("--augment", "time_mask[p=0.5,n=1,size=50]", "--augment", "gain[db=0~6]")
+    trained = run(*flags(paths, "--epochs", 12, "--checkpoint_dir", folder, *augment))
+    assert trained.code == 0, trained.err
+    assert trained.out.startswith(f"Test on {paths['test']} - accuracy: "), trained.out
+    assert float(trained.out.split()[5]) > 0.6  # five classes, eight clips of each
+    assert (folder / "confusion-test.png").exists()
+
+    tested = run("--test_files", paths["test"], "--silence_noise", paths["noise"], "--checkpoint_dir", folder)
+    assert tested.code == 0 and tested.out == trained.out, tested.err
+    refused = run("--labels", "low,high", "--test_files", paths["test"], "--checkpoint_dir", folder)
+    assert refused.code == 2 and "--labels low,high: the checkpoint was trained with low,high,rising" in refused.log
+    inspected = run("inspect", folder, "--json", program=COMMAND)
+    found = json.loads(inspected.out)
+    assert found["classes"] == ["low", "high", "rising", "_unknown_", "_silence_"]
+    assert found["answers"]["text"] in found["classes"] and found["history"][0]["dev"][0]["accuracy"] >= 0
+
+
+@pytest.mark.slow
+def test_a_training_that_is_killed_resumes_exactly(tmp_path):
+    paths, whole, killed = make_commands(tmp_path), tmp_path / "whole", tmp_path / "killed"
+    command = flags(paths, "--epochs", 4, "--augment", "noise[p=0.5]", "--checkpoint_secs", 1)
+    assert run(*command, "--checkpoint_dir", whole).code == 0
+    for moment in ("in a step", "in a validation"):
+        ended = kill_in(moment, killed, 1, *command, "--checkpoint_dir", killed)
+        assert ended is None or ended.code == -signal.SIGKILL
+    assert run(*command, "--checkpoint_dir", killed).code == 0
+    for kind in ("train", "best"):
+        assert run_state(killed, kind) == run_state(whole, kind)
+        assert differing_arrays(killed, whole, kind) == []
+
+
+def test_a_csv_without_a_column_of_labels_is_refused(tmp_path):
+    paths = make_commands(tmp_path)
+    with open(paths["dev"], "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("wav_filename", "wav_filesize"), ("a.wav", 0)])
+    with pytest.raises(UserError) as caught:
+        labels_of([paths["dev"]])
+    assert "no column transcript" in str(caught.value)
