@@ -7,7 +7,7 @@ same as a whole clip.
 
 Each frame is normalised over its channels (layer normalisation), where the original normalises over the batch: running
 means would be a second state that checkpoints, several devices and averages of weights had to agree on, and a batch of
-one clip is none. On the data of docs/commands.md that costs nothing.
+one clip is none. It is also the same in a stream.
 """
 
 import math
@@ -27,7 +27,7 @@ class DsTcResNet(DsTcResNetGeometry, AcousticModel):
     """The contract, by the modules beside this one.
 
     >>> DsTcResNet(num_classes=12).num_parameters
-    73340
+    72556
     """
 
     name: ClassVar[str] = "ds_tc_resnet"
