@@ -33,7 +33,6 @@ class DsTcResNet(DsTcResNetGeometry, AcousticModel):
     name: ClassVar[str] = "ds_tc_resnet"
     flags: ClassVar[frozenset[str]] = frozenset({"filters", "dropout_rate"})
     size_flag: ClassVar[str] = "filters"
-    n_context: ClassVar[int] = 0  # its filters have their own
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any], *, num_classes: int) -> Self:

@@ -38,11 +38,13 @@ class DsTcResNetGeometry:
     Args:
         filters: channels of the wide blocks; the three in the middle have half as many.
         n_features: depth of a frame of features.
+        n_context: frames that are fed with each frame: none, its filters have their own.
     """
 
     num_classes: int
     filters: int = 128
     n_features: int = 40
+    n_context: int = 0
 
     @property
     def blocks(self) -> tuple[Block, ...]:

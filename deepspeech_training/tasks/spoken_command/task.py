@@ -89,7 +89,7 @@ class SpokenCommand:
         self.spec = BatchSpec(arrays | DRAWS if in_the_step else arrays, cost="num_samples")
 
     def load(self, sample: CommandSample) -> Example:
-        label = np.int32(self.listening.classes.names.index(sample.label))
+        label = np.array(self.listening.classes.names.index(sample.label), np.int32)
         if sample.cut:
             assert self._noise is not None, "it was cut from it"
             return {"audio": cut_of_noise(self._noise, sample), "label": label}
