@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 import wave
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -68,6 +69,25 @@ def save(project: Project, folder: Path) -> Saved:
             path.unlink(missing_ok=True)
     sets = {name: _facts(parts[name]) for name in SETS if parts[name]}
     return Saved(folder, sets, len(takes) - len(usable))
+
+
+def forget(project: Project, folder: Path, person: str) -> None:
+    """Delete the clips of somebody who is no longer in a project, and write the CSVs without them.
+
+    Raises:
+        OSError, UserError: something cannot be deleted or written.
+    """
+    if not folder.is_dir():
+        return
+    mine = re.compile(re.escape(person) + r"-\d{5,}-[0-9a-f]{8}\.wav")
+    if any(take.is_usable for take in project.takes()):
+        save(project, folder)
+    else:
+        for name in SETS:
+            (folder / f"{name}.csv").unlink(missing_ok=True)
+    for path in (folder / CLIPS_DIR).iterdir():
+        if mine.fullmatch(path.name):
+            path.unlink()
 
 
 def _clip(project: Project, take: Take, folder: Path) -> Path:

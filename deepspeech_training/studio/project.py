@@ -152,6 +152,15 @@ class Project:
         with self._lock:
             return [take for _, take in sorted(self._current.items())]
 
+    def totals(self) -> dict[str, tuple[int, float]]:
+        """Of each person who has read something: how many prompts, and seconds."""
+        found: dict[str, tuple[int, float]] = {}
+        with self._lock:
+            for take in self._current.values():
+                count, seconds = found.get(take.person, (0, 0.0))
+                found[take.person] = (count + 1, seconds + take.sound.seconds)
+        return found
+
     def takes_of(self, person: str) -> dict[int, Take]:
         """Those that count of one person, by prompt."""
         self.person(person)
@@ -221,6 +230,9 @@ class Project:
         text = self._plan.prompts[prompt]
         take = Take(identity.hex, person, prompt, text, as_time(recorded_at), measure(*read_take(content), text))
         with self._lock:
+            if take.id in self._takes:  # another tab has sent it meanwhile
+                return self._takes[take.id]
+            self.person(person)
             if len(self._takes) >= MOST_TAKES:
                 raise Refused(f"a project has at most {MOST_TAKES:,} takes", "too_large")
             sound = self.sound_of(take)
@@ -242,14 +254,32 @@ class Project:
         """
         with self._lock:
             take = self.take(name)
-            sound = self.sound_of(take)
-            sound.with_suffix(".json").unlink(missing_ok=True)
-            sound.unlink(missing_ok=True)
-            del self._takes[name]
+            self._delete(take)
             self._current.pop((take.person, take.prompt), None)
             for other in self._takes.values():
                 if (other.person, other.prompt) == (take.person, take.prompt):
                     self._count(other)
+
+    def remove_person(self, name: str) -> None:
+        """Delete a person and all that was recorded: a consent may be withdrawn.
+
+        Raises:
+            Refused: there is none of this name.
+            OSError: something cannot be deleted; the rest is deleted at the next try.
+        """
+        self.person(name)
+        with self._lock:
+            for take in [take for take in self._takes.values() if take.person == name]:
+                self._delete(take)
+            (self.folder / PEOPLE_DIR / f"{name}.json").unlink(missing_ok=True)
+            del self._people[name]
+            self._current = {place: take for place, take in self._current.items() if place[0] != name}
+
+    def _delete(self, take: Take) -> None:
+        sound = self.sound_of(take)
+        sound.with_suffix(".json").unlink(missing_ok=True)
+        sound.unlink(missing_ok=True)
+        del self._takes[take.id]
 
     def add_prompts(self, texts: Sequence[str]) -> int:
         """Add those that are not there yet, at the end; -> how many.

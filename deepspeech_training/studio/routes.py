@@ -66,7 +66,7 @@ class Studio:
             Route(of_project, self._show),
             Route(f"{of_project}/prompts", self._add_prompts, methods=["POST"]),
             Route(f"{of_project}/people", self._add_person, methods=["POST"]),
-            Route(f"{of_project}/people/{{person}}", self._person),
+            Route(f"{of_project}/people/{{person}}", self._person, methods=["GET", "DELETE"]),
             Route(f"{of_project}/takes/{{take:uuid}}", self._take, methods=["GET", "PUT", "DELETE"]),
             Route(f"{of_project}/corpus", self._save, methods=["POST"]),
         ]
@@ -110,15 +110,11 @@ class Studio:
     async def _show(self, request: Request) -> Response:
         """GET /v1/studio/projects/NAME: its prompts and people."""
         project = self._project(request)
-        takes = project.takes()
-        people = [
-            {
-                **asdict(person),
-                "takes": sum(take.person == person.id for take in takes),
-                "seconds": round(sum(take.sound.seconds for take in takes if take.person == person.id), 1),
-            }
-            for person in project.people
-        ]
+        totals = project.totals()
+        people = []
+        for person in project.people:
+            count, seconds = totals.get(person.id, (0, 0.0))
+            people.append({**asdict(person), "takes": count, "seconds": round(seconds, 1)})
         return JSONResponse({**_in_short(project), **asdict(project.plan), "people": people})
 
     @_told
@@ -141,8 +137,11 @@ class Studio:
 
     @_told
     async def _person(self, request: Request) -> Response:
-        """GET .../people/ID: what this person has read, and what comes next."""
+        """.../people/ID: GET what this person has read, and what comes next; DELETE all of it, in the corpus too."""
         project, name = self._project(request), request.path_params["person"]
+        if request.method == "DELETE":
+            await asyncio.to_thread(self._remove, project, name)
+            return JSONResponse({"removed": name})
         taken = project.takes_of(name)
         return JSONResponse(
             {
@@ -151,6 +150,10 @@ class Studio:
                 "next": project.next_prompt(name),
             }
         )
+
+    def _remove(self, project: Project, name: str) -> None:
+        project.remove_person(name)
+        corpus.forget(project, self._store.corpus_of(project), name)
 
     @_told
     async def _take(self, request: Request) -> Response:
@@ -203,14 +206,14 @@ def _moment(found: str) -> datetime:
 
 
 def _in_short(project: Project) -> dict[str, Any]:
-    takes = project.takes()
+    totals = project.totals().values()
     return {
         "name": project.name,
         "title": project.plan.title,
         "num_prompts": len(project.plan.prompts),
         "num_people": len(project.people),
-        "num_takes": len(takes),
-        "seconds": round(sum(take.sound.seconds for take in takes), 1),
+        "num_takes": sum(count for count, _ in totals),
+        "seconds": round(sum(seconds for _, seconds in totals), 1),
     }
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 MOST_S = 60.0
 RATES = range(8000, 192001)
-MOST_BYTES = 44 + int(MOST_S * 48000 * 2 * 2)  # mono at 96 kHz; a minute
+MOST_BYTES = 44 + int(MOST_S * 192000 * 2)  # at the highest rate
 FRAME_S = 0.02
 SILENCE_DBFS = -120.0
 FAINT = 4  # of 32768: a few steps are what converters make of silence

@@ -12,7 +12,8 @@ from studio.takes import RATE, spoken
 
 TEXTS = "Light on!\nLight off!\nStop\nRoute 66"
 CONSENT = "My voice may be used to train models."
-LOUD, QUIET = 45, 20  # of the meter
+LEVEL = "Number(document.getElementById('meter').getAttribute('aria-valuenow'))"
+LOUD, QUIET = 45, 20
 
 
 @pytest.fixture(scope="module")
@@ -65,12 +66,11 @@ def add_person(visitor, name: str) -> None:
 def say(visitor, *, press=None) -> None:
     """Record once: from a pause to the next one."""
     press = press or (lambda: visitor.page.click("#record"))
-    level = "Number(document.getElementById('meter').getAttribute('aria-valuenow'))"
-    visitor.until(f"{level} < {QUIET}")
+    visitor.until(f"{LEVEL} < {QUIET}")
     press()
     visitor.page.wait_for_selector("#record.on")
-    visitor.until(f"{level} > {LOUD}")
-    visitor.until(f"{level} < {QUIET}")
+    visitor.until(f"{LEVEL} > {LOUD}")
+    visitor.until(f"{LEVEL} < {QUIET}")
     press()
     visitor.page.wait_for_selector("#record:not(.on):not(.finishing)")
 
@@ -155,6 +155,9 @@ def test_two_people_read_at_once_and_on_a_phone(browser, app):
             say(visitor)
             assert prompt(visitor) == "Light off!"
         assert bo.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        bo.page.click("text=Training status")
+        bo.page.click("text=Studio")
+        bo.ready().page.wait_for_selector("#projects:not([hidden])")
     people = app.get("/v1/studio/projects/kitchen").json()["people"]
     assert [(person["pseudonym"], person["takes"]) for person in people] == [("Anna", 1), ("Bo", 1)]
 
@@ -212,3 +215,29 @@ def test_what_was_recorded_is_trained_on_stopped_resumed_and_talked_to(browser, 
         page.click("text=Save and train")
         app.until(lambda: len(list((tmp_path / "models" / "speech").glob("[0-9]*"))) == 2)
     assert app.end() == 0
+
+
+@pytest.mark.slow
+def test_a_microphone_that_vanishes_keeps_what_was_said_and_a_person_who_leaves_is_deleted(browser, app):
+    keep = "const get = MediaDevices.prototype.getUserMedia; MediaDevices.prototype.getUserMedia = async function (c) {"
+    keep += " window.stream = await get.call(this, c); return window.stream; }; 0"
+    with open_studio(browser, app) as visitor:
+        page = visitor.page
+        page.evaluate(keep)
+        make_project(visitor, "Garage")
+        add_person(visitor, "Anna")
+        page.click("#record")
+        page.wait_for_selector("#record.on")
+        visitor.until(f"{LEVEL} > {LOUD}")
+        visitor.until(f"{LEVEL} < {QUIET}")
+        page.evaluate("window.stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+        assert "What was recorded is kept" in visitor.notice("microphone")
+        page.wait_for_selector("#record:not(.on):not(.finishing)")
+        assert app.get("/v1/studio/projects/garage").json()["num_takes"] == 1
+        say(visitor)  # it is plugged in again
+        page.click("#leave")
+        page.on("dialog", lambda dialog: dialog.accept())
+        page.click("button[aria-label='Delete Anna']")
+        page.wait_for_selector("#people:empty", state="attached")
+    assert app.get("/v1/studio/projects/garage").json()["num_takes"] == 0
+    assert not list((app.data / "studio" / "garage" / "takes").iterdir())

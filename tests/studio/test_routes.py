@@ -138,6 +138,24 @@ def test_a_consent_is_kept_with_its_date_and_nobody_is_recorded_without_it(clien
     assert "already" in told(client.post(f"{project}/people", json={"pseudonym": " ANNA ", "agreed": True}))
 
 
+def test_who_withdraws_the_consent_is_deleted_everywhere_and_nobody_else_is(client, tmp_path):
+    project = make(client)
+    people = [add(client, project, name) for name in ("Anna", "Anna 2")]
+    for person in people:
+        put(client, project, person, 0)
+    client.post(f"{project}/corpus")
+    assert client.delete(f"{project}/people/anna").status_code == 200
+    assert [person["id"] for person in client.get(project).json()["people"]] == ["anna-2"]
+    names = [path.name for path in tmp_path.rglob("*") if path.is_file()]
+    assert not [name for name in names if name.startswith("anna") and not name.startswith("anna-2")]
+    assert len([name for name in names if name.endswith(".wav")]) == 2  # the take and the clip of the other one
+    assert "anna-2" in (tmp_path / "corpora" / "my-home" / "train.csv").read_text(encoding="utf-8")
+    assert client.delete(f"{project}/people/anna").status_code == 404
+    assert put(client, project, "anna", 0).status_code == 404
+    assert client.delete(f"{project}/people/anna-2").status_code == 200
+    assert not (tmp_path / "corpora" / "my-home" / "train.csv").exists()
+
+
 def test_prompts_are_added_after_those_that_are_there(client):
     project = make(client)
     answer = client.post(f"{project}/prompts", json={"texts": "Stop\nRoute 66\nGo now"}).json()
@@ -184,7 +202,7 @@ def test_a_project_that_cannot_be_is_refused_with_a_sentence(client, wanted, sai
 def test_takes_that_cannot_be_are_refused_and_leave_nothing(client, tmp_path):
     project = make(client)
     anna = add(client, project, "Anna")
-    long = as_wav(np.zeros(600 * RATE, np.int16), RATE)
+    long = as_wav(np.zeros(600 * 48000, np.int16), 48000)
     assert put(client, project, anna, 0, long).status_code == 413
     assert "60 s" in told(put(client, project, anna, 0, as_wav(np.zeros(61 * 8000, np.int16), 8000)))
     assert "no WAV" in told(put(client, project, anna, 0, b"webm"))

@@ -21,6 +21,7 @@ const clips = new Clips(server);
 const sessions = new Sessions(server);
 let next = 0; // timer
 let asking = false;
+let asked = false; // whether the server has a studio
 let seen = ""; // of what is asked for only where it has changed
 
 /** Asks once and shows the answer; the next time comes by itself while the page can be seen. */
@@ -50,6 +51,11 @@ async function look() {
 
 async function ask() {
   const run = byId("choice").value;
+  if (!asked) {
+    const config = await server.get("v1/config");
+    asked = true;
+    byId("studio-link").hidden = !config.protocols.includes("/v1/studio");
+  }
   let status = await server.get(`v1/status?${new URLSearchParams({ run, epochs_from: history.from })}`);
   const query = new URLSearchParams({ run });
   if (!history.take(status.run)) {

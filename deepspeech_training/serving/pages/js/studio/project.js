@@ -45,7 +45,25 @@ export class ProjectView {
         element("strong", {}, pseudonym),
         element("span", { className: "quiet" }, facts),
       ),
+      element(
+        "button",
+        { type: "button", className: "plain", "aria-label": `Delete ${pseudonym}`, onclick: () => this.#remove(id, pseudonym) },
+        "Delete",
+      ),
     );
+  }
+
+  async #remove(id, pseudonym) {
+    const all = `Delete ${pseudonym} and all that ${pseudonym} has recorded, in the corpus too? A model that was trained on it stays.`;
+    if (!confirm(all)) return;
+    try {
+      await this.#server.send("DELETE", `${this.#path}/people/${id}`);
+      this.show(await this.#server.get(this.#path));
+      byId("project-title").focus();
+      notice("project", `${pseudonym} and the recordings are deleted.`, { kind: "info", dismiss: true });
+    } catch (trouble) {
+      notice("project", trouble.message);
+    }
   }
 
   #onSubmit(id, run) {
