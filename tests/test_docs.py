@@ -301,5 +301,20 @@ def test_the_presets_of_the_page_are_those_of_the_program():
         [f"`{name}`", preset.amount, *(str(preset.values[column]) for column in columns), preset.expect]
         for name, preset in PRESETS.items()
     ]
-    rows = [line.strip("| ").split(" | ") for line in text[text.index("| preset |") :].split("\n\n")[0].splitlines()]
-    assert rows[2:] == wanted
+    assert _rows_of(text, "| preset |") == wanted
+    columns = (
+        "conformer_size",
+        "train_batch_size",
+        "learning_rate",
+        "warmup_epochs",
+        "dropout_rate",
+        "ema",
+        "epochs",
+    )
+    wanted = [[f"`{name}`", *(str(preset.conformer[column]) for column in columns)] for name, preset in PRESETS.items()]
+    assert _rows_of(text, "| preset of a conformer |") == wanted
+
+
+def _rows_of(text: str, head: str) -> list[list[str]]:
+    """The rows of the table that begins with these words, without its head."""
+    return [line.strip("| ").split(" | ") for line in text[text.index(head) :].split("\n\n")[0].splitlines()][2:]

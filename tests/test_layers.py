@@ -45,6 +45,7 @@ NEED_TENSORFLOW = (
     "models.leading_blanks",
     "models.word_layers",
     "tasks.pronunciation.objective",
+    "tasks.speech_to_text.consistency",
     "tasks.speech_to_text.objective",
     "tasks.spoken_command.objective",
     TENSORFLOW + ".devices",

@@ -19,7 +19,7 @@ from deepspeech_training.config.private import PRIVATE, private_values, variable
 from deepspeech_training.console import Console
 from deepspeech_training.data.shard_folder import csvs_of_sets
 from deepspeech_training.errors import FlagError
-from deepspeech_training.models import model_class
+from deepspeech_training.models import DEFAULT_NETWORK, model_class
 
 SPEECH = "speech_to_text"
 VARIABLE = "TRAIN_FLAGS"
@@ -117,7 +117,7 @@ def find_order(volume: Volume, environment: Mapping[str, str], name: str, consol
     says = [f"Flags of {where}"] if words else []
     preset, more = "", list[str]()
     if material is not None and not ({"preset"} | OF_A_PRESET) & parsed.given:
-        preset, more = _suited(material)
+        preset, more = _suited(material, parsed.config.geometry.network)
     fingerprint = _fingerprint(parsed, material, more)
     checkpoint = parsed.config.checkpoint
     owns_folder = not {"checkpoint_dir", "save_checkpoint_dir", "output_dir"} & parsed.given
@@ -196,9 +196,9 @@ def _material(volume: Volume, parsed: ParsedFlags, console: Console) -> Material
     return corpora.find(volume.corpora, named, console, named=given, may_drop=may_drop)
 
 
-def _suited(material: Material) -> tuple[str, list[str]]:
+def _suited(material: Material, network: str) -> tuple[str, list[str]]:
     """Settings for so many hours of training data: in words, and as flags."""
-    if material.hours >= LITTLE_DATA_H:
+    if material.hours >= LITTLE_DATA_H or network != DEFAULT_NETWORK:
         preset = suited(material.hours)
         return f"--preset {preset}, for {PRESETS[preset].expect}", [f"--preset={preset}"]
     if material.times_said >= TIMES_SAID:

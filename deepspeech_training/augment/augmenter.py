@@ -85,7 +85,7 @@ class Augmenter:
                 self._geometry.sample_rate,
                 self._sources.get(augmentation.index),
             )
-            if draw.random.random() < augmentation.p:
+            if draw.random.random() < augmentation.p and clock >= augmentation.start:
                 augmented = WAVEFORM[augmentation.name](audio, draw)
                 if self._geometry.num_frames(len(augmented)) >= needed_frames:  # else CTC could not align it
                     audio = augmented

@@ -396,6 +396,7 @@ _NEW: dict[str, Kind] = {
 }
 AUGMENTATIONS: Mapping[str, Kind] = MappingProxyType(_DEEPSPEECH | _NEW)
 PROBABILITY = Parameter("probability that a clip is augmented", "1", "number", low=0, high=1)
+START = Parameter("when it begins, on the clock of the run", "0", "number", low=0, high=1)
 
 
 @dataclass(frozen=True)
@@ -406,6 +407,7 @@ class Augmentation:
     index: int
     p: float
     domain: str
+    start: float  # on the clock of the run: before it, clips are left alone
     values: Mapping[str, Any]  # each a ValueRange, a number or a text, as its Parameter has it
 
     @property
@@ -413,7 +415,8 @@ class Augmentation:
         return self.domain in WAVEFORM_DOMAINS
 
     def __str__(self) -> str:
-        parts = [f"p={self.p:g}", *(f"{name}={_text(value)}" for name, value in self.values.items() if value != "")]
+        parts = [f"p={self.p:g}", *([f"start={self.start:g}"] if self.start else [])]
+        parts += [*(f"{name}={_text(value)}" for name, value in self.values.items() if value != "")]
         if len(AUGMENTATIONS[self.name].domains) > 1:
             parts.append(f"domain={self.domain}")
         return f"{self.name}[{','.join(parts)}]"
@@ -444,7 +447,7 @@ def _parse(text: str, index: int) -> Augmentation:
             f"--augment {text}: there is no augmentation {name!r}{hint}\nThere are {', '.join(AUGMENTATIONS)}."
         )
     kind = AUGMENTATIONS[name]
-    known = {"p": PROBABILITY, **kind.parameters}
+    known = {"p": PROBABILITY, "start": START, **kind.parameters}
     if len(kind.domains) > 1:
         known["domain"] = Parameter("what it works on", kind.domains[0], "choice", choices=kind.domains)
     given: dict[str, str] = {}
@@ -469,7 +472,8 @@ def _parse(text: str, index: int) -> Augmentation:
             values[key] = parameter.parse(said) if key in given or said else said
         except ValueError as error:
             raise FlagError(f"--augment {text}: {key}={given[key]} {error}") from None
-    return Augmentation(name, index, values.pop("p"), values.pop("domain", kind.domains[0]), values)
+    p, start = values.pop("p"), values.pop("start")
+    return Augmentation(name, index, p, values.pop("domain", kind.domains[0]), start, values)
 
 
 def _did_you_mean(word: str, known: Sequence[str] | Mapping[str, object]) -> str:
@@ -525,8 +529,9 @@ deepspeech-train --train_files train.csv --dev_files dev.csv --augment 'gain[db=
 ```
 
 An augmentation is written `name[p=0.5,parameter=value,...]`. `p` is the probability that a clip is augmented, 1
-unless given. Quote it: shells have a meaning for brackets. A wrong name, parameter or value is refused before
-anything starts.
+unless given. `start=0.3` leaves all clips alone in the first three tenths of the run: masks from the first epoch on
+make it last longer until a network writes its first letters. Quote it: shells have a meaning for brackets. A wrong
+name, parameter or value is refused before anything starts.
 
 | a value | means |
 |---|---|

@@ -40,7 +40,7 @@ class StepDraw:
 
     def __post_init__(self) -> None:
         self._drawn = 0
-        self.applied = self.uniform() < self.augmentation.p  # bool [batch]
+        self.applied = (self.uniform() < self.augmentation.p) & (self.clock >= self.augmentation.start)  # bool [batch]
 
     def uniform(self) -> Any:
         """float32 [batch], 0..1; drawn again each time."""
@@ -256,6 +256,9 @@ IN_THE_STEP: Mapping[str, Callable[[Any, Any, StepDraw], tuple[Any, Any]]] = {
 }
 
 
+MOVE_TIME = ("tempo", "warp")
+
+
 class StepAugmenter:
     """The augmentations of the training step for one batch.
 
@@ -263,10 +266,13 @@ class StepAugmenter:
         augmentations: none of the waveform.
         geometry: of the features.
         draws: of the clips of the batch.
+        view: number of the view of the clips: what moves their time is the same in all views, all else differs.
     """
 
-    def __init__(self, augmentations: Sequence[Augmentation], geometry: FeatureGeometry, draws: StepDraws):
-        self._augmentations, self._geometry, self._draws = tuple(augmentations), geometry, draws
+    def __init__(
+        self, augmentations: Sequence[Augmentation], geometry: FeatureGeometry, draws: StepDraws, *, view: int = 0
+    ):
+        self._augmentations, self._geometry, self._draws, self._view = tuple(augmentations), geometry, draws, view
 
     def has(self, domain: str) -> bool:
         return any(a.domain == domain for a in self._augmentations)
@@ -284,9 +290,12 @@ class StepAugmenter:
         """
         for augmentation in self._augmentations:
             if augmentation.domain == domain:
+                keys = layer_keys(self._draws.keys, augmentation.index + 1)
+                if self._view and augmentation.name not in MOVE_TIME:
+                    keys = layer_keys(keys, self._view)
                 draw = StepDraw(
                     augmentation,
-                    layer_keys(self._draws.keys, augmentation.index + 1),
+                    keys,
                     self._draws.clock,
                     self._draws.needed_frames,
                     self._geometry,

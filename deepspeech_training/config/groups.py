@@ -4,7 +4,7 @@ A new flag is one field here, with all that is to be known of it (see `Flag`).
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import Field, dataclass, field, fields, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -181,7 +181,8 @@ class TrainingFlags:
     preset: str = flag(
         "none",
         "values that suit an amount of training data, for all these flags that are not given: "
-        f"{', '.join(f'--{name}' for name in PRESETS['tiny'].values)}; docs/training.md has them. "
+        f"{', '.join(f'--{name}' for name in PRESETS['tiny'].values)}; with --network conformer "
+        f"{', '.join(f'--{name}' for name in PRESETS['tiny'].conformer)}. docs/training.md has them. "
         + "; ".join(f"{name}: {preset.amount}" for name, preset in PRESETS.items()),
         choices=("none", *PRESETS),
     )
@@ -253,6 +254,23 @@ class TrainingFlags:
         unit="frames",
         zero="letters anywhere",
         at_least=0,
+        describes_training=True,
+    )
+    cr_ctc: float = flag(
+        0.0,
+        "consistency-regularised CTC: train on two views of each clip, which differ by dropout and by masks, and add "
+        "this times how much what is written of one differs from the other; 0.2 is usual. A step takes twice as long",
+        zero="one view",
+        at_least=0,
+        describes_training=True,
+    )
+    inter_ctc: float = flag(
+        0.0,
+        "share of the CTC loss of what a conformer would write after half of its blocks in the training loss; 0.3 is "
+        "usual",
+        zero="no intermediate CTC",
+        at_least=0,
+        below=1,
         describes_training=True,
     )
     random_seed: int = flag(
@@ -858,6 +876,25 @@ class Config:
             groups[part.name] = replace(group, **ours)
         assert not values, f"no such flags: {', '.join(values)}"
         return Config(**groups)
+
+    def with_preset_for(self, network: str, given: Collection[str]) -> "Config":
+        """With the values that its --preset has for this network, where it was read for another one.
+
+        Args:
+            network: a name in MODELS, of the checkpoint that is worked on.
+            given: names of the flags that a person has set, which stay.
+
+        >>> config = Config().replace(preset="small", n_hidden=512, early_stop=True, epochs=100)
+        >>> config = config.with_preset_for("conformer", {"preset"})
+        >>> config.training.epochs, config.early_stop.early_stop, config.geometry.n_hidden
+        (60, False, 2048)
+        """
+        preset, read_for = PRESETS.get(self.training.preset), self.geometry.network
+        if preset is None or network == read_for or network not in MODELS:
+            return self
+        values: dict[str, Value] = {name: FLAGS[name].default for name in preset.values_of(read_for)}
+        values.update(preset.values_of(network))
+        return self.replace(**{name: value for name, value in values.items() if name not in given})
 
     @property
     def reduces_rate_on_plateau(self) -> bool:

@@ -85,11 +85,12 @@ def parse_flags(argv: Sequence[str]) -> ParsedFlags:
         lines = tuple(dict.fromkeys(reader.refused))
         raise FlagError("\n".join((*lines, f"Leave {'this flag' if len(lines) == 1 else 'these flags'} out for now.")))
     values = reader.config_values | reader.values
+    network = str(values.get("network", FLAGS["network"].default))
     preset = PRESETS.get(str(values.get("preset", "none")))
     sizes: Mapping[str, int] = {}
     if "conformer_size" in values:
         sizes = CONFORMER_SIZES[str(values["conformer_size"])]
-    config = config_of({**(preset.values if preset else {}), **sizes, **values})
+    config = config_of({**(preset.values_of(network) if preset else {}), **sizes, **values})
     check_files(config)
     check_together(config)
     notices = (*dict.fromkeys(reader.notices), *notices_on(config))

@@ -100,7 +100,7 @@ def values_of_task(config: Config, task: str, given: Collection[str]) -> dict[st
         given: flags that a person has set, which keep their values as those of --preset do.
     """
     preset = PRESETS.get(config.training.preset)
-    kept = {*given, *(preset.values if preset else ())}
+    kept = {*given, *(preset.values_of(config.geometry.network) if preset else ())}
     values = {"network": networks_of(task)[0], **TASK_VALUES.get(task, {})}
     return {name: value for name, value in values.items() if name not in kept}
 

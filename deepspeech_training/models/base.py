@@ -10,7 +10,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from typing import Any, ClassVar, Protocol, Self, TypeVar, runtime_checkable
 
 import numpy as np
 
@@ -55,6 +55,14 @@ class Layers(Protocol):
     def named_weights(self) -> dict[str, np.ndarray]: ...
 
     def set_named_weights(self, weights: Weights) -> None: ...
+
+
+@runtime_checkable
+class LayersWithHalfway(Layers, Protocol):
+    """Layers whose output layer can be put on what goes on halfway, for a second loss in training."""
+
+    def with_halfway(self, inputs: Any, lengths: Any, *, clip_keys: Any = None) -> tuple[Any, Any, Any]:
+        """Outputs and lengths as of a call, and the outputs halfway, of the shape of the others."""
 
 
 @dataclass(frozen=True)
@@ -146,6 +154,10 @@ class AcousticModel(Network):
     Our runtime learns all of this from the file; DeepSpeech's and Coqui STT's clients take a stride of 1 for granted,
     and two states `state_c` and `state_h` of one shape, [1, n].
     """
+
+    # Whether the samples after a clip's last whole window make one more frame in training and validation, filled up
+    # with zeros, as the clients feed it: what was never heard in training may be answered with a letter.
+    hears_the_rest: ClassVar[bool] = False
 
     n_features: int  # depth of a frame of features
     n_context: int  # frames on either side that are fed together with each frame

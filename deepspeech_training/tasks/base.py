@@ -272,7 +272,7 @@ class Task(Protocol):
         """
 
     def frames(self, cost: int) -> int:
-        """Frames that the network takes of a sample of this cost."""
+        """Frames that the network takes of a sample of this cost in a training step, of all its views."""
 
     def longest(self, cost: int) -> int:
         """What a sample of this cost could cost at most when it is augmented."""

@@ -86,15 +86,16 @@ def preset(run: "Run") -> None:
         return
     console, chosen, now = run.console, PRESETS[name], as_dict(run.config)
     of_others = flags_of_others(run.task.network.name) if run.task.network.name in MODELS else set()
-    ours = {flag: value for flag, value in chosen.values.items() if flag not in of_others}
+    values = chosen.values_of(run.task.network.name)
+    ours = {flag: value for flag, value in values.items() if flag not in of_others}
     hours = sum(found.hours or 0.0 for found in run.data_summary() if found.set == "train")
-    values = ", ".join(f"{flag} {value_text(value)}" for flag, value in ours.items() if now[flag] == value)
+    same = ", ".join(f"{flag} {value_text(value)}" for flag, value in ours.items() if now[flag] == value)
     others = [
         f"{flag} {value_text(now[flag])} instead of {value_text(value)}"
         for flag, value in ours.items()
         if now[flag] != value
     ]
-    console.info(f"Preset    {name}, for {chosen.amount}: {values}")
+    console.info(f"Preset    {name}, for {chosen.amount}: {same}")
     if others:
         console.info(f"          but {', '.join(others)}")
     console.info(f"          expect {chosen.expect}")

@@ -286,6 +286,8 @@ def prepare(call: Call) -> Run:
     if source.found is not None and "task" not in call.given:
         task = source.found.model.task
     config = config.replace(**values_of_task(config, task, call.given))
+    if source.found is not None:
+        config = config.with_preset_for(source.found.model.network.name, call.given)
     config = config.replace(**adopted_flags(source, as_dict(config), call.given, continues=continues, console=console))
     check_network(config, call.given)
     log.update(flags=as_dict(config), checkpoint_dir=str(used.folder))

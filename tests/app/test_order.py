@@ -112,6 +112,15 @@ def test_little_data_has_the_settings_of_run_commands_unless_flags_say_otherwise
     assert order.preset == "" and not config_of(order).decoder.train_scorer
 
 
+def test_a_conformer_has_the_settings_of_its_preset(tmp_path):
+    make_corpus(tmp_path / "corpora" / "mine", ["yes", "no"] * 3, name="train.csv")
+    order = order_of(tmp_path, TRAIN_FLAGS="--network conformer")
+    config = config_of(order)
+    assert "--preset tiny" in order.preset and config.geometry.network == "conformer"
+    assert config.optimizer.lr_schedule == "cosine" and not config.decoder.train_scorer
+    assert config_of(order_of(tmp_path, TRAIN_FLAGS="--network conformer --heads 0")).geometry.heads == 0
+
+
 def test_the_settings_for_little_data_are_those_of_the_script():
     script = (ROOT / "bin" / "run-commands.sh").read_text(encoding="utf-8")
     words = script.partition('DeepSpeech.py" \\\n')[2].partition('"$@"')[0].replace("\\\n", " ").replace("'", "")

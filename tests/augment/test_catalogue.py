@@ -122,7 +122,7 @@ def test_no_value_that_is_drawn_leaves_the_bounds(start, end, radius, clock, uni
     [
         ("pich", "there is no augmentation 'pich'; did you mean pitch?\nThere are overlay, codec, "),
         ("Frequency-Mask", "did you mean frequency_mask?"),
-        ("noise[snt=3]", "there is no parameter 'snt'; did you mean snr?\nnoise has p, snr, slope, source."),
+        ("noise[snt=3]", "there is no parameter 'snt'; did you mean snr?\nnoise has p, start, snr, slope, source."),
         ("noise[3]", "'3' is not of the form parameter=value"),
         ("gain[p=2]", "p=2 must be at least 0 and at most 1; the nearest is 1"),
         ("gain[p=0:1]", "p=0:1 must be one number; the nearest is 0"),

@@ -149,6 +149,8 @@ OURS = {
     "feature_cache_gb": 50.0,
     "train_scorer": False,
     "leading_blanks": 0,
+    "cr_ctc": 0.0,
+    "inter_ctc": 0.0,
     "on_bad_row": "fail",
     "best_by": "",
     "shuffle": True,
@@ -786,6 +788,30 @@ def test_every_value_of_a_preset_is_allowed_and_early_stopping_waits(name):
     assert {**as_dict(config_of("--preset", name)), **values} == as_dict(config_of("--preset", name))
     assert values["min_epochs"] >= 10 and values["plateau_epochs"] < values["es_epochs"] < values["epochs"]
     assert from_dict({"preset": name} | dict(values)) == config_of("--preset", name)
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_has_values_of_its_own_for_a_conformer(name):
+    values = PRESETS[name].conformer
+    parsed = parse_flags(["--preset", name, "--network", "conformer", "--dropout_rate", "0.2"])
+    assert as_dict(parsed.config) == as_dict(from_dict({"preset": name, "network": "conformer"} | values)) | {
+        "dropout_rate": 0.2
+    }
+    assert not parsed.config.early_stop.early_stop  # the last epochs of a cosine are its best
+    check_network(parsed.config, parsed.given)
+
+
+def test_a_size_that_is_given_beside_a_preset_counts():
+    config = config_of("--preset", "tiny", "--network", "conformer", "--conformer_size", "m", "--layers", "3")
+    assert (config.geometry.d_model, config.geometry.layers) == (256, 3)
+
+
+def test_a_preset_is_that_of_the_network_of_the_checkpoint():
+    parsed = parse_flags(["--preset", "tiny", "--epochs", "9"])
+    asked = parse_flags(["--preset", "tiny", "--epochs", "9", "--network", "conformer"]).config
+    config = parsed.config.with_preset_for("conformer", parsed.given)
+    assert config.replace(network="conformer") == asked
+    assert parsed.config.with_preset_for("deepspeech", parsed.given) == parsed.config
 
 
 def test_the_presets_cover_every_amount_of_data():

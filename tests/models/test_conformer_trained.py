@@ -107,7 +107,8 @@ def test_a_wrong_geometry_is_refused_before_anything_is_read(corpus, tmp_path, c
 @pytest.mark.parametrize("heads", [0, 2])
 def test_a_killed_run_ends_with_the_same_weights(corpus, tmp_path, heads):
     _, flags = corpus
-    flags = [*SMALL, *flags, "--heads", heads, "--epochs", 6, "--augment", "time_mask[p=0.5]", "--dropout_rate", 0.2]
+    flags = [*SMALL, *flags, "--heads", heads, "--epochs", 6, "--dropout_rate", 0.2]
+    flags += ["--augment", "time_mask[p=0.5,start=0.3]", "--cr_ctc", 0.2, "--inter_ctc", 0.3]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run(*flags, "--checkpoint_dir", whole).code == 0
     for moment in ("in a step", "in a save"):

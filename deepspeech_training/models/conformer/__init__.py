@@ -34,9 +34,10 @@ class Conformer(ConformerGeometry, AcousticModel):
 
     name: ClassVar[str] = "conformer"
     flags: ClassVar[frozenset[str]] = frozenset(
-        {"conformer_size", "d_model", "layers", "heads", "kernel", "dropout_rate"}
+        {"conformer_size", "d_model", "layers", "heads", "kernel", "dropout_rate", "inter_ctc"}
     )
     size_flag: ClassVar[str] = "d_model"
+    hears_the_rest: ClassVar[bool] = True
 
     @classmethod
     def from_flags(cls, flags: Mapping[str, Any], *, num_classes: int) -> Self:

@@ -48,17 +48,35 @@ class ConformerLayers(NamedLayers):
 
     def call(self, features: Any, lengths: Any, clip_keys: Any = None) -> tuple[Any, Any]:
         """Logits float32 [batch, frames, num_classes] and their lengths; see `models.base.Layers`."""
-        frames = ops.shape(features)[1]
+        return self._logits(self._blocks(features, clip_keys)[-1], ops.shape(features)[1]), lengths
+
+    def with_halfway(self, features: Any, lengths: Any, *, clip_keys: Any = None) -> tuple[Any, Any, Any]:
+        """The same, and the logits that the output layer makes of the block in the middle.
+
+        Intermediate CTC (Lee & Watanabe 2021, arXiv:2102.03216), which has no weights of its own either.
+        """
+        outputs, frames = self._blocks(features, clip_keys), ops.shape(features)[1]
+        halfway = outputs[(len(outputs) - 1) // 2]
+        return self._logits(outputs[-1], frames), lengths, self._logits(halfway, frames)
+
+    def _blocks(self, features: Any, clip_keys: Any) -> list[Any]:
+        """What each block gives, [batch, frames / 2, d_model]."""
         tensor = ops.silu(self._layer_norm("input/layer_norm", self._dense("input", self._windows(features))))
+        outputs = []
         for number, block in enumerate(self.geometry.blocks):
             tensor = self._block(block, number, tensor, clip_keys)
+            outputs.append(tensor)
+        return outputs
+
+    def _logits(self, tensor: Any, frames: Any) -> Any:
+        """What a block gives -> float32 [batch, frames, num_classes]."""
         matrix, bias = (
             ops.concatenate([self.by_name[f"output/{part}/{name}"] for part in ("first", "second")], axis=-1)
             for name in ("weights", "bias")
         )
         logits = ops.cast(self.kernels.dense(tensor, matrix, bias), "float32")
         batch, pairs, _ = ops.shape(logits)
-        return ops.reshape(logits, (batch, PAIR * pairs, self.geometry.num_classes))[:, :frames], lengths
+        return ops.reshape(logits, (batch, PAIR * pairs, self.geometry.num_classes))[:, :frames]
 
     def _windows(self, features: Any) -> Any:
         """[batch, frames, n] -> the windows of every second frame [batch, frames / 2, (2 * context + 1) * n]."""

@@ -60,6 +60,8 @@ def prepare(order: Order) -> Prepared:
         augmenter=augmenter,
         cache=cache,
         leading_blanks=config.training.leading_blanks,
+        cr_ctc=config.training.cr_ctc,
+        inter_ctc=config.training.inter_ctc,
         beam=Beam(config.decoder, alphabet, scorer, scorer_path, say=console.info),
     )
     recordings = {} if augmenter is None else augmenter.source_fingerprints()

@@ -43,6 +43,8 @@ class SpeechToText:
         augmenter: of the training clips.
         cache: of decoded audio.
         leading_blanks: frames of features at the start of a clip in which the training loss allows no letter.
+        cr_ctc: weight of the difference of two views of a clip in the training loss; 0 for one view.
+        inter_ctc: share of the CTC loss of what the network writes halfway.
         beam: for tests and transcripts; None for greedy decoding.
     """
 
@@ -61,6 +63,8 @@ class SpeechToText:
         augmenter: Augmenter | None = None,
         cache: AudioCache | None = None,
         leading_blanks: int = 0,
+        cr_ctc: float = 0.0,
+        inter_ctc: float = 0.0,
         beam: Beam | None = None,
     ):
         self.alphabet = alphabet
@@ -68,7 +72,7 @@ class SpeechToText:
         self.network = network
         self._augmenter = augmenter
         self._cache = cache
-        self._leading_blanks = leading_blanks
+        self._leading_blanks, self._cr_ctc, self._inter_ctc = leading_blanks, cr_ctc, inter_ctc
         self._decode = DECODERS[decoder]
         self._beam = beam
 
@@ -92,7 +96,7 @@ class SpeechToText:
                 audio = read_audio(sample.path, sample_rate=self.feature_geometry.sample_rate)
         except (AudioError, OSError) as error:
             raise SampleFault(f"cannot be read any more: {error}") from error
-        frames = self.network.output_lengths(self.frames(len(audio)))
+        frames = self.network.output_lengths(int(self.feature_geometry.num_frames(len(audio))))
         needed = labels_with_repeats(sample.labels)
         if frames < needed:  # a header may promise more than there is (MP3)
             raise SampleFault(f"has {frames} frames of audio; its transcript needs {needed}")
@@ -109,7 +113,8 @@ class SpeechToText:
         return {**example, "audio": audio, **draws._asdict()}
 
     def frames(self, cost: int) -> int:
-        return int(self.feature_geometry.num_frames(cost))
+        frames = int(self.feature_geometry.num_frames(cost)) + self.network.hears_the_rest
+        return 2 * frames if self._cr_ctc else frames
 
     def longest(self, cost: int) -> int:
         return cost if self._augmenter is None else self._augmenter.longest(cost)
@@ -127,6 +132,9 @@ class SpeechToText:
             self.feature_geometry,
             augmentations=self._in_the_step,
             leading_blanks=self.network.output_lengths(self._leading_blanks),
+            hears_the_rest=self.network.hears_the_rest,
+            cr_ctc=self._cr_ctc,
+            inter_ctc=self._inter_ctc,
         )
 
     def decode(self, answers: Answers) -> list[str]:
