@@ -144,8 +144,23 @@ def test_the_lines_that_train_do_so(tmp_path):
     assert len(done.stdout.splitlines()) == 3 and "best-0" in done.stdout
 
 
+@pytest.mark.slow
+def test_the_lines_that_pronounce_do_so(tmp_path):
+    words = ["".join(letters) for letters in itertools.product("helo", repeat=3)]
+    lexicon = "".join(f"{word}\t{' '.join(word)}\n" for word in words)
+    (tmp_path / "words.tsv").write_text(lexicon, encoding="utf-8")
+    (snippet,) = blocks(ROOT / "docs" / "pronunciation.md", "python")
+    files = '"words.tsv", "persistent-data/g2p"'
+    small = f'{files}, mode="cpu", epochs=2, d_model=16, layers=1, heads=2, train_batch_size=16'
+    command = [sys.executable, "-c", snippet.replace(files, small)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert 0 <= float(done.stdout.split()[-1]) <= 1
+
+
 def test_no_other_page_has_python_that_nobody_runs():
-    run_here = ["checkpoints.md", "inference.md", "python.md"]
+    run_here = ["checkpoints.md", "inference.md", "pronunciation.md", "python.md"]
     run_by_the_tests_of_serving = ["protocols.md"]
     with_python = [page.name for page in PAGES if blocks(page, "python")]
     assert with_python == sorted(run_here + run_by_the_tests_of_serving)
