@@ -47,6 +47,7 @@ check: $(VENV)/installed-test | venv-matches
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/python bin/make_docs.py --check
+	$(BIN)/python bin/_check_words.py
 	$(MKDOCS) build --strict --quiet
 	$(BIN)/shellcheck --external-sources --source-path SCRIPTDIR $(SHELL_SCRIPTS)
 	$(BIN)/hadolint docker/Dockerfile

@@ -19,8 +19,8 @@ class DsTcResNetLayers(NamedLayers):
 
     Args:
         geometry: shapes.
-        kernels: how products are computed; plain Keras unless told.
-        weights: initial values by canonical name; zeros unless told.
+        kernels: how products are computed; plain Keras by default.
+        weights: initial values by canonical name; zeros by default.
         normalisation: of the features; the weights are then those that take normalised ones.
         dropout_rate: share of the outputs of each block that is dropped in training.
     """

@@ -82,7 +82,7 @@ def described_model(config: Config, source: Source) -> tuple[Listening, Acoustic
         raise FlagError(
             f"--labels {','.join(wanted)}: the checkpoint was trained with {','.join(classes.commands)}\n"
             f"The checkpoint is in {found.folder.folder}. Leave the flag out, or name another folder with "
-            f"{found.flag}, or start anew with --load_train init."
+            f"{found.flag}, or start over with --load_train init."
         )
     assert found.model.features is not None, "a model of this task hears"
     return Listening(classes, found.model.features, config.commands.clip_seconds), found.model.network
