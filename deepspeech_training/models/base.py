@@ -59,7 +59,7 @@ class Layers(Protocol):
 
 @runtime_checkable
 class LayersWithHalfway(Layers, Protocol):
-    """Layers whose output layer can be put on what goes on halfway, for a second loss in training."""
+    """Layers whose output layer can be put on what continues halfway, for a second loss in training."""
 
     def with_halfway(self, inputs: Any, lengths: Any, *, clip_keys: Any = None) -> tuple[Any, Any, Any]:
         """Outputs and lengths as of a call, and the outputs halfway, of the shape of the others."""
