@@ -15,7 +15,8 @@ from deepspeech_training.audio.files import AudioInfo, read_audio
 from deepspeech_training.data.folder import SETS, VoiceClip, VoiceFolder, split
 from deepspeech_training.data.folder_texts import Said
 from deepspeech_training.data.text import Cleaner
-from deepspeech_training.studio.project import Project, Refused, Take
+from deepspeech_training.studio.project import Project, Refused
+from deepspeech_training.studio.records import Take
 
 CLIPS_DIR = "clips"
 SAMPLE_RATE = 16000
@@ -36,7 +37,7 @@ class Saved:
     """A corpus that was written.
 
     Args:
-        left_out: takes in which nothing is said that could be learned.
+        left_out: takes in which nothing is said that could be learned, and those that were dropped.
     """
 
     folder: Path
@@ -52,19 +53,19 @@ def save(project: Project, folder: Path) -> Saved:
         UserError: it cannot be written; the CSVs that were there are as they were.
     """
     takes = project.takes()
-    usable = [take for take in takes if take.is_usable]
+    usable = [take for take in takes if _is_wanted(project, take)]
     if not usable:
         raise Refused("there is no take yet of which anything can be learned")
     (folder / CLIPS_DIR).mkdir(parents=True, exist_ok=True)
     clean = Cleaner(language=project.plan.language)
     clips = {path: take for take in usable if (path := _clip(project, take, folder))}
-    voices = tuple(_voice(path, take, clean(take.text)) for path, take in sorted(clips.items()))
+    voices = tuple(_voice(path, take, clean(_said(project, take))) for path, take in sorted(clips.items()))
     parts = split(VoiceFolder(folder, voices))
     # The sets for tests first: whoever looks in between finds no train.csv, or the one before.
     for name in reversed(SETS):
         path = folder / f"{name}.csv"
         if parts[name]:
-            write_atomically(path, [_csv(parts[name], clips).encode()])
+            write_atomically(path, [_csv(project, parts[name], clips).encode()])
         else:
             path.unlink(missing_ok=True)
     sets = {name: _facts(parts[name]) for name in SETS if parts[name]}
@@ -80,7 +81,7 @@ def forget(project: Project, folder: Path, person: str) -> None:
     if not folder.is_dir():
         return
     mine = re.compile(re.escape(person) + r"-\d{5,}-[0-9a-f]{8}\.wav")
-    if any(take.is_usable for take in project.takes()):
+    if any(_is_wanted(project, take) for take in project.takes()):
         save(project, folder)
     else:
         for name in SETS:
@@ -88,6 +89,14 @@ def forget(project: Project, folder: Path, person: str) -> None:
     for path in (folder / CLIPS_DIR).iterdir():
         if mine.fullmatch(path.name):
             path.unlink()
+
+
+def _is_wanted(project: Project, take: Take) -> bool:
+    return take.is_usable and not project.mark_of(take).dropped
+
+
+def _said(project: Project, take: Take) -> str:
+    return project.mark_of(take).text or take.text
 
 
 def _clip(project: Project, take: Take, folder: Path) -> Path:
@@ -115,14 +124,14 @@ def _voice(path: Path, take: Take, transcript: str) -> VoiceClip:
     return VoiceClip(path, path.stat().st_size, info, said=Said(transcript, path, 0, "studio", take.person))
 
 
-def _csv(clips: Sequence[VoiceClip], takes: dict[Path, Take]) -> str:
+def _csv(project: Project, clips: Sequence[VoiceClip], takes: dict[Path, Take]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(COLUMNS)
     for clip in clips:
         take = takes[clip.path]
         name = f"{CLIPS_DIR}/{clip.path.name}"
-        writer.writerow((name, clip.size, clip.transcript, take.person, take.text, take.recorded_at))
+        writer.writerow((name, clip.size, clip.transcript, take.person, _said(project, take), take.recorded_at))
     return text.getvalue()
 
 

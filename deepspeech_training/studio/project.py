@@ -3,6 +3,7 @@
 studio/NAME/project.json         title, language, prompts, the text of the consent
 studio/NAME/people/ID.json       pseudonym; what they agreed to, and when
 studio/NAME/takes/TAKE.wav       as it was recorded; a take is never changed, another one counts instead of it
+studio/NAME/takes/TAKE.mark      what somebody who listened to it has said of it
 studio/NAME/takes/TAKE.json      who, which prompt, when, and its figures; written last: then there is a take
 """
 
@@ -10,16 +11,18 @@ import json
 import logging
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import asdict, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 from uuid import UUID
 
 from deepspeech_training.atomic_file import fsync_folder, write_atomically
+from deepspeech_training.data.text import Cleaner, tidied
 from deepspeech_training.studio.names import LONGEST_NAME, file_name
-from deepspeech_training.studio.prompts import MOST_PROMPTS
-from deepspeech_training.studio.sound import UNUSABLE, Measured, measure, read_take
+from deepspeech_training.studio.prompts import MOST_PROMPTS, why_not
+from deepspeech_training.studio.records import Mark, Person, Plan, Take, as_time, now
+from deepspeech_training.studio.sound import measure, read_take
 
 log = logging.getLogger("deepspeech.studio")
 PROJECT_FILE, PEOPLE_DIR, TAKES_DIR = "project.json", "people", "takes"
@@ -40,78 +43,6 @@ class Refused(Exception):
         self.message, self.code = message, code
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What is read in a project, in this order. Prompts are only ever added, so that their numbers stay."""
-
-    title: str
-    language: str
-    prompts: tuple[str, ...]
-    consent: str
-    made_at: str
-
-
-@dataclass(frozen=True)
-class Person:
-    """Somebody who reads.
-
-    Args:
-        id: the name in CSVs and files.
-        pseudonym: as it was typed.
-        consent: the text that was agreed to; empty where none was asked for.
-    """
-
-    id: str
-    pseudonym: str
-    consent: str
-    agreed_at: str
-
-
-@dataclass(frozen=True)
-class Take:
-    """One recording of one prompt.
-
-    Args:
-        id: made by the page, so that the same one that is sent twice is one.
-        recorded_at: by the clock of the page.
-    """
-
-    id: str
-    person: str
-    prompt: int
-    text: str
-    recorded_at: str
-    sound: Measured
-
-    @property
-    def is_usable(self) -> bool:
-        return not UNUSABLE & set(self.sound.remarks)
-
-    def as_json(self) -> dict[str, Any]:
-        sound = {
-            key: round(value, 3) if isinstance(value, float) else value for key, value in asdict(self.sound).items()
-        }
-        return {**asdict(self), "sound": sound}
-
-    @classmethod
-    def of_json(cls, found: Mapping[str, Any]) -> "Take":
-        sound = Measured(**{**found["sound"], "remarks": tuple(found["sound"]["remarks"])})
-        return cls(**{**found, "sound": sound})
-
-
-def now() -> str:
-    return as_time(datetime.now(UTC))
-
-
-def as_time(moment: datetime) -> str:
-    """In UTC, so that the order of the texts is that of the moments.
-
-    >>> as_time(datetime.fromisoformat("2026-01-31T12:00:00.5+01:00"))
-    '2026-01-31T11:00:00.500Z'
-    """
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
 class Project:
     """One project in memory and on the disk. Its methods may be called from any thread.
 
@@ -126,6 +57,11 @@ class Project:
         self._lock = threading.Lock()
         self._people = {person.id: person for person in _read_all(folder / PEOPLE_DIR, lambda found: Person(**found))}
         self._takes = {take.id: take for take in _read_all(folder / TAKES_DIR, Take.of_json)}
+        self._marks = {
+            path.stem: mark
+            for path in (folder / TAKES_DIR).glob("*.mark")
+            if path.stem in self._takes and (mark := _read(path, lambda found: Mark(**found)))
+        }
         self._current: dict[tuple[str, int], Take] = {}  # (person, prompt) -> the newest take
         for take in self._takes.values():
             self._count(take)
@@ -187,6 +123,30 @@ class Project:
         if found is None:
             raise Refused("there is no such take", "not_found")
         return found
+
+    def mark_of(self, take: Take) -> Mark:
+        return self._marks.get(take.id, Mark())
+
+    def mark(self, name: str, mark: Mark) -> Mark:
+        """Say something of a take; -> as it is kept. The take itself, and what is shown to those who read, stay.
+
+        Raises:
+            Refused: there is none, or the text is none.
+            UserError: it cannot be written.
+        """
+        with self._lock:
+            take = self.take(name)
+            text = tidied(mark.text)
+            if text and (reason := why_not(text, Cleaner(language=self._plan.language))):
+                raise Refused(f"this text cannot be: {reason}")
+            mark = replace(mark, text="" if text == take.text else text)
+            path = self.sound_of(take).with_suffix(".mark")
+            if mark == Mark():
+                path.unlink(missing_ok=True)
+            else:
+                write_atomically(path, [_json(asdict(mark))])
+            self._marks[name] = mark
+            return mark
 
     def sound_of(self, take: Take) -> Path:
         return self.folder / TAKES_DIR / f"{take.id}.wav"
@@ -279,6 +239,8 @@ class Project:
         sound = self.sound_of(take)
         sound.with_suffix(".json").unlink(missing_ok=True)
         sound.unlink(missing_ok=True)
+        sound.with_suffix(".mark").unlink(missing_ok=True)
+        self._marks.pop(take.id, None)
         del self._takes[take.id]
 
     def add_prompts(self, texts: Sequence[str]) -> int:
@@ -309,11 +271,14 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 
 def _read_all(folder: Path, make):
-    """What the JSON files of a folder say; one that is damaged is told, and passed over."""
-    found = []
-    for path in sorted(folder.glob("*.json")):
-        try:
-            found.append(make(json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            log.warning("%s cannot be read and is passed over: %s", path, error)
-    return found
+    """What the JSON files of a folder say."""
+    return [found for path in sorted(folder.glob("*.json")) if (found := _read(path, make)) is not None]
+
+
+def _read(path: Path, make):
+    """What a JSON file says; None where it is damaged, which is told."""
+    try:
+        return make(json.loads(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        log.warning("%s cannot be read and is passed over: %s", path, error)
+        return None

@@ -53,7 +53,7 @@ def read_prompts(text: str, language: str) -> Prompts:
         shown = tidied(written)
         if not shown:
             continue
-        reason = _reason(shown, cleaner)
+        reason = why_not(shown, cleaner)
         if not reason and len(texts) >= MOST_PROMPTS:
             reason = f"there are more than {MOST_PROMPTS:,}"
         if reason:
@@ -78,8 +78,8 @@ def _written(text: str) -> list[tuple[int, str]]:
     return list(enumerate(lines, 1))
 
 
-def _reason(text: str, cleaner: Cleaner) -> str:
-    """Why a text cannot be read aloud and learned; "" where it can."""
+def why_not(text: str, cleaner: Cleaner) -> str:
+    """Why a tidy text cannot be read aloud and learned; "" where it can."""
     if len(text) > LONGEST_PROMPT:
         return f"it is longer than {LONGEST_PROMPT} characters"
     kind, found = cleaner.refused_in(text)

@@ -19,8 +19,10 @@ from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.values import bad, check_names, shown, text, truth, whole
 from deepspeech_training.studio import corpus
 from deepspeech_training.studio.bodies import body_of, json_of
-from deepspeech_training.studio.project import LONGEST_CONSENT, Plan, Project, Refused, Take
-from deepspeech_training.studio.prompts import LEFT_OUT_SHOWN, Prompts, read_prompts, telling_first
+from deepspeech_training.studio.checking import ORDERS, PAGE, ordered, pace
+from deepspeech_training.studio.project import LONGEST_CONSENT, Project, Refused
+from deepspeech_training.studio.prompts import LEFT_OUT_SHOWN, LONGEST_PROMPT, Prompts, read_prompts, telling_first
+from deepspeech_training.studio.records import Mark, Plan, Take
 from deepspeech_training.studio.sound import MOST_BYTES, MOST_S, REMARKS, UNUSABLE, SoundError
 from deepspeech_training.studio.store import Store
 
@@ -68,6 +70,8 @@ class Studio:
             Route(f"{of_project}/people", self._add_person, methods=["POST"]),
             Route(f"{of_project}/people/{{person}}", self._person, methods=["GET", "DELETE"]),
             Route(f"{of_project}/takes/{{take:uuid}}", self._take, methods=["GET", "PUT", "DELETE"]),
+            Route(f"{of_project}/takes", self._takes),
+            Route(f"{of_project}/takes/{{take:uuid}}/mark", self._mark, methods=["POST"]),
             Route(f"{of_project}/corpus", self._save, methods=["POST"]),
         ]
 
@@ -174,6 +178,31 @@ class Studio:
                 project.add_take, identity, query.get("person", ""), prompt, recorded_at, content
             )
         return JSONResponse(_as_json(take), 201)
+
+    @_told
+    async def _takes(self, request: Request) -> Response:
+        """GET .../takes?order=oddest&person=ID&from=0: those that count, a page of them."""
+        project, query = self._project(request), request.query_params
+        order, person = query.get("order", "oddest"), query.get("person", "")
+        if order not in ORDERS:
+            raise bad(f"order must be one of {', '.join(ORDERS)}, it is {shown(order)}", "order")
+        first = whole(query.get("from", 0), "from", least=0, most=1 << 31)
+        takes = await asyncio.to_thread(ordered, project, order, person)
+        page = [
+            {**_as_json(take), **asdict(project.mark_of(take)), "shown": take.text, "pace": round(pace(take), 1)}
+            for take in takes[first : first + PAGE]
+        ]
+        return JSONResponse({"total": len(takes), "from": first, "page": PAGE, "takes": page})
+
+    @_told
+    async def _mark(self, request: Request) -> Response:
+        """POST .../takes/UUID/mark {"dropped": true, "text": ""}: leave it out, or say what is really said."""
+        project, wanted = self._project(request), await json_of(request)
+        check_names(wanted, ("dropped", "text"), "a mark")
+        said = _long_text(wanted.get("text", ""), "text", LONGEST_PROMPT)
+        mark = Mark(truth(wanted.get("dropped", False), "dropped"), said)
+        kept = await asyncio.to_thread(project.mark, request.path_params["take"].hex, mark)
+        return JSONResponse(asdict(kept))
 
     @_told
     async def _save(self, request: Request) -> Response:

@@ -9,8 +9,9 @@ from typing import IO
 
 from deepspeech_training.errors import UserError
 from deepspeech_training.studio.names import LONGEST_NAME, file_name
-from deepspeech_training.studio.project import LONGEST_CONSENT, PROJECT_FILE, Plan, Project, Refused, now
+from deepspeech_training.studio.project import LONGEST_CONSENT, PROJECT_FILE, Project, Refused
 from deepspeech_training.studio.prompts import MOST_PROMPTS
+from deepspeech_training.studio.records import Plan, now
 
 log = logging.getLogger("deepspeech.studio")
 MOST_PROJECTS = 200

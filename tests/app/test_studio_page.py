@@ -241,3 +241,32 @@ def test_a_microphone_that_vanishes_keeps_what_was_said_and_a_person_who_leaves_
         page.wait_for_selector("#people:empty", state="attached")
     assert app.get("/v1/studio/projects/garage").json()["num_takes"] == 0
     assert not list((app.data / "studio" / "garage" / "takes").iterdir())
+
+
+@pytest.mark.slow
+def test_what_was_recorded_is_listened_to_dropped_mended_and_undone(browser, app):
+    with open_studio(browser, app) as visitor:
+        page = visitor.page
+        make_project(visitor, "Attic")
+        add_person(visitor, "Anna")
+        for _ in range(2):
+            say(visitor)
+        page.click("#leave")
+        page.click("#check-link")
+        page.wait_for_selector("#check-list li >> nth=1")
+        page.click("#check-list button >> nth=0")
+        visitor.until("window.played.length === 1")
+        page.click("#check-list button:has-text('Drop') >> nth=0")
+        page.wait_for_selector("#check-list li.dropped")
+        assert page.evaluate("document.activeElement.textContent") == "Keep"
+        page.fill("#check-list input >> nth=1", "Light out!")
+        page.keyboard.press("Tab")
+        page.wait_for_selector("text=shown was: Light")
+        page.click("#check-undo")
+        page.wait_for_selector("text=shown was: Light", state="detached")
+        page.click("#check-undo")
+        page.wait_for_selector("#check-list li.dropped", state="detached")
+        assert page.locator("#check-undo").is_disabled()
+        page.fill("#check-list input >> nth=0", "Route 66")
+        page.keyboard.press("Tab")
+        assert "as words" in visitor.notice("check")

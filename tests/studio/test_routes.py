@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from studio.takes import RATE, wav
+from studio.takes import RATE, spoken, wav
 
 from deepspeech_training import atomic_file
 from deepspeech_training.console import Console
@@ -154,6 +154,35 @@ def test_who_withdraws_the_consent_is_deleted_everywhere_and_nobody_else_is(clie
     assert put(client, project, "anna", 0).status_code == 404
     assert client.delete(f"{project}/people/anna-2").status_code == 200
     assert not (tmp_path / "corpora" / "my-home" / "train.csv").exists()
+
+
+def test_what_sounds_odd_comes_first_is_dropped_or_mended_and_that_is_undone(open_client, tmp_path):
+    client = open_client()
+    project = make(client, telling_first=False)
+    anna = add(client, project, "Anna")
+    quiet = as_wav((spoken(seed=1) // 50).astype(np.int16), RATE)
+    for prompt, content in enumerate((wav(seed=0), quiet, wav(seed=2))):
+        put(client, project, anna, prompt, content, at=f"2026-01-31T12:00:0{prompt}Z")
+    found = client.get(f"{project}/takes").json()
+    assert found["total"] == 3 and found["takes"][0]["prompt"] == 1 and "quiet" in found["takes"][0]["sound"]["remarks"]
+    assert client.get(f"{project}/takes", params={"order": "quietest", "from": 1}).json()["takes"][0]["prompt"] != 1
+    by_prompt = {take["prompt"]: f"{project}/takes/{take['id']}/mark" for take in found["takes"]}
+    assert client.post(by_prompt[0], json={"dropped": True}).json() == {"dropped": True, "text": ""}
+    assert client.post(by_prompt[1], json={"text": " Light  out! "}).json() == {"dropped": False, "text": "Light out!"}
+    assert "as words" in told(client.post(by_prompt[1], json={"text": "Route 66"}))
+    assert "order must be one of oddest" in told(client.get(f"{project}/takes", params={"order": "x"}))
+
+    client = open_client()
+    train = tmp_path / "corpora" / "my-home" / "train.csv"
+    assert client.post(f"{project}/corpus").json()["left_out"] == 1
+    text = train.read_text(encoding="utf-8")
+    assert ",light out,anna,Light out!," in text and ",stop,anna," in text and "light on" not in text
+    for prompt in (0, 1):
+        client.post(by_prompt[prompt], json={"dropped": False, "text": ""})
+    client.post(f"{project}/corpus")
+    text = train.read_text(encoding="utf-8")
+    assert ",light on,anna," in text and ",light off,anna," in text
+    assert not list((tmp_path / "studio").rglob("*.mark"))
 
 
 def test_prompts_are_added_after_those_that_are_there(client):

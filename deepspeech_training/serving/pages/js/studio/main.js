@@ -8,18 +8,21 @@ import { clearNotice, notice } from "../notices.js";
 import { Server } from "../server.js";
 import { Trouble } from "../trouble.js";
 import { Booth } from "./booth.js";
+import { CheckView } from "./check.js";
 import { Outbox } from "./outbox.js";
 import { ProjectView } from "./project.js";
 import { Projects } from "./projects.js";
 import { TrainingView } from "./training.js";
 
 const AGAIN_MS = 2000;
+const CHECK = ":check"; // in the place of a person, whose names have no colon
 const server = new Server();
 const outbox = new Outbox(server);
 const projects = new Projects(server, (name) => (location.hash = `/${name}`));
 const project = new ProjectView(server, (name, person) => (location.hash = `/${name}/${person}`));
 const training = new TrainingView(server, () => project.save());
 let booth = null;
+let check = null;
 let again = 0; // timer
 let isFirst = true; // view of this page: the focus stays where the browser has it
 
@@ -28,6 +31,7 @@ async function look() {
   clearTimeout(again);
   const [name, person] = location.hash.slice(2).split("/");
   training.hide();
+  check?.hide();
   await booth?.leave();
   try {
     if (!booth) await begin();
@@ -48,20 +52,22 @@ async function look() {
 async function begin() {
   const facts = await server.get("v1/studio");
   booth = new Booth(server, outbox, facts);
+  check = new CheckView(server, facts.remarks);
   await outbox.open();
   await outbox.flush();
 }
 
 async function show(name, person) {
   const path = `v1/studio/projects/${name}`;
-  const view = person ? "booth" : name ? "project" : "projects";
+  const view = person === CHECK ? "check" : person ? "booth" : name ? "project" : "projects";
   if (view === "projects") projects.show((await server.get("v1/studio")).projects);
   else {
     const found = await server.get(path);
     if (view === "project") project.show(found);
+    else if (view === "check") await check.show(found);
     else booth.enter(found, await server.get(`${path}/people/${person}`));
   }
-  for (const other of ["projects", "project", "booth"]) byId(other).hidden = other !== view;
+  for (const other of ["projects", "project", "check", "booth"]) byId(other).hidden = other !== view;
   if (view === "project") training.show();
   if (view === "booth") byId("record").focus();
   else if (!isFirst) byId(`${view}-title`).focus();

@@ -28,6 +28,7 @@ export class ProjectView {
     byId("consent-text").textContent = project.consent;
     byId("agreed").required = Boolean(project.consent);
     byId("save").disabled = project.num_takes === 0;
+    byId("check-link").href = `#/${project.name}/:check`;
     if (!isNew) return;
     byId("saved").replaceChildren();
     byId("person-form").reset();
