@@ -12,15 +12,14 @@ if ! id -un >/dev/null 2>&1; then
   export USER LOGNAME=$USER
 fi
 
-# Caches are of value: numba and the GPU's driver compile for minutes. In the volume if it can be written and has 64 MB to
-# spare: numba ends the program where the disk is full.
+# Caches are of value: the GPU's driver compiles for minutes. In the volume if it can be written and has 64 MB to spare.
 caches=/DeepSpeech/persistent-data/caches
 if ! mkdir -p $caches 2>/dev/null || [[ ! -w $caches ]] || (($(df --output=avail -k $caches | tail -n 1) < 65536)); then
   caches=$HOME/.cache
 fi
-: "${XDG_CACHE_HOME:=$caches}" "${NUMBA_CACHE_DIR:=$caches/numba}" "${MPLCONFIGDIR:=$caches/matplotlib}"
+: "${XDG_CACHE_HOME:=$caches}" "${MPLCONFIGDIR:=$caches/matplotlib}"
 : "${CUDA_CACHE_PATH:=$caches/cuda}" "${CUDA_CACHE_MAXSIZE:=4294967296}"
-export XDG_CACHE_HOME NUMBA_CACHE_DIR MPLCONFIGDIR CUDA_CACHE_PATH CUDA_CACHE_MAXSIZE
+export XDG_CACHE_HOME MPLCONFIGDIR CUDA_CACHE_PATH CUDA_CACHE_MAXSIZE
 unset caches
 
 # OpenBLAS and OpenMP would start a thread for each core of the machine, whatever the container may use.

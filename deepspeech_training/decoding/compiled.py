@@ -17,6 +17,7 @@ from types import ModuleType
 from typing import Any
 
 VOLUME = Path("persistent-data")
+PREPARED = "DEEPSPEECH_COMPILED_BEAM"  # a folder of the image: compiled for the processor that it was built on
 COMPILED_BYTES = 64 * 2**20  # room that compiled code may take; what was measured is 27 MB
 _loading = threading.Lock()
 _loaded: list[ModuleType] = []
@@ -36,7 +37,7 @@ def _import_kernels(say: Callable[[str], None]) -> ModuleType:
     settings: Any = numba.config
     before = settings.CACHE_DIR
     folder = Path(before) if before else cache_folder() / _fingerprint()
-    if not any(folder.rglob("*.nbi")):
+    if not any(folder.rglob("*.nbi")) and not _copied(folder):
         say("Compiling the beam decoder, once (about half a minute)")
     settings.CACHE_DIR = str(folder)
     try:
@@ -44,6 +45,23 @@ def _import_kernels(say: Callable[[str], None]) -> ModuleType:
     finally:
         settings.CACHE_DIR = before
     return beam_kernels
+
+
+def _copied(folder: Path) -> bool:
+    """Whether the image has brought what is compiled for this processor: then it is copied, as numba writes there."""
+    prepared = Path(os.environ.get(PREPARED, ""), folder.name)
+    if not os.environ.get(PREPARED) or not prepared.is_dir():
+        return False
+    part = None
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        part = tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent)
+        shutil.copytree(prepared, part, dirs_exist_ok=True)
+        os.rename(part, folder)
+    except OSError:  # another process was first, or the disk is full
+        if part is not None:
+            shutil.rmtree(part, ignore_errors=True)
+    return any(folder.rglob("*.nbi"))
 
 
 def _fingerprint() -> str:

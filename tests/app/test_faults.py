@@ -44,7 +44,7 @@ def mount(*words: object) -> None:
 
 
 def fails_with(app: App, *parts: str) -> None:
-    """Wait until the app reports a fault, to whom asks whether it is ready and to the status page alike."""
+    """Wait until /ready and the status have a fault."""
     app.until(lambda: all(part in app.get("/ready").json()["message"] for part in parts))
     ready, status = app.get("/ready"), app.status
     assert ready.status_code == 503 and ready.json()["status"] == "failed" and app.get("/live").status_code == 200
@@ -52,7 +52,7 @@ def fails_with(app: App, *parts: str) -> None:
 
 
 @pytest.mark.slow
-def test_each_fault_of_a_volume_is_told_and_work_resumes_when_it_is_mended(start_app, disk):
+def test_each_fault_of_a_volume_is_told_and_work_resumes_when_it_is_fixed(start_app, disk):
     corpus, flags = disk / "corpora" / "tiny", disk / "train.flags"
 
     def set_flags(*lines: str) -> None:

@@ -266,3 +266,10 @@ def test_where_nothing_can_be_written_the_search_is_compiled_in_a_temporary_fold
         folder, labels = done.stdout.splitlines()
         assert Path(folder).parent == tmp_path and labels == "[0]"
         assert ("Compiling the beam decoder, once" in done.stderr) == first
+    # Elsewhere, with what an image has brought.
+    environment |= {compiled.PREPARED: folder, "TMPDIR": str(tmp_path / "elsewhere")}
+    (tmp_path / "elsewhere").mkdir()
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment, check=True
+    )
+    assert done.stdout.startswith(str(tmp_path / "elsewhere")) and done.stderr == ""

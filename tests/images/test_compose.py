@@ -3,6 +3,7 @@
 import json
 import re
 import urllib.request
+from typing import Any
 
 import pytest
 import yaml
@@ -52,7 +53,8 @@ def test_a_training_of_compose_has_its_limits_restarts_and_stops_with_143(compos
     assert "the same command resumes there" in logs()
 
 
-def test_the_app_of_compose_answers_waits_and_ends_in_its_grace_time(compose):
+def test_the_app_of_compose_answers_waits_and_ends_in_its_grace_time(compose, tmp_path):
+    make_corpus(tmp_path, transcripts(3), name="train.csv")
     port = free_port()
     as_root = ("run", "--rm", "--env", "DEEPSPEECH_USER=0:0", "--mount")
     as_root += (f"type=volume,source={compose.volume},target={INSIDE}", "deepspeech:cpu", "bash", "-c")
@@ -66,14 +68,21 @@ def test_the_app_of_compose_answers_waits_and_ends_in_its_grace_time(compose):
         found = docker("logs", container)
         return found.stdout + found.stderr
 
+    def health() -> dict[str, Any]:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
+            return json.load(answer)
+
     wait_until(lambda: "corpora/foreign/train.csv: Permission denied" in logs(), logs)
     assert "volume own" in logs() and "Traceback" not in logs()
-    fixed = "rm -rf persistent-data/corpora/foreign; chown -R 1000:1000 persistent-data"
+    fill(compose.volume, tmp_path, "corpora/tiny")
+    readable = "rm -rf persistent-data/corpora/foreign; chmod -R go-w persistent-data; chmod -R go+rX persistent-data"
+    assert docker(*as_root, readable).returncode == 0
+    wait_until(lambda: "cannot be made (Permission denied), so nothing can be trained" in logs(), logs)
+    assert "owned by the user of the container" in logs()
+    fixed = "rm -rf persistent-data/corpora/tiny; chown -R 1000:1000 persistent-data"
     assert docker(*as_root, fixed).returncode == 0
-    wait_until(lambda: "Waiting for a model or for data" in logs(), logs)
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=30) as answer:
-        told = json.load(answer)
-    assert told["status"] == "waiting" and told["model_loaded"] is False
+    wait_until(lambda: health()["status"] == "waiting", logs)
+    assert "waiting for a model or for data" in health()["message"] and health()["model_loaded"] is False
     host = json.loads(docker("inspect", "--format", "{{json .HostConfig}}", container).stdout)
     assert host["ReadonlyRootfs"] and host["Memory"] == 4 * 2**30 and host["CapDrop"] == ["ALL"]
     assert compose("stop", "app").returncode == 0
