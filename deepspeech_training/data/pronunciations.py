@@ -9,6 +9,7 @@ from pathlib import Path
 from deepspeech_training.data.lexicon import Entry, read_lexicon
 from deepspeech_training.data.sample import Rejection
 from deepspeech_training.data.scripts import scripts_of, usual_scripts
+from deepspeech_training.data.spelling import phones_of
 from deepspeech_training.errors import UserError
 
 FAULTS_SHOWN = 20
@@ -87,7 +88,7 @@ def read_lexicons(files: Mapping[str, Sequence[str]], *, on_bad_row: str) -> Lex
                         name = f"{Path(path).name}:{entry.row}{suffix}"
                         pairs.append(Pair(name, path, entry.row, entry.word, pronunciation))
             if twice:
-                notes.append(f"{path}: {twice:,} times a word and its pronunciation are there again: counted once")
+                notes.append(f"{path}: copies of a word with the same pronunciation, which are left out: {twice:,}")
             if not pairs and on_bad_row == "drop":
                 raise UserError(f"{path}: no row is left of {len(entries[path]):,}")
     if rejected and on_bad_row == "fail":
@@ -97,8 +98,9 @@ def read_lexicons(files: Mapping[str, Sequence[str]], *, on_bad_row: str) -> Lex
 
 
 def are_spaced(pairs: Iterable[Pair]) -> bool:
-    """Whether pronunciations are written with spaces between their phones."""
-    return any(" " in pair.pronunciation for pair in pairs)
+    """Whether pronunciations are written with spaces between their phones, and not only between words."""
+    several = [pair.pronunciation for pair in pairs if len(phones_of("".join(pair.pronunciation.split()))) > 1]
+    return 2 * sum(" " in pronunciation for pronunciation in several) > len(several)
 
 
 def set_aside(pairs: Sequence[Pair], *, share: float, seed: int, homophones_too: bool) -> tuple[list[Pair], list[Pair]]:

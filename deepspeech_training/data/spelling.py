@@ -36,6 +36,11 @@ def phones_of(text: str) -> tuple[str, ...]:
     return tuple(phones)
 
 
+def _letters_of(character: str) -> str:
+    """A syllable of Hangul in its letters, of which there are 67 and not 11,172; anything else as it is."""
+    return unicodedata.normalize("NFD", character) if "\uac00" <= character <= "\ud7a3" else character
+
+
 @dataclass(frozen=True)
 class Spelling:
     """One side of a lexicon.
@@ -91,7 +96,7 @@ class Spelling:
         Phones with spaces may be given without them: then the longest known phone is taken at each place.
         """
         if self.kind == LETTERS:
-            return tuple(text)
+            return tuple(letter for character in text for letter in _letters_of(character))
         if self.kind == PHONES:
             return phones_of("".join(text.split()))
         units = text.split()
@@ -123,6 +128,8 @@ class Spelling:
 
     def joined(self, units: Sequence[str]) -> str:
         """Symbols as the data writes them."""
+        if self.kind == LETTERS:
+            return unicodedata.normalize("NFC", "".join(units))
         return (" " if self.kind == SPACED_PHONES else "").join(units)
 
     def text(self, numbers: Sequence[int]) -> str:

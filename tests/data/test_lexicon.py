@@ -79,10 +79,12 @@ def test_copies_words_in_two_sets_and_letters_seen_once_are_told(write):
     dev = write("cat\tk a t\ncot\tk ɔ t\n", "dev.tsv")
     found = read_lexicons({"train": [train], "dev": [dev]}, on_bad_row="fail")
     copies, both, once = found.notes
-    assert "train.tsv: 1 times" in copies and len(found.pairs("train")) == 3
+    assert "train.tsv: copies" in copies and len(found.pairs("train")) == 3
     assert "2 words are in train and in dev" in both and "cat (train.tsv:1, dev.tsv:1)" in both
     assert "'q' (train.tsv:4)" in once and "'c'" not in once
     assert are_spaced(found.pairs("train"))
+    words = write("a priori\tˈaː prɪˈuːrɪ\nab\tab\nba\tba\n", "words.tsv")
+    assert not are_spaced(read_lexicons({"train": [words]}, on_bad_row="fail").pairs("train"))
 
 
 def pairs_of(text: str) -> list[Pair]:
@@ -112,6 +114,12 @@ def test_homophones_stay_together_where_the_pronunciation_is_given():
 def test_phones_are_told_apart_without_spaces():
     assert phones_of("ˈt͡ʃʰæn̩ː") == ("ˈ", "t͡ʃʰ", "æ", "n̩ː")
     assert Spelling.of(PHONES, ["kæt"]).units("k æ t") == ("k", "æ", "t")
+
+
+def test_hangul_is_taken_apart_into_letters_and_put_together_again():
+    words = Spelling.of(LETTERS, ["한국어", "né"])
+    assert len(words.symbols) == 2 + 8 and len(words.units("한né")) == 3 + 2
+    assert words.text(words.numbers("한국né")) == "한국né"
 
 
 def test_a_spelling_comes_back_from_what_a_checkpoint_says_and_nothing_else_does():

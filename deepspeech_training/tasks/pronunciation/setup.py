@@ -101,7 +101,7 @@ def _lexicons(order: Order) -> Lexicons:
         path = order.folder / "rejected.csv"
         order.folder.mkdir(parents=True, exist_ok=True)
         write_rejections(path, found.rejected)
-        console.warn(f"{len(found.rejected):,} rows are left out: {path}")
+        console.warn(f"Rows that are left out: {len(found.rejected):,}, listed in {path}")
     if not order.trains or flags.dev_files or not flags.dev_share:
         return found
     to_ipa = order.config.training.task == TO_IPA
