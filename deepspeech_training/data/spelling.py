@@ -51,8 +51,8 @@ class Spelling:
 
     >>> ipa = Spelling.of(SPACED_PHONES, ["k æ t", "tʃ ɪ n"])
     >>> ipa.units("k æ t"), ipa.units("tʃæn"), ipa.numbers("n æ θ")
-    (('k', 'æ', 't'), ('tʃ', 'æ', 'n'), (3, 6, 7))
-    >>> ipa.text((5, 6))
+    (('k', 'æ', 't'), ('tʃ', 'æ', 'n'), (2, 5, 7))
+    >>> ipa.text((4, 5))
     'tʃ æ'
     """
 
