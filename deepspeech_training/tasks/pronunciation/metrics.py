@@ -42,7 +42,7 @@ class WordErrors:
 
 
 @dataclass(frozen=True)
-class Tested:
+class WordResult:
     """What became of a word in a test: the answers of the beam, best first, and the greedy one."""
 
     sample: WordSample
@@ -67,7 +67,7 @@ class WordReport:
     """See `tasks.base.Report`; `joined` writes symbols as the data does."""
 
     name: str
-    results: Sequence[Tested]
+    results: Sequence[WordResult]
     joined: Callable[[Units], str]
 
     @property
@@ -143,13 +143,13 @@ class WordExamination:
 
     def take(
         self, samples: Sequence[WordSample], losses: np.ndarray, answers: Answers
-    ) -> Callable[[], Sequence[Tested]]:
+    ) -> Callable[[], Sequence[WordResult]]:
         greedy = self._decode(answers)
 
-        def results() -> list[Tested]:
+        def results() -> list[WordResult]:
             found = self._pronouncer.search([sample.given for sample in samples], width=self._width)
             return [
-                Tested(
+                WordResult(
                     sample,
                     tuple(self._target.units_of(numbers) for _, numbers in written),
                     tuple(math.exp(log_prob) for log_prob, _ in written),
@@ -161,11 +161,11 @@ class WordExamination:
 
         return results
 
-    def report(self, name: str, results: Sequence[Tested]) -> WordReport:
+    def report(self, name: str, results: Sequence[WordResult]) -> WordReport:
         return WordReport(name, results, self._target.joined)
 
 
-def _errors(results: Sequence[Tested], answer: Callable[[Tested], Units]) -> WordErrors:
+def _errors(results: Sequence[WordResult], answer: Callable[[WordResult], Units]) -> WordErrors:
     errors = WordErrors()
     for result in results:
         errors.add(result.sample, answer(result))
