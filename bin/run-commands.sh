@@ -5,6 +5,8 @@
 #     --alphabet_config_path alphabet.txt \
 #     [any flags of DeepSpeech.py; yours come last and win, --augment is added to those below]
 #
+# With --task spoken_command the words are told apart instead of written: the same as bin/run-speech-commands.sh.
+#
 # It tests with a scorer of the words of train.csv, so that no other word can be written (--notrain_scorer for words
 # that are not in it). The clips begin with some silence; for clips that are cut right before the first sound add
 # --leading_blanks 0 (docs/training.md).
@@ -13,6 +15,10 @@
 #   PYTHON   the interpreter; else .venv/bin/python of this project, else python3
 set -euo pipefail
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.." && pwd)
+
+case " $* " in
+  *" --task spoken_command "* | *" --task=spoken_command "*) exec "$root/bin/run-speech-commands.sh" "$@" ;;
+esac
 
 python="${PYTHON:-}"
 if [[ -z $python ]]; then

@@ -15,6 +15,7 @@ from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.models.reference import softmax
 from deepspeech_training.reporting.evidence import Answers
+from deepspeech_training.runtime.commands import SpokenCommandModel
 from deepspeech_training.runtime.model import Model, to_int16
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.network import without_delegate_notice
@@ -76,7 +77,19 @@ def answers_of_weights(
 def answers_of_export(file: ModelFile, clip: str | None) -> tuple[Answers, str]:
     """The same for an exported model, in the runtime; it shows nothing of single layers."""
     with without_delegate_notice():
+        if file.commands is not None:
+            return _answers_of_commands(SpokenCommandModel(file, num_threads=1), clip)
         return answers_of_model(Model(file, num_threads=1), clip)
+
+
+def _answers_of_commands(model: SpokenCommandModel, clip: str | None) -> tuple[Answers, str]:
+    """The same for a model of commands, which has no blank: its text is the class of the whole clip."""
+    audio, name = _speech(clip, model.file.geometry)
+    speech, silence = (
+        _log(model.probabilities(to_int16(sound)).astype(np.float64)) for sound in (audio, _silence_like(audio))
+    )
+    text = model.labels[int(speech.mean(axis=0).argmax())]
+    return replace(_compared(speech, silence, text=text, clip=clip), blank_share=0.0), name
 
 
 def answers_of_model(model: Model, clip: str | None) -> tuple[Answers, str]:

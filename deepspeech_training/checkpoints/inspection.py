@@ -244,10 +244,11 @@ def _inspect_export(path: Path, clip: str | None) -> Inspection:
     facts = {
         "training": {"saved_at": path.stat().st_mtime},
         "data": [],
-        "alphabet": list(ByteAlphabet.characters if file.bytes_mode else file.labels),
+        "alphabet": None if file.commands else list(ByteAlphabet.characters if file.bytes_mode else file.labels),
+        "classes": list(file.labels) if file.commands else [],
         "alphabet_of_bytes": file.bytes_mode,
         "network": {
-            "num_classes": len(file.labels) + 1,
+            "num_classes": file.num_classes,
             "n_features": file.geometry.n_mfcc,
             "window_frames": file.window_frames,
             "stride": file.stride,

@@ -43,6 +43,7 @@ SECTIONS: dict[str, dict[str, Command]] = {
     "Use an exported model": {
         "transcribe": Command("commands.transcribe", "recordings, folders and lists to text, JSON or subtitles"),
         "stream": Command("commands.stream", "a microphone, a recording or stdin to text, while it is spoken"),
+        "detect": Command("commands.detect", "the commands in recordings, stdin or a microphone, by a small model"),
         "evaluate": Command("commands.evaluate", "the WER and CER of an exported model"),
         "g2p": Command("commands.g2p", "words to pronunciations, or back, with a model of words", when_cut_off=EXIT_OK),
         "serve": Command("commands.serve", "a model behind HTTP and websockets, and a page to talk to"),

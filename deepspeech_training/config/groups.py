@@ -293,6 +293,16 @@ class CommandFlags:
         "as the other classes have",
         path="folder",
     )
+    other_speech_files: tuple[str, ...] = flag(
+        (),
+        "CSV files of speech without the commands: the export then stores the threshold that keeps the commands of "
+        "--dev_files and hears no more than --false_alarms_per_hour in these; rows with a command are left out",
+        quiet=True,
+        path="files",
+    )
+    false_alarms_per_hour: float = flag(
+        0.5, "false alarms that are allowed in an hour of other speech", unit="an hour", above=0, quiet=True
+    )
     clip_seconds: float = flag(
         1.0,
         "of a command, at most: a longer clip is cut to its loudest part, and in a stream so much is judged together",

@@ -12,6 +12,7 @@ CORPORA: dict[str, tuple[str, str]] = {
     "m-ailabs": ("mailabs", "M-AILABS"),
     "manifest": ("manifest", "any CSV, TSV or JSON lines with named columns"),
     "mls": ("mls", "Multilingual LibriSpeech"),
+    "speech_commands": ("speech_commands", "Google's Speech Commands, and others of its layout"),
     "ted": ("tedlium", "TED-LIUM"),
     "vctk": ("vctk", "VCTK"),
     "voxforge": ("voxforge", "VoxForge"),

@@ -8,7 +8,8 @@ the features (all that `mfccs` depends on), each `metadata_*` tensor (which must
 the rest in the order of the file, which is the network.
 """
 
-from collections.abc import Mapping
+import struct
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -62,7 +63,53 @@ def write_tflite(
         UserError: weights are missing, of another shape, or not finite; the alphabet does not fit; or the
             file would be larger than the format allows.
     """
-    _check(weights, alphabet, features, network, settings)
+    _check_alphabet(alphabet, network)
+    return _written(weights, alphabet.serialize(), features, network, settings)
+
+
+def write_commands_tflite(
+    weights: Mapping[str, np.ndarray],
+    *,
+    labels: Sequence[str],
+    said: str,
+    features: FeatureGeometry,
+    network: AcousticModel,
+    settings: ExportSettings,
+) -> bytes:
+    """The same of a model of spoken commands, which our runtime alone loads: `logits` has the classes of each frame.
+
+    Args:
+        labels: of the classes, in the place of the alphabet's characters.
+        said: JSON for `metadata_task`: what `runtime.model_file` reads.
+    """
+    if len(labels) != network.num_classes:
+        raise UserError(f"There are {len(labels)} labels; the network was trained for {network.num_classes} classes")
+    return _written(weights, serialized(labels), features, network, settings, task=said.encode())
+
+
+def serialized(labels: Sequence[str]) -> bytes:
+    r"""Texts as `Alphabet.serialize` has its characters, of any length.
+
+    >>> serialized(["on"])
+    b'\x01\x00\x00\x00\x02\x00on'
+    """
+    texts = [label.encode() for label in labels]
+    return struct.pack("<H", len(texts)) + b"".join(
+        struct.pack("<HH", number, len(text)) + text for number, text in enumerate(texts)
+    )
+
+
+def _written(
+    weights: Mapping[str, np.ndarray],
+    labels: bytes,
+    features: FeatureGeometry,
+    network: AcousticModel,
+    settings: ExportSettings,
+    *,
+    task: bytes = b"",
+) -> bytes:
+    """The file; `task` is for `metadata_task`, which models of speech to text do not have."""
+    _check(weights, features, network, settings)
     graph = Graph(quantize=settings.quantize)
     _add_features(graph, features)
     _add_network(graph, weights, network, settings.n_steps)
@@ -74,16 +121,14 @@ def write_tflite(
         ("beam_width", settings.beam_width),
     ):
         _add_metadata(graph, f"metadata_{name}", np.array([number], np.int32))
-    _add_metadata(graph, "metadata_alphabet", alphabet.serialize())
+    _add_metadata(graph, "metadata_alphabet", labels)
     _add_metadata(graph, "metadata_language", settings.language.encode())
+    if task:
+        _add_metadata(graph, "metadata_task", task)
     return graph.to_bytes()
 
 
-def _check(weights, alphabet, features: FeatureGeometry, network: AcousticModel, settings: ExportSettings) -> None:
-    if settings.n_steps < 1 or settings.beam_width < 1:
-        raise UserError(
-            f"--n_steps {settings.n_steps}, --export_beam_width {settings.beam_width}: both must be 1 or more"
-        )
+def _check_alphabet(alphabet: Alphabet | ByteAlphabet, network: AcousticModel) -> None:
     if alphabet.num_classes != network.num_classes:
         raise UserError(
             f"The alphabet has {alphabet.size} characters; the network was trained for {network.num_classes - 1}"
@@ -91,6 +136,13 @@ def _check(weights, alphabet, features: FeatureGeometry, network: AcousticModel,
     if alphabet.size > MAX_ALPHABET_SIZE:
         raise UserError(
             f"The alphabet has {alphabet.size:,} characters; the clients read at most {MAX_ALPHABET_SIZE:,}"
+        )
+
+
+def _check(weights, features: FeatureGeometry, network: AcousticModel, settings: ExportSettings) -> None:
+    if settings.n_steps < 1 or settings.beam_width < 1:
+        raise UserError(
+            f"--n_steps {settings.n_steps}, --export_beam_width {settings.beam_width}: both must be 1 or more"
         )
     fault = network.fault_of_steps(settings.n_steps)
     if fault:

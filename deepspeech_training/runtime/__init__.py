@@ -6,6 +6,7 @@ True
 """
 
 from deepspeech_training.decoding.language_model import ScorerError
+from deepspeech_training.runtime.commands import SpokenCommandModel
 from deepspeech_training.runtime.model import (
     CandidateTranscript,
     Metadata,
@@ -25,6 +26,7 @@ __all__ = [
     "ModelError",
     "ScorerError",
     "ScorerNotEnabled",
+    "SpokenCommandModel",
     "Stream",
     "StreamError",
     "TokenMetadata",

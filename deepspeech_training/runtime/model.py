@@ -21,7 +21,7 @@ from deepspeech_training.decoding.scorer import Scorer, check_weight
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.runtime.confidence import read_confidence
-from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.model_file import ModelError, ModelFile
 from deepspeech_training.runtime.network import FrameStream, Networks
 from deepspeech_training.runtime.settings import StreamSettings
 
@@ -107,6 +107,11 @@ class Model:
         if num_threads is not None and num_threads < 1:
             raise ValueError(f"num_threads {num_threads}: it must be 1 or more")
         self.file = path if isinstance(path, ModelFile) else ModelFile.read(path)
+        if self.file.commands is not None:
+            raise ModelError(
+                f"{self.file.path}: a model of spoken commands ({', '.join(self.file.labels[:8])}), it writes no text\n"
+                "Use it with `deepspeech detect`, or in Python with `SpokenCommandModel`."
+            )
         self.confidence = read_confidence(self.file.path)  # how the words of sessions are judged
         self._mfcc = Mfcc(self.file.geometry)
         self._beam_width: int | None = None  # None: not set
@@ -325,7 +330,8 @@ class Recorder:
     """A decoder that decodes nothing: it keeps the probabilities."""
 
     def __init__(self, file: ModelFile):
-        self._parts = [np.zeros((0, len(file.labels) + 1), np.float32)]
+        self._none = np.zeros((0, file.num_classes), np.float32)
+        self._parts = [self._none]
 
     def feed(self, probs: np.ndarray) -> None:
         self._parts.append(probs)
@@ -336,6 +342,11 @@ class Recorder:
     def probabilities(self) -> np.ndarray:
         """float32 [frames, classes]."""
         return np.concatenate(self._parts)
+
+    def take(self) -> np.ndarray:
+        """The same, and forget them."""
+        parts, self._parts = self._parts, [self._none]
+        return np.concatenate(parts)
 
 
 class _Together:

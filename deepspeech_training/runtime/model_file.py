@@ -6,6 +6,7 @@ the network in it nothing is taken for granted but its interface: windows of fea
 probabilities and the new state come out.
 """
 
+import json
 import math
 import os
 import stat
@@ -40,6 +41,45 @@ class ModelError(UserError):
 
 
 @dataclass(frozen=True)
+class CommandsSaid:
+    """What the export of a model of spoken commands says besides its labels.
+
+    Args:
+        clip_seconds: what of a clip is judged, at most, and how much of a stream together.
+        threshold, hold_off_s: when a command counts as heard in a stream (`runtime.detection.Rule`); None where that
+            was not measured.
+    """
+
+    clip_seconds: float
+    threshold: float | None = None
+    hold_off_s: float | None = None
+
+    @classmethod
+    def of_json(cls, text: str) -> "CommandsSaid":
+        """What `metadata_task` has.
+
+        Raises:
+            Damaged: it is no description of such a model.
+
+        >>> CommandsSaid.of_json('{"task": "spoken_command", "clip_seconds": 1.0, "rule": null}').threshold is None
+        True
+        """
+        try:
+            said = json.loads(text)
+            require(said["task"] == "spoken_command", f"it is of the task {str(said['task'])[:40]!r}")
+            rule = said["rule"] or {"threshold": None, "hold_off_s": None}
+            found = cls(said["clip_seconds"], rule["threshold"], rule["hold_off_s"])
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise Damaged(f"metadata_task does not describe a model: {error!r}") from error
+        for name, low, high in (("clip_seconds", 0.0, 10.0), ("threshold", 0.0, 1.0), ("hold_off_s", 0.0, 60.0)):
+            value = getattr(found, name)
+            is_number = isinstance(value, int | float) and not isinstance(value, bool)
+            fits = (is_number and low < value <= high) or (value is None and name != "clip_seconds")
+            require(fits, f"metadata_task has {name} {str(value)[:40]}")
+        return found
+
+
+@dataclass(frozen=True)
 class ModelFile:
     """A checked model.
 
@@ -52,8 +92,9 @@ class ModelFile:
         stride: frames of features for each frame of probabilities.
         state_shapes: of the state of a stream, by name: `previous_NAME` goes in and `new_NAME` comes out.
         beam_width: the default that the exporter stored.
-        labels: the text of each class; the CTC blank comes after them. In bytes mode each is a byte, those above 127
-            as Python's surrogate escapes.
+        labels: the text of each class; the CTC blank comes after them, but for commands. In bytes mode each is a byte,
+            those above 127 as Python's surrogate escapes.
+        commands: of a model of spoken commands, whose classes are the labels; None for one of speech to text.
     """
 
     path: str
@@ -65,6 +106,12 @@ class ModelFile:
     state_shapes: Mapping[str, tuple[int, ...]]
     beam_width: int
     labels: tuple[str, ...]
+    commands: CommandsSaid | None = None
+
+    @property
+    def num_classes(self) -> int:
+        """Probabilities of each frame."""
+        return len(self.labels) + (self.commands is None)
 
     @property
     def bytes_mode(self) -> bool:
@@ -154,6 +201,7 @@ def _describe(graph: Graph) -> dict[str, Any]:
     texts = strings(constant.data.tobytes())
     require(len(texts) == 1, "metadata_alphabet is not one text")
     labels = read_labels(texts[0])
+    commands = _commands(graph, outputs)
 
     _, n_steps, window_frames, n_mfcc = _expect(graph, inputs, "input_node", (1, None, None, None))
     require(window_frames % 2 == 1, f"input_node has windows of {window_frames} frames, which is not odd")
@@ -167,8 +215,9 @@ def _describe(graph: Graph) -> dict[str, Any]:
     _expect(graph, inputs, "input_samples", (geometry.window_samples,))
     num_outputs, num_classes = _expect(graph, outputs, "logits", (None, None))
     require(n_steps % num_outputs == 0, f"logits has {num_outputs} frames, input_node {n_steps}")
+    blank = commands is None
     require(
-        num_classes == len(labels) + 1,
+        num_classes == len(labels) + blank,
         f"the alphabet of {len(labels)} characters does not fit {num_classes} classes (one more for the CTC blank)",
     )
     require(graph.tensors[outputs["mfccs"]].type == FLOAT32, "mfccs is not float32")
@@ -183,7 +232,19 @@ def _describe(graph: Graph) -> dict[str, Any]:
         "state_shapes": state_shapes,
         "beam_width": numbers["beam_width"],
         "labels": labels,
+        "commands": commands,
     }
+
+
+def _commands(graph: Graph, outputs: Mapping[str, int]) -> CommandsSaid | None:
+    """What `metadata_task` says; None where it is not there."""
+    if "metadata_task" not in outputs:
+        return None
+    constant = graph.constant(outputs["metadata_task"])
+    require(constant.type == STRING, "metadata_task is not text")
+    texts = strings(constant.data.tobytes())
+    require(len(texts) == 1, "metadata_task is not one text")
+    return CommandsSaid.of_json(decode(texts[0]))
 
 
 def _named(graph: Graph, names: tuple[str, ...], indices: tuple[int, ...], kind: str) -> dict[str, int]:

@@ -92,7 +92,7 @@ class _Interpreter:
             probs, state = self(windows, initial_state(file))
         except (RuntimeError, ValueError, KeyError) as error:
             raise ModelError(f"{file.path}: LiteRT cannot run the model: {error}") from error
-        shapes = [(file.n_steps // file.stride, len(file.labels) + 1), *file.state_shapes.values()]
+        shapes = [(file.n_steps // file.stride, file.num_classes), *file.state_shapes.values()]
         if [values.shape for values in (probs, *state)] != shapes:
             raise ModelError(f"{file.path}: the model computes tensors of other shapes than it says")
         if not all(np.isfinite(values).all() for values in (probs, *state)) or abs(probs.sum(axis=-1) - 1).max() > 1e-3:

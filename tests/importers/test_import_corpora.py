@@ -10,6 +10,7 @@ import pytest
 from test_import_corpus import read
 
 from deepspeech_training.commands import main
+from deepspeech_training.importers.speech_commands import set_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,6 +29,19 @@ EVERYWHERE = ("train", "dev", "test")
 def write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text, encoding="utf-8")
+
+
+def test_speech_commands_have_the_official_split_and_no_noise(tmp_path, make_wav):
+    # The official test set has clips of 837a0f64, and none of 0a7c2a8d.
+    in_dev = next(name for name in map(str, range(100)) if set_of(f"{name}_nohash_0.wav") == "dev")
+    by_set = {"train": "0a7c2a8d", "dev": in_dev, "test": "837a0f64"}
+    for speaker in by_set.values():
+        make_wav(tmp_path / "sc" / "yes" / f"{speaker}_nohash_0.wav", 1)
+        make_wav(tmp_path / "sc" / "left" / f"{speaker}_nohash_1.wav", 1)
+    make_wav(tmp_path / "sc" / "_background_noise_" / "pink_noise.wav", 3)
+    assert run("speech_commands", tmp_path / "sc", out=tmp_path / "out") == 0
+    for part, speaker in by_set.items():
+        assert kept(tmp_path / "out", part) == [(speaker, "left"), (speaker, "yes")]
 
 
 def test_librispeech(tmp_path, make_wav):

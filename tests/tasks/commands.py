@@ -24,7 +24,7 @@ def sound(label: str, seed: int, seconds: float = 0.6) -> np.ndarray:
 
 
 def make_commands(folder: Path) -> dict[str, str]:
-    """CSVs by "train", "dev" and "test", and below "noise" a folder of it."""
+    """CSVs by "train", "dev", "test" and "speech", and below "noise" a folder of it."""
     paths = {}
     for number, (kind, count) in enumerate((("train", 32), ("dev", 8), ("test", 8))):
         rows = []
@@ -37,6 +37,13 @@ def make_commands(folder: Path) -> dict[str, str]:
         with open(paths[kind], "w", encoding="utf-8", newline="") as file:
             header = ("wav_filename", "wav_filesize", "transcript", "label", "speaker")
             csv.writer(file).writerows([header, *rows])
+    speech = []
+    for i, text in enumerate(("some words", "the low road", "others")):
+        soundfile.write(folder / f"speech-{i}.wav", sound("other", 900 + i, 8.0), RATE)
+        speech.append((f"speech-{i}.wav", 0, text))
+    paths["speech"] = str(folder / "speech.csv")
+    with open(paths["speech"], "w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([("wav_filename", "wav_filesize", "transcript"), *speech])
     noise = folder / "noise"
     noise.mkdir()
     hum = 0.02 * np.random.default_rng(9).standard_normal(12 * RATE)

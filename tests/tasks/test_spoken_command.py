@@ -4,18 +4,22 @@ import csv
 import json
 import signal
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
-from tasks.commands import RATE, flags, make_commands
+import soundfile
+from tasks.commands import RATE, flags, make_commands, sound
 from training.processes import differing_arrays, kill_in, run, run_state
 
 from deepspeech_training.augment.recordings import AudioSource
+from deepspeech_training.commands.main import run as run_command
 from deepspeech_training.config.groups import DataFlags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.reporting.commands import CommandReport, CommandResult, write_picture
+from deepspeech_training.runtime import SpokenCommandModel
 from deepspeech_training.tasks.spoken_command.classes import Classes, classes_of
 from deepspeech_training.tasks.spoken_command.clips import checked_commands, cut_of_noise, labels_of
 
@@ -101,7 +105,40 @@ def test_a_report_has_precision_recall_and_confusions(tmp_path):
     assert (tmp_path / "confusion.png").read_bytes().startswith(b"\x89PNG")
 
 
-def test_commands_are_trained_tested_and_inspected(tmp_path):
+def assert_it_is_exported_and_hears(paths, folder, export, capsys):
+    capsys.readouterr()
+    files = ["--dev_files", paths["dev"], "--test_files", paths["test"], "--other_speech_files", paths["speech"]]
+    checkpoint = ["--checkpoint_dir", str(folder), "--silence_noise", paths["noise"]]
+    wanted = ["--false_alarms_per_hour", "100", "--export_dir", str(export)]
+    assert run_command("export", [*checkpoint, *files, *wanted]) == 0
+    said = capsys.readouterr().err
+    assert "Listens to 6 commands and 2 clips of other speech (1 left out)" in said
+    assert "tell little of 100 false alarms an hour" in said
+    report = json.loads((export / "parity.json").read_text())
+    assert report["models"]["int8"]["exported"] and report["models"]["float32"]["accuracy"] > 0.6
+    rule = report["detection"]["rule"]
+    chosen = next(point for point in report["detection"]["points"] if point["threshold"] == rule["threshold"])
+    assert chosen["false_alarms_per_hour"] <= 100
+
+    model = str(export / "output_graph.tflite")
+    assert SpokenCommandModel(model).rule.threshold == rule["threshold"]
+    clip, long = str(Path(paths["test"]).with_name("test-low-0.wav")), str(export / "long.wav")
+    assert run_command("detect", ["--model", model, "--clips", clip, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["label"] in ("low", "high", "rising", "_unknown_", "_silence_")
+    quiet = np.zeros(RATE, np.float32)
+    soundfile.write(long, np.concatenate([quiet, *(s for i in (7, 8) for s in (sound("high", i, 0.8), quiet))]), RATE)
+    assert run_command("detect", ["--model", model, "--threshold", "0.3", long]) == 0
+    times = [float(line.split("\t")[0]) for line in capsys.readouterr().out.splitlines()]
+    assert times == sorted(times)
+    assert run_command("inspect", [str(export), "--json"]) == 0
+    inspected = json.loads(capsys.readouterr().out)
+    assert inspected["classes"] == ["low", "high", "rising", "_unknown_", "_silence_"]
+    assert inspected["answers"]["text"] in inspected["classes"] and inspected["alphabet"] is None
+    assert run_command("transcribe", ["--model", model, clip]) == 1
+    assert "a model of spoken commands" in capsys.readouterr().err
+
+
+def test_commands_are_trained_tested_exported_and_inspected(tmp_path, capsys):
     paths, folder = make_commands(tmp_path), tmp_path / "run"
     augment = ("--augment", "time_mask[p=0.5,n=1,size=50]", "--augment", "gain[db=0~6]")
     trained = run(*flags(paths, "--epochs", 12, "--checkpoint_dir", folder, *augment))
@@ -117,6 +154,7 @@ def test_commands_are_trained_tested_and_inspected(tmp_path):
     inspected = run("inspect", folder, "--json", program=COMMAND)
     found = json.loads(inspected.out)
     assert found["classes"] == ["low", "high", "rising", "_unknown_", "_silence_"]
+    assert_it_is_exported_and_hears(paths, folder, tmp_path / "export", capsys)
     assert found["answers"]["text"] in found["classes"] and "accuracy" in json.dumps(found["history"])
 
 

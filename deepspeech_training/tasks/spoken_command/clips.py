@@ -161,19 +161,6 @@ def cut_of_noise(noise: AudioSource, sample: CommandSample) -> np.ndarray:
     return np.float32(level) * np.resize(part[start : start + sample.cost], sample.cost)
 
 
-def loudest(audio: np.ndarray, length: int) -> np.ndarray:
-    """The part of `length` samples with the most energy; the whole where it is not longer.
-
-    >>> loudest(np.array([0, 0, 1, 2, 0], np.float32), 2)
-    array([1., 2.], dtype=float32)
-    """
-    if len(audio) <= length:
-        return audio
-    energy = np.concatenate([[0.0], np.cumsum(np.square(audio, dtype=np.float64))])
-    start = int(np.argmax(energy[length:] - energy[:-length]))
-    return audio[start : start + length]
-
-
 def _check_classes(train: Sequence[SampleSet[CommandSample]], classes: Classes) -> None:
     there = {sample.label for found in train for sample in found.samples}
     lacking = [name for name in classes.names if name not in there]

@@ -1,0 +1,170 @@
+"""An exported model of spoken commands at work: int16 samples -> the class of a clip, or the commands in a stream."""
+
+import os
+from dataclasses import dataclass
+
+import numpy as np
+
+from deepspeech_training.features.mfcc_numpy import Mfcc
+from deepspeech_training.machine.resources import usable_cores
+from deepspeech_training.runtime.detection import Detection, Detector, Rule, Scores, judged, logarithms
+from deepspeech_training.runtime.model import Recorder, Stream
+from deepspeech_training.runtime.model_file import CommandsSaid, ModelError, ModelFile
+from deepspeech_training.runtime.network import FrameStream, Networks
+
+NO_COMMANDS = ("_unknown_", "_silence_")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A class and its probability."""
+
+    label: str
+    score: float
+
+
+class SpokenCommandModel:
+    """An exported model of `--task spoken_command`. Any number of threads may use one, each with its own streams.
+
+    Args:
+        path: a `.tflite` of this task, or one that has been read.
+        num_threads: how many calls of the network may run at the same time; by default the usable cores.
+        rule: when a command counts as heard in a stream; by default what the export has.
+    Raises:
+        ModelError: the file is not such a model, or is damaged.
+    """
+
+    def __init__(
+        self, path: str | os.PathLike | ModelFile, *, num_threads: int | None = None, rule: Rule | None = None
+    ):
+        self.file = path if isinstance(path, ModelFile) else ModelFile.read(path)
+        said = self.file.commands
+        if said is None:
+            raise ModelError(
+                f"{self.file.path}: a model of speech to text, which writes what it hears; one of spoken commands is "
+                "wanted here\nUse it with `deepspeech transcribe` or `deepspeech stream`."
+            )
+        self.clip_seconds = said.clip_seconds
+        self.rule = rule or _rule(said)
+        self._mfcc = Mfcc(self.file.geometry)
+        self._networks = Networks(self.file, limit=num_threads or usable_cores())
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All classes."""
+        return self.file.labels
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """Those of them that are commands."""
+        return tuple(label for label in self.labels if label not in NO_COMMANDS)
+
+    @property
+    def sample_rate(self) -> int:
+        """In Hz, of the audio that it takes."""
+        return self.file.geometry.sample_rate
+
+    @property
+    def frame_s(self) -> float:
+        """From one frame of scores to the next."""
+        return self.file.stride * self.file.geometry.step_samples / self.sample_rate
+
+    @property
+    def window(self) -> int:
+        """Frames of a stream that are judged together."""
+        return max(round(self.clip_seconds / self.frame_s), 1)
+
+    @property
+    def first_frame(self) -> int:
+        """The first one of a stream at which a command can be heard."""
+        return self.window // 2
+
+    def classify(self, audio: np.ndarray) -> list[Answer]:
+        """All classes with their probabilities for a clip, the likeliest first.
+
+        Args:
+            audio: int16 [samples], mono, at `sample_rate`; of a longer clip than the model's the loudest part counts.
+        """
+        part = loudest(audio, round(self.clip_seconds * self.sample_rate))
+        scores = judged(logarithms(self.probabilities(part)))
+        order = np.argsort(-scores, kind="stable")
+        return [Answer(self.labels[number], float(scores[number])) for number in order]
+
+    def stream(self) -> "CommandStream":
+        """Begin to listen for commands."""
+        return CommandStream(self)
+
+    def probabilities(self, audio: np.ndarray) -> np.ndarray:
+        """Of each frame of a clip, int16 [samples] -> float32 [frames, classes]."""
+        recorder = Recorder(self.file)
+        with Stream(self._networks, self._mfcc, recorder) as stream:
+            stream.feedAudioContent(audio)
+            stream.finishStream()
+        return recorder.probabilities()
+
+    def probabilities_of_features(self, features: np.ndarray) -> np.ndarray:
+        """The same of the features of a clip, float32 [frames, n_mfcc]."""
+        recorder = Recorder(self.file)
+        stream = FrameStream(self._networks, recorder.feed)
+        stream.feed_frames(features)
+        stream.finish()
+        return recorder.probabilities()
+
+    def scores(self, audio: np.ndarray) -> np.ndarray:
+        """The scores of each frame of a recording, as a stream has them: float64 [frames, classes]."""
+        return Scores(self.window, len(self.labels))(self.probabilities(audio))
+
+    def open(self, recorder: Recorder) -> Stream:
+        """A stream of samples whose frames go to `recorder`."""
+        return Stream(self._networks, self._mfcc, recorder)
+
+
+def _rule(said: CommandsSaid) -> Rule:
+    if said.threshold is None or said.hold_off_s is None:
+        return Rule()
+    return Rule(said.threshold, said.hold_off_s)
+
+
+class CommandStream:
+    """Audio that comes in pieces -> the commands in it. Where it is cut makes no difference."""
+
+    def __init__(self, model: SpokenCommandModel):
+        self._recorder = Recorder(model.file)
+        self._stream = model.open(self._recorder)
+        self._scores = Scores(model.window, len(model.labels))
+        self._detector = Detector(
+            model.labels, model.commands, model.rule, frame_s=model.frame_s, first_frame=model.first_frame
+        )
+
+    def __enter__(self) -> "CommandStream":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._stream.freeStream()
+
+    def feed(self, audio: np.ndarray) -> list[Detection]:
+        """Take further samples, int16; the commands that are heard by now and were not before."""
+        self._stream.feedAudioContent(audio)
+        return self._heard()
+
+    def finish(self) -> list[Detection]:
+        """What is heard in the rest; the stream ends."""
+        self._stream.finishStream()
+        return [*self._heard(), *self._detector.finish()]
+
+    def _heard(self) -> list[Detection]:
+        frames = self._recorder.take()
+        return self._detector(self._scores(frames)) if len(frames) else []
+
+
+def loudest(audio: np.ndarray, length: int) -> np.ndarray:
+    """The part of `length` samples with the most energy; the whole where it is not longer.
+
+    >>> loudest(np.array([0, 0, 1, 2, 0], np.float32), 2)
+    array([1., 2.], dtype=float32)
+    """
+    if len(audio) <= length:
+        return audio
+    energy = np.concatenate([[0.0], np.cumsum(np.square(audio, dtype=np.float64))])
+    start = int(np.argmax(energy[length:] - energy[:-length]))
+    return audio[start : start + length]
