@@ -227,11 +227,11 @@ def _alphabet_beside(files: Sequence[str]) -> Path | None:
 
 
 def _alphabet_of(texts: Iterator[str], where: str) -> Alphabet:
-    characters = sorted(set().union(*texts))
+    characters = set().union(*texts)
     if not characters:
         raise UserError(f"{where}: not one row has a transcript")
     try:
-        return Alphabet(characters)
+        return Alphabet(sorted(characters | {" "}))  # commands of one word have none, and a scorer needs it
     except ValueError as error:
         raise UserError(f"{where}: no alphabet can be made of the transcripts: {error}") from error
 

@@ -79,6 +79,14 @@ def test_recordings_with_texts_beside_them_are_enough(tmp_path):
     )
 
 
+def test_commands_of_one_word_get_a_space_in_their_alphabet_which_their_scorer_needs(tmp_path):
+    make_corpus(tmp_path / "corpora" / "mine", ["stop", "go"] * 3, name="train.csv")
+    order = order_of(tmp_path)
+    assert "--train_scorer" in order.words
+    lines = Path(config_of(order).decoder.alphabet_config_path).read_text(encoding="utf-8").splitlines()
+    assert " " in lines and set("stopg") <= set(lines)
+
+
 def test_an_alphabet_beside_the_csvs_is_taken(tmp_path):
     corpus = tmp_path / "corpora" / "mine"
     make_corpus(corpus, transcripts(3), name="train.csv")

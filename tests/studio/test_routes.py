@@ -16,6 +16,7 @@ from deepspeech_training import atomic_file
 from deepspeech_training.console import Console
 from deepspeech_training.data.clips import read_clips
 from deepspeech_training.errors import UserError
+from deepspeech_training.serving.security import is_open
 from deepspeech_training.studio.corpus import COLUMNS, as_wav
 from deepspeech_training.studio.store import Store
 
@@ -183,6 +184,10 @@ def test_what_sounds_odd_comes_first_is_dropped_or_mended_and_that_is_undone(ope
     text = train.read_text(encoding="utf-8")
     assert ",light on,anna," in text and ",light off,anna," in text
     assert not list((tmp_path / "studio").rglob("*.mark"))
+
+
+def test_the_page_is_open_to_all_and_what_it_asks_for_is_not(client):
+    assert [route.path for route in client.app.routes if is_open(route.path)] == ["/studio"]
 
 
 def test_prompts_are_added_after_those_that_are_there(client):
