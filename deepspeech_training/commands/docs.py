@@ -8,11 +8,16 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from deepspeech_training.augment.catalogue import AUGMENTATIONS, augmentations_markdown
+from deepspeech_training.commands.reference import commands_markdown
 from deepspeech_training.config.help import flags_markdown
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, UserError
 
-PAGES: dict[str, Callable[[], str]] = {"flags.md": flags_markdown, "augmentations.md": augmentations_markdown}
+PAGES: dict[str, Callable[[], str]] = {
+    "flags.md": flags_markdown,
+    "augmentations.md": augmentations_markdown,
+    "cli.md": commands_markdown,
+}
 PICTURES = {"clip": "", **{name: f"{name}[{kind.shown}]" for name, kind in AUGMENTATIONS.items()}}
 PICTURES_VERSION = 1  # raise it to redraw all
 DOCS_DIR = Path(__file__).resolve().parents[2] / "docs"
