@@ -6,6 +6,7 @@ import json
 import math
 import os
 import pwd
+import re
 import shutil
 import subprocess
 import sys
@@ -245,6 +246,24 @@ def test_a_user_without_a_name_and_a_home_has_a_folder_for_compiled_code(tmp_pat
     monkeypatch.setattr(pwd, "getpwuid", nobody)
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
     assert compiled.cache_folder().parent == tmp_path
+
+
+def test_the_images_compile_the_search_from_files_that_are_enough_for_it(tmp_path):
+    stage = (ROOT / "docker" / "Dockerfile").read_text(encoding="utf-8").split(" AS beam\n")[1].split("\nFROM ")[0]
+    for words in re.findall(r"^COPY (deepspeech_training/.*)$", stage, re.MULTILINE):
+        *sources, target = words.split()
+        for source in map(ROOT.joinpath, sources):
+            if source.is_dir():
+                shutil.copytree(source, tmp_path / target, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                (tmp_path / target).mkdir(parents=True, exist_ok=True)
+                shutil.copy(source, tmp_path / target)
+    script = "from deepspeech_training.decoding import beam, beam_kernels, compiled; print(beam.__file__)"
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, cwd=tmp_path, env=environment, check=False
+    )
+    assert done.stdout.startswith(str(tmp_path)), done.stderr
 
 
 @pytest.mark.slow
