@@ -209,6 +209,14 @@ class Exports(Protocol):
 
 
 @runtime_checkable
+class UsedAsItIs(Protocol):
+    """A task whose checkpoints are used without an export."""
+
+    def how_to_use(self, folder: str) -> str:
+        """The command that uses the checkpoints of a folder."""
+
+
+@runtime_checkable
 class TakesWeights(Protocol):
     """A task whose tests compute with the weights themselves, as its exported models do."""
 

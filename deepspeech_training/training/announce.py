@@ -24,6 +24,7 @@ from deepspeech_training.reporting.diagnosis import diagnose
 from deepspeech_training.reporting.events import Ended, Events, FrozenLayers, Initialised, Outcome, Resumed, Started
 from deepspeech_training.reporting.evidence import Evidence
 from deepspeech_training.reporting.history import Epoch
+from deepspeech_training.tasks.base import UsedAsItIs
 from deepspeech_training.training.backends.base import Machine
 from deepspeech_training.training.interrupt import Interrupted, interrupts
 from deepspeech_training.version import VERSION
@@ -198,6 +199,8 @@ def outcome(run: "Run", state: "RunState", events_log: Path) -> None:
     files = {kind: next(iter(folder.state_files(kind)), None) for kind in ("best", "train")}
     if found.verdict == "undertrained":
         next_command = found.advice
+    elif isinstance(run.task, UsedAsItIs):
+        next_command = run.task.how_to_use(str(folder.folder))
     elif config.export.export_dir:
         model = Path(config.export.export_dir) / f"{config.export.export_file_name}.tflite"
         next_command = f"deepspeech transcribe --model {shlex.quote(str(model))} CLIP.wav"

@@ -14,10 +14,14 @@ from deepspeech_training import api
 from deepspeech_training.checkpoints.inspection import inspect
 from deepspeech_training.commands.main import main
 from deepspeech_training.console import Console
+from deepspeech_training.data.pronunciations import Pair
 from deepspeech_training.errors import UserError
+from deepspeech_training.models.transformer import Transformer
+from deepspeech_training.tasks.base import Exports, UsedAsItIs
 from deepspeech_training.tasks.pronunciation.loading import load_pronouncer
 from deepspeech_training.tasks.pronunciation.metrics import WordErrors
-from deepspeech_training.tasks.pronunciation.samples import WordSample
+from deepspeech_training.tasks.pronunciation.samples import Direction, WordSample
+from deepspeech_training.tasks.pronunciation.task import WordTask
 
 SOUNDS = {"a": "ɑː", "b": "b", "c": "k", "d": "d", "e": "ɛ", "sh": "ʃ", "u": "ʊ"}
 
@@ -57,6 +61,13 @@ def trained(path: str, folder, *, epochs: int, resume: bool) -> tuple[list, str]
     finished = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
     return json.loads(finished.stdout), finished.stderr
+
+
+def test_after_a_training_the_command_to_use_it_is_told():
+    direction = Direction.of([Pair("t:1", "t", 1, "ab", "ɑː b")], to_ipa=True)
+    task = WordTask(direction, Transformer(3, 4))
+    assert isinstance(task, UsedAsItIs) and not isinstance(task, Exports)
+    assert task.how_to_use("my runs") == "deepspeech g2p --model 'my runs' WORD"
 
 
 def refused(*words) -> str:

@@ -1,5 +1,6 @@
 """The part of the task that needs no Keras: samples -> examples, and numbers -> symbols."""
 
+import shlex
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -85,6 +86,9 @@ class WordTask:
         assert self._weights is not None, "a test begins with weights"
         pronouncer = Pronouncer(self.network, self._weights, self.direction.source, self.direction.target)
         return WordExamination(pronouncer, self.decode, self.direction.target, width=self._beam_width)
+
+    def how_to_use(self, folder: str) -> str:
+        return f"deepspeech g2p --model {shlex.quote(folder)} WORD"
 
     def describe(self) -> dict[str, Any]:
         return {
