@@ -79,7 +79,7 @@ def write_commands_tflite(
     """The same of a model of spoken commands, which our runtime alone loads: `logits` has the classes of each frame.
 
     Args:
-        labels: of the classes, in the place of the alphabet's characters.
+        labels: of the classes, instead of the alphabet's characters.
         said: JSON for `metadata_task`: what `runtime.model_file` reads.
     """
     if len(labels) != network.num_classes:

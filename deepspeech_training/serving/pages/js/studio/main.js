@@ -15,7 +15,7 @@ import { Projects } from "./projects.js";
 import { TrainingView } from "./training.js";
 
 const AGAIN_MS = 2000;
-const CHECK = ":check"; // in the place of a person, whose names have no colon
+const CHECK = ":check"; // instead of a person, whose names have no colon
 const server = new Server();
 const outbox = new Outbox(server);
 const projects = new Projects(server, (name) => (location.hash = `/${name}`));
