@@ -161,9 +161,9 @@ def test_the_lines_that_pronounce_do_so(tmp_path):
 
 def test_no_other_page_has_python_that_nobody_runs():
     run_here = ["checkpoints.md", "inference.md", "pronunciation.md", "python.md"]
-    run_by_the_tests_of_serving = ["protocols.md"]
+    run_by_other_tests = ["commands.md", "protocols.md"]  # of the runtime and of serving
     with_python = [page.name for page in PAGES if blocks(page, "python")]
-    assert with_python == sorted(run_here + run_by_the_tests_of_serving)
+    assert with_python == sorted(run_here + run_by_other_tests)
 
 
 def called(words: list[str]) -> tuple[str, list[str]] | None:

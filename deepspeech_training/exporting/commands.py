@@ -93,7 +93,7 @@ def export_commands(
         for line in curve.lines():
             console.info(line)
         console.info(
-            f"Threshold {point.threshold:.5f}: {point.false_alarms_per_hour:.2g} false alarms an hour of other speech "
+            f"Threshold {point.threshold:.8g}: {point.false_alarms_per_hour:.2g} false alarms an hour of other speech "
             f"({curve.hours:.2f} h), {point.misses:.1%} of {curve.clips:,} commands missed"
         )
         if curve.hours * false_alarms_per_hour < 3:

@@ -12,7 +12,7 @@ import numpy as np
 from deepspeech_training.errors import UserError
 
 LEAST = 1e-30  # of a probability, so that its logarithm is finite
-THRESHOLDS = tuple(float(1 - 10**-power) for power in np.linspace(0.2, 5, 97))  # 0.37 to 0.99999
+THRESHOLDS = tuple(float(1 - 10**-power) for power in np.linspace(0.2, 8, 157))  # 0.37 to 1 - 1e-8
 HOLD_OFF_S = 0.5
 SETTLE_S = 0.3
 
@@ -188,12 +188,12 @@ class Curve:
 
     def lines(self) -> list[str]:
         """A table of it: the points where false alarms change by half or more."""
-        lines = ["threshold   misses   false alarms an hour"]
+        lines = ["threshold     misses   false alarms an hour"]
         last = np.inf
         for point in self.points:
             if last > 0 and point.false_alarms_per_hour <= last / 2:
                 last = point.false_alarms_per_hour
-                lines.append(f"{point.threshold:9.5f} {point.misses:8.1%} {last:22.2f}")
+                lines.append(f"{point.threshold:11.8f} {point.misses:8.1%} {last:22.2f}")
         return lines
 
 

@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -80,6 +82,18 @@ def test_a_stream_hears_the_same_wherever_it_is_cut(audio):
     answers = model.classify(audio)
     assert sorted(answer.label for answer in answers) == sorted(LABELS)
     assert sum(answer.score for answer in answers) == pytest.approx(1.0)
+
+
+def test_the_python_of_the_docs_runs(audio, tmp_path, monkeypatch, capsys):
+    page = Path(__file__).resolve().parents[2] / "docs" / "commands.md"
+    (snippet,) = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    model = tmp_path / "exports" / "commands" / "output_graph.tflite"
+    model.parent.mkdir(parents=True)
+    model.write_bytes(exported(rule={"threshold": 0.01, "hold_off_s": 0.2})[0])
+    monkeypatch.chdir(tmp_path)
+    names = {"samples": audio, "pieces": np.array_split(audio, 7)}
+    exec(snippet, names)
+    assert names["best"].label in LABELS and "Detection(label=" in capsys.readouterr().out
 
 
 def test_each_kind_of_model_refuses_the_work_of_the_other(tmp_path):

@@ -172,6 +172,13 @@ def test_a_training_that_is_killed_resumes_exactly(tmp_path):
         assert differing_arrays(killed, whole, kind) == []
 
 
+@pytest.mark.parametrize("flag", [("--cr_ctc", "0.2"), ("--leading_blanks", "9"), ("--bytes_output_mode",)])
+def test_flags_of_speech_to_text_are_refused_before_anything_is_computed(flag, tmp_path, capsys):
+    words = flags(make_commands(tmp_path), "--checkpoint_dir", tmp_path / "run", "--mode", "cpu", *flag)
+    assert run_command("train", list(map(str, words))) == 2
+    assert f"{flag[0]}: not with --task spoken_command" in capsys.readouterr().err
+
+
 def test_a_csv_without_a_column_of_labels_is_refused(tmp_path):
     paths = make_commands(tmp_path)
     with open(paths["dev"], "w", encoding="utf-8", newline="") as file:

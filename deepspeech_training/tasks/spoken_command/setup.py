@@ -97,6 +97,8 @@ def _check_flags(config: Config) -> None:
         ("scorer", decoder.scorer_file),
         ("train_scorer", decoder.train_scorer),
         ("leading_blanks", config.training.leading_blanks),
+        ("cr_ctc", config.training.cr_ctc),
+        ("inter_ctc", config.training.inter_ctc),
         ("voice_data_dir", config.voice.voice_data_dir),
         ("reuse_characters", config.transfer.reuse_characters),
     ):
