@@ -277,7 +277,7 @@ def test_the_make_targets_of_the_readme_are_those_of_the_makefile():
 
 
 def test_the_reason_codes_of_the_check_are_all_explained():
-    from deepspeech_training.data.samples import REASON_CODES
+    from deepspeech_training.data.sample import REASON_CODES
 
     text = (ROOT / "docs" / "data.md").read_text(encoding="utf-8")
     assert re.findall(r"^\| `(\w+)` \| [^`]", text[text.index("| reason_code") :], re.MULTILINE) == list(REASON_CODES)

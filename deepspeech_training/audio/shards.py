@@ -6,40 +6,55 @@ archive is trusted: no name in it becomes a path, a clip has `MAX_CLIP_BYTES` at
 archive itself must say that a file of this size begins there.
 """
 
+import bisect
 import functools
+import mmap
+import operator
 import os
 import re
+import resource
 import stat
 import struct
 import zlib
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import NamedTuple, overload
 
 from deepspeech_training.audio.errors import AudioError
 from deepspeech_training.audio.parts import AudioInfo
 
-if TYPE_CHECKING:  # importers start without numpy
-    import numpy as np
-
 MAX_CLIP_BYTES = 1 << 28  # 2.3 hours of WAV at 16 kHz
-MAX_OPEN_SHARDS = 256  # well below the 1024 files that a process may have open
+# Each takes two of the files that a process may have open, and others need some too.
+MAX_OPEN_SHARDS = min(2048, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 TAR_BLOCK = 512
 _REFERENCE = re.compile(r"(.+\.(?:tar|sdb))#(\d{1,18})\+(\d{1,18})(\.[A-Za-z0-9_]{1,16})", re.DOTALL)
 _SDB_LENGTH = struct.Struct(">I")
 
 INDEX_MAGIC = b"DSINDEX1"
 INDEX_HEADER = struct.Struct("<8sQQII32s")  # magic, clips, bytes of the shard, reader, CRC-32 of the records, digest
-INDEX_RECORD = [
-    ("offset", "<u8"),
-    ("size", "<u8"),
-    ("row", "<u8"),  # of the CSV that was packed
-    ("num_frames", "<u8"),
-    ("sample_rate", "<u4"),
-    ("crc32", "<u4"),
-    ("channels", "<u4"),
-    ("is_odd", "<u4"),  # there is a note on its sound: see AudioInfo
-]
+INDEX_RECORD = struct.Struct("<QQQQIIII")  # as `IndexRecord`
+
+
+class IndexRecord(NamedTuple):
+    """One clip of a shard, as its index has it.
+
+    Args:
+        offset, size: where its bytes lie.
+        row: of the CSV that was packed.
+        num_frames, sample_rate, channels: of the sound.
+        crc32: of its bytes.
+        is_odd: there is a note on its sound; see `AudioInfo`.
+    """
+
+    offset: int
+    size: int
+    row: int
+    num_frames: int
+    sample_rate: int
+    crc32: int
+    channels: int
+    is_odd: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,38 +71,52 @@ class Stretch:
 
 
 @dataclass(frozen=True)
-class ShardIndex:
-    """What the index of a shard says.
+class ShardIndex(Sequence[IndexRecord]):
+    """What the index of a shard says: a record for each clip, by ascending offset.
 
     Args:
-        records: of `INDEX_RECORD`, by ascending offset.
+        data: the records, one after the other.
         reader: `audio.files.READER` of the program that found the lengths.
         digest: of the rows that were packed, 32 bytes.
         shard_bytes: how long the shard is.
     """
 
-    records: "np.ndarray"
+    data: bytes | mmap.mmap
     reader: int
     digest: bytes
     shard_bytes: int
 
-    def to_bytes(self) -> bytes:
-        data = self.records.tobytes()
-        return (
-            INDEX_HEADER.pack(
-                INDEX_MAGIC, len(self.records), self.shard_bytes, self.reader, zlib.crc32(data), self.digest
-            )
-            + data
-        )
+    def __len__(self) -> int:
+        return (len(self.data) - self._start) // INDEX_RECORD.size
 
-    def find(self, offset: int, size: int) -> "np.void | None":
+    @property
+    def _start(self) -> int:
+        return INDEX_HEADER.size if isinstance(self.data, mmap.mmap) else 0
+
+    @overload
+    def __getitem__(self, place: int) -> IndexRecord: ...
+
+    @overload
+    def __getitem__(self, place: slice) -> list[IndexRecord]: ...
+
+    def __getitem__(self, place: int | slice) -> IndexRecord | list[IndexRecord]:
+        if isinstance(place, slice):
+            return [self[one] for one in range(*place.indices(len(self)))]
+        if not -len(self) <= place < len(self):
+            raise IndexError(place)
+        at = self._start + place % len(self) * INDEX_RECORD.size
+        return IndexRecord._make(INDEX_RECORD.unpack_from(self.data, at))
+
+    def find(self, offset: int, size: int) -> IndexRecord | None:
         """The record of a clip; None if no clip of this size begins there."""
-        import numpy as np
+        place = bisect.bisect_left(self, offset, key=operator.itemgetter(0))
+        record = self[place] if place < len(self) else None
+        return record if record and (record.offset, record.size) == (offset, size) else None
 
-        place = int(np.searchsorted(self.records["offset"], np.uint64(offset)))
-        if place < len(self.records) and (record := self.records[place])["offset"] == offset and record["size"] == size:
-            return record
-        return None
+    def to_bytes(self) -> bytes:
+        data = self.data[self._start :]
+        head = INDEX_MAGIC, len(self), self.shard_bytes, self.reader, zlib.crc32(data), self.digest
+        return INDEX_HEADER.pack(*head) + data
 
 
 def stretch_of(path: str) -> Stretch | None:
@@ -108,33 +137,30 @@ def index_path(shard: str | os.PathLike[str]) -> str:
 
 
 def read_index(shard: str | os.PathLike[str]) -> ShardIndex | None:
-    """The index beside a shard; None where there is none.
+    """The index beside a shard, mapped into memory; None where there is none.
 
     Raises:
         AudioError: it is damaged, or of another shard.
     """
-    import numpy as np
-
-    path, dtype = index_path(shard), np.dtype(INDEX_RECORD)
+    path = index_path(shard)
     try:
         with open(path, "rb") as file:
             head = file.read(INDEX_HEADER.size)
-            left = os.fstat(file.fileno()).st_size - INDEX_HEADER.size
             if len(head) < INDEX_HEADER.size:
                 raise AudioError(f"{path} is cut: no index of a shard")
             magic, count, shard_bytes, reader, checksum, digest = INDEX_HEADER.unpack(head)
             if magic != INDEX_MAGIC:
                 raise AudioError(f"{path} is no index of a shard that this version knows")
-            if count * dtype.itemsize != left:
+            left = os.fstat(file.fileno()).st_size - INDEX_HEADER.size
+            if count * INDEX_RECORD.size != left:
                 raise AudioError(f"{path} is damaged: it promises {count:,} clips, and has {left:,} bytes")
-            data = file.read(left)
+            if zlib.crc32(file.read()) != checksum:
+                raise AudioError(f"{path} is damaged: its checksum is wrong")
+            return ShardIndex(mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ), reader, digest, shard_bytes)
     except FileNotFoundError:
         return None
     except OSError as error:
         raise AudioError(f"{path} cannot be read: {error.strerror}") from error
-    if zlib.crc32(data) != checksum:
-        raise AudioError(f"{path} is damaged: its checksum is wrong")
-    return ShardIndex(np.frombuffer(data, dtype), reader, digest, shard_bytes)
 
 
 class Shard:
@@ -176,14 +202,13 @@ class Shard:
             AudioError: no clip lies there, or it is damaged.
         """
         self._check_bounds(where)
-        record = None
         if self.index is None:
             return self._read_after_header(where)
         record = self.index.find(where.offset, where.size)
         if record is None:
             raise _no_clip(where, "its index knows of none")
         data = self._pread(where.offset, where.size)
-        if zlib.crc32(data) != record["crc32"]:
+        if zlib.crc32(data) != record.crc32:
             raise AudioError(f"the shard {self.path} is damaged at this clip: its checksum is wrong")
         return data
 
@@ -198,9 +223,9 @@ class Shard:
         record = self.index.find(where.offset, where.size)
         if record is None:
             raise _no_clip(where, "its index knows of none")
-        if record["is_odd"] or self.index.reader != reader:
+        if record.is_odd or self.index.reader != reader:
             return None
-        return AudioInfo(int(record["num_frames"]), int(record["sample_rate"]), int(record["channels"]))
+        return AudioInfo(record.num_frames, record.sample_rate, record.channels)
 
     def part(self, where: Stretch, start: int, length: int) -> bytes:
         """Some bytes of a clip, unchecked."""

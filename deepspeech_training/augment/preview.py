@@ -12,7 +12,8 @@ from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.augment.augmenter import Augmenter, StepDraws
 from deepspeech_training.augment.catalogue import Augmentation
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import labels_with_repeats, read_rows
+from deepspeech_training.data.rows import read_rows
+from deepspeech_training.data.sample import labels_with_repeats
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mel import dct_matrix, fft_length, hann_window

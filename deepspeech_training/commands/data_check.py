@@ -9,8 +9,9 @@ from deepspeech_training.config import ParsedFlags, parse_flags
 from deepspeech_training.config.command_line import FlagParser
 from deepspeech_training.console import Console
 from deepspeech_training.data.sample import CheckedData, write_rejections
-from deepspeech_training.data.samples import FAULTS_SHOWN, SpeechSample, check_sets
+from deepspeech_training.data.samples import FAULTS_SHOWN, check_sets
 from deepspeech_training.data.shard_folder import shards_of, total_bytes, verify_all
+from deepspeech_training.data.speech_sample import SpeechSample
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN, FlagError
 from deepspeech_training.tasks.speech_to_text.described_model import model_to_check
 

@@ -1,19 +1,15 @@
 """The rows of CSVs with what the headers of their audio files say."""
 
-import itertools
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from deepspeech_training.audio.files import AudioError, AudioInfo, read_audio_info
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import Row, audio_path, read_rows
+from deepspeech_training.data.in_order import batched, in_order
+from deepspeech_training.data.rows import Row, audio_path, read_rows
 from deepspeech_training.data.shard_folder import csvs_in
 from deepspeech_training.errors import UserError
-
-THREADS = 8  # headers on a network volume wait; threads hide it
-ROWS_PER_TASK = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,22 +44,14 @@ def read_clips(csv_paths: Sequence[str], console: Console) -> Iterator[Clip]:
         rows = read_rows(csv_path)
         if not rows:
             console.warn(f"{csv_path}: the CSV has a header and no rows")
-        tasks = [rows[start : start + ROWS_PER_TASK] for start in range(0, len(rows), ROWS_PER_TASK)]
         with console.progress(f"reading {csv_path}", total=len(rows), unit="clips") as progress:
-            for clips in _in_order(lambda task, csv_path=csv_path: [_clip(csv_path, row) for row in task], tasks):
+            for clips in in_order(partial(_clips, csv_path), batched(rows)):
                 progress.update(len(clips))
                 yield from clips
 
 
-def _in_order(function: Callable, tasks: Sequence) -> Iterator:
-    """As `map`, on threads, with a few tasks ahead."""
-    waiting = iter(tasks)
-    with ThreadPoolExecutor(THREADS) as executor:
-        ahead = deque(executor.submit(function, task) for task in itertools.islice(waiting, 2 * THREADS))
-        while ahead:
-            result = ahead.popleft().result()
-            ahead.extend(executor.submit(function, task) for task in itertools.islice(waiting, 1))
-            yield result
+def _clips(csv_path: str, rows: Sequence[Row]) -> list[Clip]:
+    return [_clip(csv_path, row) for row in rows]
 
 
 def _clip(csv_path: str, row: Row) -> Clip:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePath
 
 from deepspeech_training.audio.formats import is_audio_name
-from deepspeech_training.data.samples import read_rows
+from deepspeech_training.data.rows import read_rows
 from deepspeech_training.data.tables import Entry, entries, names_recordings
 from deepspeech_training.data.text import fault_of
 from deepspeech_training.errors import UserError

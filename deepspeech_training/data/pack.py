@@ -16,13 +16,14 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.errors import AudioError
 from deepspeech_training.audio.files import AudioInfo, read_audio, read_audio_info
 from deepspeech_training.audio.shards import (
     MAX_CLIP_BYTES,
+    IndexRecord,
     ShardIndex,
     Stretch,
     in_memory,
@@ -32,8 +33,9 @@ from deepspeech_training.audio.shards import (
     status_of,
 )
 from deepspeech_training.console import Console, Progress
+from deepspeech_training.data.rows import Row, audio_path, read_table
 from deepspeech_training.data.sample import Rejection
-from deepspeech_training.data.samples import Row, audio_path, read_table, report
+from deepspeech_training.data.samples import report
 from deepspeech_training.data.tar_shard import PackedClip, TarShard, digest_of, encode, row_digest
 from deepspeech_training.errors import UserError
 
@@ -91,7 +93,8 @@ def pack(csv_path: str, folder: Path, rules: PackRules, console: Console) -> Pac
     Raises:
         UserError: the CSV cannot be read, a clip cannot and rows are not dropped, or the folder cannot be written.
     """
-    header, lines = read_table(csv_path)
+    header, table = read_table(csv_path)
+    lines = list(table)
     if not lines:
         raise UserError(f"{csv_path}: the CSV has a header and no rows\nAdd rows, or leave the file out.")
     with console.progress(f"packing {csv_path}", total=len(lines), unit="clips") as progress:
@@ -113,7 +116,7 @@ def pack(csv_path: str, folder: Path, rules: PackRules, console: Console) -> Pac
         console.warn(f"{surplus} is of an earlier pack, and no row names it any more: it can be deleted")
     return PackedSet(
         target,
-        sum(len(index.records) for _, index in packer.shards),
+        sum(len(index) for _, index in packer.shards),
         len(packer.shards),
         sum(index.shard_bytes for _, index in packer.shards),
         packer.kept,
@@ -146,8 +149,8 @@ class _Packer:
         index = _index_of_whole(path)
         if index is None:
             return 0
-        rows = {int(row) for row in index.records["row"]}
-        last, digests, faults = int(index.records["row"][-1]), [], []
+        rows = {record.row for record in index}
+        last, digests, faults = index[-1].row, [], []
         for end in range(at, len(lines)):
             number = lines[end][0].row
             if number > last:
@@ -231,16 +234,16 @@ class _Packer:
         writer.writerow(columns)
         waiting = iter(lines)
         for path, index in self.shards:
-            for record in index.records:
-                row, fields = next(line for line in waiting if line[0].row == record["row"])
+            for record in index:
+                row, fields = next(line for line in waiting if line[0].row == record.row)
                 writer.writerow(map(self._packed_row(row, fields, path.name, record).__getitem__, columns))
             yield text.getvalue().encode("utf-8", "surrogateescape")
             text.seek(0)
             text.truncate()
 
-    def _packed_row(self, row: Row, fields: Sequence[str], shard: str, record: Any) -> dict[str, str]:
-        source, size = self._path(row), int(record["size"])
-        place = Stretch(shard, int(record["offset"]), size, _suffix(source, self._rules))
+    def _packed_row(self, row: Row, fields: Sequence[str], shard: str, record: IndexRecord) -> dict[str, str]:
+        source, size = self._path(row), record.size
+        place = Stretch(shard, record.offset, size, _suffix(source, self._rules))
         said = self._columns(fields)
         said.setdefault("original", row.wav_filename)
         # What --noshuffle sorts by stays as it was for clips that stay as they were.
@@ -270,7 +273,7 @@ def _index_of_whole(path: Path) -> ShardIndex | None:
     """The index of a shard that was finished; None for any other."""
     try:
         index = read_index(path)
-        if index is not None and len(index.records) and path.stat().st_size == index.shard_bytes:
+        if index is not None and len(index) and path.stat().st_size == index.shard_bytes:
             return index
     except (AudioError, OSError):
         pass

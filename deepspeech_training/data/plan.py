@@ -6,10 +6,12 @@ That is what makes resume exact and free: position = (epoch, step). The plan dea
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import overload
 
 import numpy as np
 
 from deepspeech_training.data.sample import Sample
+from deepspeech_training.data.sample_list import as_list
 
 # How far costs are blurred before samples are sorted into batches: wide enough that the same ones do not meet in
 # every epoch, narrow enough to keep padding small (`benchmarks/train_throughput.py` prints the shares).
@@ -38,15 +40,52 @@ class BatchRules:
     unit: int = 1
 
 
+class Batches(Sequence[tuple[int, ...]]):
+    """The batches of an epoch, each a tuple of indices into the samples; equal to a list of the same.
+
+    Args:
+        order: indices.
+        starts, ends: of each batch in `order`.
+    """
+
+    def __init__(self, order: np.ndarray, starts: np.ndarray, ends: np.ndarray):
+        self._order, self._starts, self._ends = order, starts, ends
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, number: int) -> tuple[int, ...]: ...
+
+    @overload
+    def __getitem__(self, number: slice) -> list[tuple[int, ...]]: ...
+
+    def __getitem__(self, number: int | slice) -> tuple[int, ...] | list[tuple[int, ...]]:
+        if isinstance(number, slice):
+            return [self[one] for one in range(*number.indices(len(self)))]
+        return tuple(self._order[self._starts[number] : self._ends[number]].tolist())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Sequence) and list(self) == list(other)
+
+    def in_order(self, numbers: np.ndarray) -> "Batches":
+        """The same batches in another order."""
+        return Batches(self._order, self._starts[numbers], self._ends[numbers])
+
+
 class Plan:
     """The batches of every epoch over one list of samples; the last, shorter batch is not lost."""
 
     def __init__(self, samples: Sequence[Sample], rules: BatchRules):
-        self.samples = samples
+        self.samples = as_list(samples)
         self.rules = rules
-        self._costs = np.array([s.cost for s in samples], np.int64)
-        self._sizes = np.array([s.size for s in samples], np.int64)
-        self._cache: tuple[int, list[tuple[int, ...]]] | None = None
+        self._costs, self._sizes = self.samples.costs, self.samples.sizes
+        self._cache: tuple[int, Batches] | None = None
+
+    @property
+    def cost(self) -> int:
+        """Of all samples."""
+        return int(self._costs.sum())
 
     def fingerprint(self) -> str:
         """Says whether two runs have the same batches: a hash of rules, samples and their costs."""
@@ -55,20 +94,20 @@ class Plan:
             f"BatchRules(batch_size={rules.batch_size}, batch_seconds={rules.batch_seconds}, shuffle={rules.shuffle}, "
             f"reverse={rules.reverse}, seed={rules.seed}, sample_rate={rules.unit})".encode()
         )
-        for sample in self.samples:
-            digest.update(f"{sample.id}\0{sample.cost}\0{sample.size}\0{sample.content}\n".encode())
+        for lines in self.samples.lines():
+            digest.update(lines)
         return digest.hexdigest()[:16]
 
     def _generator(self, epoch: int) -> np.random.Generator:
         return np.random.Generator(np.random.Philox(key=[self.rules.seed, epoch]))
 
-    def batches(self, epoch: int) -> list[tuple[int, ...]]:
+    def batches(self, epoch: int) -> "Batches":
         """The batches of an epoch, each a tuple of indices into `samples`; every sample is in exactly one."""
         if self._cache is None or self._cache[0] != epoch:
             self._cache = (epoch, self._make(epoch))
         return self._cache[1]
 
-    def _make(self, epoch: int) -> list[tuple[int, ...]]:
+    def _make(self, epoch: int) -> "Batches":
         rules = self.rules
         if not rules.shuffle:
             # DeepSpeech: by wav_filesize, ties in the order of rows (in Python's reversed sort too).
@@ -81,25 +120,23 @@ class Plan:
             return self._cut(order[::-1] if rules.reverse else order)
         blurred = self._costs * np.exp(LENGTH_BLUR * generator.standard_normal(len(self.samples)))
         batches = self._cut(np.argsort(blurred, kind="stable"))
-        return [batches[i] for i in generator.permutation(len(batches))]
+        return batches.in_order(generator.permutation(len(batches)))
 
-    def _cut(self, order: np.ndarray) -> list[tuple[int, ...]]:
+    def _cut(self, order: np.ndarray) -> "Batches":
         rules = self.rules
         if rules.batch_seconds <= 0:
-            size = rules.batch_size
-            return [tuple(order[i : i + size].tolist()) for i in range(0, len(order), size)]
+            starts = np.arange(0, len(order), rules.batch_size)
+            return Batches(order, starts, np.minimum(starts + rules.batch_size, len(order)))
         budget = rules.batch_seconds * rules.unit
-        batches: list[tuple[int, ...]] = []
-        current: list[int] = []
+        starts_of: list[int] = []
         longest = 0
-        for index in order.tolist():
-            longest_with = max(longest, int(self._costs[index]))
-            if current and longest_with * (len(current) + 1) > budget:
-                batches.append(tuple(current))
-                current, longest_with = [], int(self._costs[index])
-            current.append(index)
-            longest = longest_with
-        return [*batches, tuple(current)] if current else batches
+        for place, cost in enumerate(self._costs[order].tolist()):
+            longest = max(longest, cost)
+            if not starts_of or longest * (place - starts_of[-1] + 1) > budget:
+                starts_of.append(place)
+                longest = cost
+        starts = np.array(starts_of, np.int64)
+        return Batches(order, starts, np.append(starts[1:], len(order)) if starts_of else starts)
 
     def heaviest_batch(self) -> tuple[int, ...]:
         """A batch as large as any epoch can have: the dearest samples together, the one to try memory with."""

@@ -1,9 +1,8 @@
 """What plan, loader and loop know of a sample, whatever the task: the row of a CSV that it came from, and its cost."""
 
 import csv
-import hashlib
-import heapq
 import io
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -43,6 +42,16 @@ class Sample(Protocol):
     def cost(self) -> int:
         """How long a step takes with it, in a unit of the task, such as samples of audio or letters."""
 
+
+REASON_CODES = (
+    "bad_row",
+    "missing_file",
+    "unreadable",
+    "empty_audio",
+    "empty_transcript",
+    "not_in_alphabet",
+    "too_short",
+)
 
 S = TypeVar("S", bound=Sample, covariant=True)
 
@@ -87,26 +96,13 @@ class CheckedData(Generic[S]):
                 yield kind, found
 
 
-def limit_fairly(samples: Sequence[S], limit: int, seed: int) -> list[S]:
-    """Take `limit` samples that stand for all, in their original order.
+def labels_with_repeats(labels: Sequence[object]) -> int:
+    """The frames that CTC needs at least: one for each label, and a blank between two that are the same.
 
-    The choice depends on seed and ids alone (BLAKE2b of both), not on numpy's version or on the other samples;
-    a smaller limit takes a subset of what a larger one takes.
-
-    Args:
-        limit: 0 takes all.
-    Raises:
-        ValueError: `limit` is negative.
+    >>> labels_with_repeats([8, 5, 12, 12, 15])
+    6
     """
-    if limit < 0:
-        raise ValueError(f"limit is {limit}")
-    if limit == 0 or limit >= len(samples):
-        return list(samples)
-
-    def rank(index: int) -> bytes:
-        return hashlib.blake2b(f"{seed}:{samples[index].id}".encode(), digest_size=16).digest()
-
-    return [samples[index] for index in sorted(heapq.nsmallest(limit, range(len(samples)), key=rank))]
+    return len(labels) + sum(first == second for first, second in itertools.pairwise(labels))
 
 
 def write_rejections(path: str | Path, rejections: Iterable[Rejection]) -> None:

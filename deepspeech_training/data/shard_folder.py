@@ -77,15 +77,15 @@ def verify(shard_path: str, on_clip: Callable[[int], object] = lambda size: None
     if shard.index is None:
         yield f"{shard_path} has no index beside it: there are no checksums to compare"
         return
-    for record in shard.index.records:
-        where = Stretch(shard_path, int(record["offset"]), int(record["size"]), "")
+    for record in shard.index:
+        where = Stretch(shard_path, record.offset, record.size, "")
         try:
-            sound = zlib.crc32(shard.part(where, 0, where.size)) == record["crc32"]
+            sound = zlib.crc32(shard.part(where, 0, where.size)) == record.crc32
             reason = "its checksum is wrong"
         except AudioError as error:
             sound, reason = False, str(error)
         if not sound:
-            yield f"{shard_path}: the clip of row {record['row']} at {where.offset:,} is damaged: {reason}"
+            yield f"{shard_path}: the clip of row {record.row} at {where.offset:,} is damaged: {reason}"
         on_clip(where.size)
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from deepspeech_training.atomic_file import fsync_folder, write_atomically
 from deepspeech_training.audio.files import READER
 from deepspeech_training.audio.parts import AudioInfo
-from deepspeech_training.audio.shards import INDEX_RECORD, TAR_BLOCK, ShardIndex, index_path
+from deepspeech_training.audio.shards import INDEX_RECORD, TAR_BLOCK, IndexRecord, ShardIndex, index_path
 from deepspeech_training.errors import UserError
 
 if TYPE_CHECKING:  # as in `audio.files`
@@ -54,7 +54,7 @@ class TarShard:
     def __init__(self, path: Path):
         self.path, self.size = path, 0
         self._part = path.with_name(f".{path.name}.part")  # of one that was killed: overwritten
-        self._records: list[tuple[int, ...]] = []
+        self._records: list[IndexRecord] = []
         self._digest = hashlib.blake2b(digest_size=32)
         try:
             self._file = open(self._part, "wb")  # noqa: SIM115
@@ -88,18 +88,8 @@ class TarShard:
         self._add(key + ".txt", clip.transcript.encode("utf-8", "surrogateescape"))
         self._add(key + ".json", json.dumps(said, ensure_ascii=True).encode("ascii"))
         checksum = zlib.crc32(clip.data)
-        self._records.append(
-            (
-                offset,
-                len(clip.data),
-                clip.row,
-                info.num_frames,
-                info.sample_rate,
-                checksum,
-                info.channels,
-                int(bool(info.note)),
-            )
-        )
+        sound = info.num_frames, info.sample_rate, checksum, info.channels, int(bool(info.note))
+        self._records.append(IndexRecord(offset, len(clip.data), clip.row, *sound))
         self._digest.update(clip.digest)
 
     def _add(self, name: str, data: bytes) -> None:
@@ -118,8 +108,6 @@ class TarShard:
 
     def close(self) -> None:
         """Put the shard and its index in their places: the index last, so that one without it is not finished."""
-        import numpy as np
-
         self._write(bytes(2 * TAR_BLOCK))
         try:
             with self._file:
@@ -130,8 +118,8 @@ class TarShard:
             fsync_folder(self.path.parent)
         except OSError as error:
             raise UserError(f"{self.path} cannot be written: {error.strerror}") from error
-        records = np.array(self._records, np.dtype(INDEX_RECORD))
-        index = ShardIndex(records, READER, self._digest.digest(), self.size)
+        data = b"".join(INDEX_RECORD.pack(*record) for record in self._records)
+        index = ShardIndex(data, READER, self._digest.digest(), self.size)
         write_atomically(Path(index_path(self.path)), [index.to_bytes()])
 
 

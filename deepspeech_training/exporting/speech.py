@@ -7,7 +7,7 @@ from deepspeech_training.audio.synthetic_speech import SMOKE_CLIP, SMOKE_SENTENC
 from deepspeech_training.checkpoints.describe import SpeechModel
 from deepspeech_training.config.groups import ExportFlags
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import SpeechSample
+from deepspeech_training.data.speech_sample import SpeechSample
 from deepspeech_training.errors import UserError
 from deepspeech_training.exporting import parity
 from deepspeech_training.exporting.folder import ExportedModel

@@ -23,7 +23,7 @@ from pathlib import Path
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import REASON_CODES, labels_with_repeats
+from deepspeech_training.data.sample import REASON_CODES, labels_with_repeats
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.importers import copies, splits

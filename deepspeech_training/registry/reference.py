@@ -13,7 +13,7 @@ from typing import Any
 
 from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import read_rows
+from deepspeech_training.data.rows import read_rows
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
 from deepspeech_training.runtime.figures import Figures, Place

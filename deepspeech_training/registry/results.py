@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import read_rows
+from deepspeech_training.data.rows import read_rows
 from deepspeech_training.errors import UserError
 from deepspeech_training.registry.bootstrap import Interval, interval, units_of
 from deepspeech_training.registry.store import RESULTS_FILE, DamagedModel, Version, read_json

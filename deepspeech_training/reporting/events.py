@@ -5,15 +5,14 @@ JSON lines beside the checkpoints, TensorBoard's summaries, the session log.
 """
 
 import contextlib
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from pathlib import Path
 from typing import Any, ClassVar, Protocol, Self
 
 from deepspeech_training.console import ERROR, INFO, WARN
 from deepspeech_training.data.sample import SampleSet
+from deepspeech_training.data.sample_list import as_list
 from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure
 from deepspeech_training.reporting.records import UNWRITTEN, Record, of
 
@@ -116,18 +115,16 @@ class SetSummary(Record):
     @classmethod
     def of(cls, kind: str, found: SampleSet[Any], sample_rate: int | None) -> Self:
         """Summarise samples whose cost is that of audio at `sample_rate`; None where it is of another kind."""
-        digest = hashlib.sha256()
-        for sample in found.samples:
-            digest.update(f"{Path(sample.path).name}\0{sample.cost}\0{sample.content}\n".encode())
-        cost = sum(sample.cost for sample in found.samples)
-        speakers = {getattr(sample, "speaker", None) for sample in found.samples}
+        samples = as_list(found.samples)
+        described, cost = samples.describe(), int(samples.costs.sum())
+        speakers = described.speakers
         return cls(
             kind,
             found.csv_path,
-            len(found.samples),
+            len(samples),
             hours=None if sample_rate is None else round(cost / sample_rate / 3600, 6),
-            characters=sum(len(sample.content) for sample in found.samples),
-            fingerprint=digest.hexdigest()[:16],
+            characters=described.characters,
+            fingerprint=described.fingerprint,
             speakers=None if None in speakers else len(speakers) or None,
         )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import Row, read_rows
+from deepspeech_training.data.rows import Row, read_rows
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.metrics import Result, SetReport

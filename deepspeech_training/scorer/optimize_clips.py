@@ -15,7 +15,7 @@ from deepspeech_training.checkpoints.describe import read_checkpoint
 from deepspeech_training.checkpoints.file import DamagedCheckpoint, read_arrays, read_state, write_arrays, write_state
 from deepspeech_training.checkpoints.folder import best_or_last
 from deepspeech_training.console import Console
-from deepspeech_training.data.samples import read_rows
+from deepspeech_training.data.rows import read_rows
 from deepspeech_training.errors import UserError
 from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.models.tflite import ExportSettings, write_tflite

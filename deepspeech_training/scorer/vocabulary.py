@@ -15,7 +15,7 @@ import numpy as np
 from deepspeech_training.alphabet import ByteAlphabet
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.console import Console, Progress
-from deepspeech_training.data.samples import read_rows
+from deepspeech_training.data.rows import read_rows
 from deepspeech_training.data.text import Cleaner
 from deepspeech_training.errors import UserError
 from deepspeech_training.scorer.language_model import SENTENCE_END, SENTENCE_START, SPECIAL_WORDS

@@ -3,6 +3,8 @@
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from deepspeech_training.audio.cache import AudioCache
 from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.augment.catalogue import parse_augmentations
@@ -10,7 +12,8 @@ from deepspeech_training.config import Config
 from deepspeech_training.config.groups import AugmentFlags, LimitFlags
 from deepspeech_training.console import Console
 from deepspeech_training.data.loader import ArraySpec
-from deepspeech_training.data.sample import CheckedData, limit_fairly
+from deepspeech_training.data.sample import CheckedData
+from deepspeech_training.data.sample_list import Chosen, Joined, as_list, fair_choice, limit_fairly
 from deepspeech_training.features.geometry import FeatureGeometry
 
 DRAWS = {  # by the names of `augment.augmenter.StepDraws`
@@ -57,9 +60,14 @@ def limited(checked: CheckedData, limits: LimitFlags, seed: int) -> CheckedData:
     """At most as many clips as the flags say: for training of all files together, else of each."""
     sets = dict(checked.sets)
     if limits.limit_train and "train" in sets:
-        together = [s for found in sets["train"] for s in found.samples]
-        kept = {id(s) for s in limit_fairly(together, limits.limit_train, seed)}
-        sets["train"] = [replace(found, samples=[s for s in found.samples if id(s) in kept]) for found in sets["train"]]
+        parts = [as_list(found.samples) for found in sets["train"]]
+        together = Joined(parts)
+        kept = np.array(fair_choice(together, limits.limit_train, seed), np.int64)
+        ends = np.searchsorted(kept, together.starts)
+        sets["train"] = [
+            replace(found, samples=Chosen(parts[k], kept[ends[k] : ends[k + 1]] - together.starts[k]))
+            for k, found in enumerate(sets["train"])
+        ]
     for name, limit in (("dev", limits.limit_dev), ("test", limits.limit_test)):
         if limit and name in sets:
             sets[name] = [replace(found, samples=limit_fairly(found.samples, limit, seed)) for found in sets[name]]

@@ -15,7 +15,7 @@ from deepspeech_training.checkpoints.transfer import Transfer
 from deepspeech_training.config import as_dict, to_flag_lines
 from deepspeech_training.data.loader import Loader
 from deepspeech_training.data.plan import BatchRules, Plan
-from deepspeech_training.data.sample import limit_fairly
+from deepspeech_training.data.sample_list import limit_fairly
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.machine.gpu_monitor import GpuMonitor

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from deepspeech_training.checkpoints.source import Source
 from deepspeech_training.config import Config
-from deepspeech_training.data.sample import limit_fairly
+from deepspeech_training.data.sample_list import limit_fairly
 from deepspeech_training.reporting.events import Exported
 from deepspeech_training.tasks.base import Exports
 from deepspeech_training.training import announce

@@ -99,7 +99,7 @@ class Trainer:
         self._schedule, self._saver, self._events = schedule, saver, events
         plan = data.plan
         self._steps = Steps(backend, state, plan.samples, seed=plan.rules.seed, events=events, saver=saver)
-        self._speed = Speed(sum(s.cost for s in plan.samples) / task.unit.size, task.unit.speed)
+        self._speed = Speed(plan.cost / task.unit.size, task.unit.speed)
 
     # --- the run -----------------------------------------------------------------------------------------------
 
@@ -146,7 +146,8 @@ class Trainer:
         self._speed.begin_epoch()
         started, seconds_before = time.perf_counter(), state.seconds
         waited_before, waited_at_start = state.seconds_waited, self._loader.seconds_waited
-        planned = [[plan.samples[i] for i in batch] for batch in batches[state.step_in_epoch :]]
+        left = range(state.step_in_epoch, len(batches))
+        planned = ([plan.samples[i] for i in batches[number]] for number in left)
         for batch in self._loader.batches(planned, augment=self._augmentation(len(batches))):
             updated = self._steps.update(batch, self._rate(state.step_in_epoch))
             state.step += 1

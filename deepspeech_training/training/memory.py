@@ -2,9 +2,12 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from deepspeech_training.data.loader import Example, Loader
 from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.data.sample import Sample
+from deepspeech_training.data.sample_list import as_list
 from deepspeech_training.errors import OutOfMemory, UserError
 from deepspeech_training.machine.resources import available_memory, memory_limit
 from deepspeech_training.models.base import Network
@@ -99,7 +102,8 @@ def try_heaviest_batches(
         if len(batch.samples) < tried:
             raise UserError(_message(task, samples, len(batch.samples) // num_devices, by_seconds=by_seconds))
         break
-    longest_dev = sorted(dev_samples, key=lambda s: -s.cost)[:dev_batch_size]
+    dev = as_list(dev_samples)
+    longest_dev = [dev[place] for place in np.argsort(-dev.costs, kind="stable")[:dev_batch_size].tolist()]
     batch = loader.load_now(longest_dev)
     if batch.samples:
         backend.evaluate_step(batch)

@@ -10,7 +10,7 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.checkpoints.source import (
@@ -28,6 +28,7 @@ from deepspeech_training.config.rules import check_network, values_of_task
 from deepspeech_training.console import Console
 from deepspeech_training.data.folder import has_audio
 from deepspeech_training.data.sample import CheckedData
+from deepspeech_training.data.sample_list import Joined, SampleList, as_list
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.machine.device_choice import Choice, choose
 from deepspeech_training.machine.resources import HOW_TO_MOUNT, read_resources, will_be_lost
@@ -168,9 +169,10 @@ class Run:
     def events(self) -> Events:
         return self.call.events
 
-    def samples(self, kind: str) -> list[Any]:
+    def samples(self, kind: str) -> SampleList:
         """Those of all CSVs of a set together, of the task's own class."""
-        return [sample for found in self.data.sets.get(kind, ()) for sample in found.samples]
+        parts = [as_list(found.samples) for found in self.data.sets.get(kind, ())]
+        return parts[0] if len(parts) == 1 else Joined(parts)
 
     def data_summary(self) -> list[SetSummary]:
         """The figures of each CSV, for events and checkpoints."""
@@ -298,7 +300,7 @@ def prepare(call: Call) -> Run:
     call.events.emit(DataChecked(run.data_summary()))
     _check_abilities(work, config, run.task)
     if work.computes and not config.batches.skip_batch_test:
-        longest = max((sample.cost for sample in run.samples("train")), default=0)
+        longest = int(run.samples("train").costs.max(initial=0))
         check_memory_to_begin(
             run.task.network,
             frames=run.task.frames(longest),

@@ -1,12 +1,13 @@
 """A step that never takes in a poisoned update: samples that make it impossible are left out, at last for good."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import numpy as np
 
 from deepspeech_training.data.loader import Batch
 from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.data.sample import Rejection, Sample
+from deepspeech_training.data.sample_list import as_list
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import BadClip, Events, WarningNote
 from deepspeech_training.training.backends.base import Backend
@@ -30,9 +31,9 @@ class Steps:
     """
 
     def __init__(
-        self, backend: Backend, state: RunState, samples: Iterable[Sample], *, seed: int, events: Events, saver: Saver
+        self, backend: Backend, state: RunState, samples: Sequence[Sample], *, seed: int, events: Events, saver: Saver
     ):
-        self._backend, self._state, self._samples, self._seed = backend, state, samples, seed
+        self._backend, self._state, self._samples, self._seed = backend, state, as_list(samples), seed
         self._events, self._saver = events, saver
         if state.quarantine:
             self._save_rejections()  # the check of the data has written the list without them
@@ -106,9 +107,8 @@ class Steps:
     def _settle_suspects(self) -> None:
         """After an update that worked: steps without a good sample before it were the fault of their samples."""
         suspects, self._state.suspects = self._state.suspects, {}
-        for sample in self._samples if suspects else ():
-            if sample.id in suspects:
-                self._offence(sample, suspects[sample.id])
+        for sample in self._samples.with_ids(set(suspects)) if suspects else ():
+            self._offence(sample, suspects[sample.id])
 
     def _offence(self, sample: Sample, reason: str) -> None:
         state = self._state
@@ -124,7 +124,6 @@ class Steps:
         self._saver.save_rejections(
             [
                 Rejection(s.csv_path, s.row, s.path, s.content, "quarantined", quarantine[s.id])
-                for s in self._samples
-                if s.id in quarantine
+                for s in self._samples.with_ids(set(quarantine))
             ]
         )

@@ -6,7 +6,7 @@ from deepspeech_training.augment.augmenter import Augmenter, StepDraws
 from deepspeech_training.augment.catalogue import AUGMENTATIONS, parse_augmentations
 from deepspeech_training.augment.waveform import WAVEFORM
 from deepspeech_training.data.loader import ArraySpec, BatchSpec, Loader
-from deepspeech_training.data.samples import SpeechSample
+from deepspeech_training.data.speech_sample import SpeechSample
 from deepspeech_training.errors import FlagError
 from deepspeech_training.features.geometry import FeatureGeometry
 

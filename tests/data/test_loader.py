@@ -16,7 +16,7 @@ from deepspeech_training.data.loader import (
     make_batch,
     padded_length,
 )
-from deepspeech_training.data.samples import SpeechSample
+from deepspeech_training.data.speech_sample import SpeechSample
 
 SPEC = BatchSpec(
     {

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from deepspeech_training.data.plan import BatchRules, Plan, clip_keys
-from deepspeech_training.data.samples import SpeechSample
+from deepspeech_training.data.speech_sample import SpeechSample
 
 
 def sample(number: int, num_samples: int, size: int | None = None) -> SpeechSample:

@@ -13,16 +13,12 @@ from hypothesis import strategies as st
 
 from deepspeech_training.alphabet import Alphabet
 from deepspeech_training.console import DEBUG, Console
-from deepspeech_training.data import samples as samples_module
-from deepspeech_training.data.sample import Rejection, limit_fairly, write_rejections
-from deepspeech_training.data.samples import (
-    HOW_TO_MEND,
-    REASON_CODES,
-    SpeechSample,
-    check_sets,
-    labels_with_repeats,
-    read_rows,
-)
+from deepspeech_training.data import headers as headers_module
+from deepspeech_training.data.rows import read_rows
+from deepspeech_training.data.sample import REASON_CODES, Rejection, labels_with_repeats, write_rejections
+from deepspeech_training.data.sample_list import limit_fairly
+from deepspeech_training.data.samples import HOW_TO_MEND, check_sets
+from deepspeech_training.data.speech_sample import SpeechSample
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 
@@ -387,8 +383,8 @@ def test_a_second_start_reads_no_header_again_but_those_that_changed(tmp_path, c
     first = check(path, cache_dir=cache_dir)
     assert first.from_cache == 0
     read = []
-    original = samples_module.read_audio_info
-    monkeypatch.setattr(samples_module, "read_audio_info", lambda path: read.append(path) or original(path))
+    original = headers_module.read_audio_info
+    monkeypatch.setattr(headers_module, "read_audio_info", lambda path: read.append(path) or original(path))
     second = check(path, cache_dir=cache_dir)
     assert (second.from_cache, read) == (3, [])
     assert second.sets == first.sets
@@ -461,7 +457,7 @@ def test_a_cache_with_a_right_checksum_and_wrong_values_is_ignored(tmp_path, cor
     check(path, cache_dir=tmp_path / "cache")
     (cache_path,) = (tmp_path / "cache").iterdir()
     body = json.dumps(line).encode() + b"\n"
-    first = {"format": samples_module.CACHE_FORMAT, "sha256": samples_module.hashlib.sha256(body).hexdigest()}
+    first = {"format": headers_module.CACHE_FORMAT, "sha256": headers_module.hashlib.sha256(body).hexdigest()}
     cache_path.write_bytes(json.dumps(first).encode() + b"\n" + body)
     assert check(path, cache_dir=tmp_path / "cache").from_cache == 0
 
@@ -492,7 +488,7 @@ def test_the_second_check_of_many_rows_opens_no_audio_file(tmp_path, make_wav, w
     def opened(path):
         raise AssertionError(f"{path} was opened again")
 
-    monkeypatch.setattr(samples_module, "read_audio_info", opened)
+    monkeypatch.setattr(headers_module, "read_audio_info", opened)
     second = check(path, cache_dir=tmp_path / "cache")
     assert second.from_cache == 1000 and second.sets == first.sets
 

@@ -16,7 +16,7 @@ import pytest
 from test_import_corpus import files, read
 
 from deepspeech_training.commands.main import run as command
-from deepspeech_training.data.samples import read_rows
+from deepspeech_training.data.rows import read_rows
 
 ROOT = Path(__file__).resolve().parents[2]
 # github.com/common-voice/cv-dataset: the columns of train, dev, test, validated and other by release.

@@ -9,7 +9,7 @@ from reporting.samples_of_events import DEV, EPOCH, epoch_done, step_done
 
 from deepspeech_training.console import Console
 from deepspeech_training.data.sample import SampleSet
-from deepspeech_training.data.samples import SpeechSample
+from deepspeech_training.data.speech_sample import SpeechSample
 from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import (

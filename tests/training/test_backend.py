@@ -7,7 +7,7 @@ from deepspeech_training.augment.augmenter import Augmenter
 from deepspeech_training.augment.catalogue import parse_augmentations
 from deepspeech_training.data.loader import make_batch
 from deepspeech_training.data.plan import clip_keys
-from deepspeech_training.data.samples import SpeechSample
+from deepspeech_training.data.speech_sample import SpeechSample
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_numpy import Mfcc
 from deepspeech_training.features.normalisation import Normalisation

@@ -27,7 +27,7 @@ from training.processes import (
 )
 
 from deepspeech_training.audio.synthetic_speech import synthesize
-from deepspeech_training.data.samples import REASON_CODES
+from deepspeech_training.data.sample import REASON_CODES
 
 EPOCHS = 4
 POISONED = (sys.executable, str(Path(__file__).with_name("with_poison.py")), "train", "--mode", "cpu")

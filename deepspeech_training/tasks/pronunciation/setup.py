@@ -11,7 +11,8 @@ from deepspeech_training.config.groups import FLAGS, LimitFlags
 from deepspeech_training.config.rules import check_layers
 from deepspeech_training.console import Console
 from deepspeech_training.data.pronunciations import EXAMPLES_SHOWN, Lexicons, Pair, read_lexicons, set_aside
-from deepspeech_training.data.sample import CheckedData, limit_fairly, write_rejections
+from deepspeech_training.data.sample import CheckedData, write_rejections
+from deepspeech_training.data.sample_list import limit_fairly
 from deepspeech_training.data.spelling import Spelling
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.models import model_class

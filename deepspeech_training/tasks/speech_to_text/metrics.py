@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepspeech_training.data.samples import SpeechSample
+from deepspeech_training.data.speech_sample import SpeechSample
 from deepspeech_training.decoding.clip_decoder import ClipDecoder, Heard
 from deepspeech_training.reporting.metrics import Result, SetReport, edit_distance, error_rate
 from deepspeech_training.tasks.base import Answers

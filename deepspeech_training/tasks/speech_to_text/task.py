@@ -16,7 +16,8 @@ from deepspeech_training.checkpoints.describe import Checkpoint
 from deepspeech_training.config import Config
 from deepspeech_training.console import Console
 from deepspeech_training.data.loader import ArraySpec, Batch, BatchSpec, Example, SampleFault, make_batch
-from deepspeech_training.data.samples import SpeechSample, labels_with_repeats
+from deepspeech_training.data.sample import labels_with_repeats
+from deepspeech_training.data.speech_sample import SpeechSample
 from deepspeech_training.decoding import DECODERS
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry

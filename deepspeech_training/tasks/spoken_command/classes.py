@@ -32,7 +32,7 @@ class Classes:
     def commands(self) -> tuple[str, ...]:
         return tuple(name for name in self.names if name not in OTHERS)
 
-    # --- as `data.samples.Writes` has it ---
+    # --- as `data.speech_sample.Writes` has it ---
 
     @property
     def size(self) -> int:

@@ -11,8 +11,10 @@ import numpy as np
 from deepspeech_training.augment.recordings import AudioSource
 from deepspeech_training.config.groups import DataFlags
 from deepspeech_training.console import Console
+from deepspeech_training.data.rows import Row, read_rows
 from deepspeech_training.data.sample import CheckedData, SampleSet, write_rejections
-from deepspeech_training.data.samples import Row, SpeechSample, check_sets, read_rows
+from deepspeech_training.data.samples import check_sets
+from deepspeech_training.data.speech_sample import SpeechSample
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.tasks.spoken_command.classes import SILENCE, Classes
