@@ -23,7 +23,7 @@ def in_order(function: Callable[[T], R], tasks: Iterable[T], *, workers: int = D
                 ahead.extend(executor.submit(function, task) for task in itertools.islice(waiting, 1))
                 yield result
         finally:
-            for future in ahead:  # Ctrl-C waits for the tasks in hand, not for all
+            for future in ahead:  # Ctrl-C waits for the current tasks, not for all
                 future.cancel()
 
 

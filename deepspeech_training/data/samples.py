@@ -146,7 +146,7 @@ class _Check:
                 return None
             table = SampleTable(columns, csv_path, self._alphabet)
         except (OSError, ValueError, KeyError, TypeError) as error:
-            self._console.debug(f"{path}: not used, and made anew: {error}")
+            self._console.debug(f"{path}: not used, and made again: {error}")
             return None
         if not self._files_are_the_same(table):
             return None
