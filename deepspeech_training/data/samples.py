@@ -32,6 +32,7 @@ from deepspeech_training.data.rows import (
     count_lines,
     quote,
     quotes_fault,
+    rows_of,
     show_character,
 )
 from deepspeech_training.data.sample import REASON_CODES, CheckedData, Rejection, SampleSet, labels_with_repeats

@@ -144,7 +144,7 @@ class SampleTable(SampleList):
         """Of the table and of the states of all files."""
         digest = hashlib.sha256(f"{self.said['key']}{sorted(self.said['shards'].items())}".encode())
         for name in ("path", "file_size", "mtime_ns"):
-            digest.update(memoryview(self.column(name)))
+            digest.update(self.column(name).tobytes())
         return digest.hexdigest()
 
     def info(self, index: int) -> AudioInfo:
