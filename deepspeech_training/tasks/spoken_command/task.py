@@ -16,7 +16,7 @@ from deepspeech_training.checkpoints.describe import Checkpoint
 from deepspeech_training.config import Config
 from deepspeech_training.console import Console
 from deepspeech_training.data.loader import ArraySpec, BatchSpec, Example, SampleFault
-from deepspeech_training.data.samples import audio_path, read_rows
+from deepspeech_training.data.rows import audio_path, read_rows
 from deepspeech_training.data.shard_folder import csvs_of_sets
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
