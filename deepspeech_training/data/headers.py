@@ -47,7 +47,7 @@ class Headers:
 
     Args:
         cache_dir: where they are kept for the next start; None: nowhere.
-        console: is told of a cache that cannot be used.
+        console: gets a cache that cannot be used.
     """
 
     def __init__(self, cache_dir: Path | None, console: Console):
