@@ -29,6 +29,7 @@ class Material:
         alphabet_path: of its file; None where the flags name it, or where it is made of the transcripts.
         makes_alphabet: whether it is made of the transcripts.
         hours: of training data.
+        num_clips: of it.
         times_said: how often a text is said in it, on average.
         says: what was found, for a person.
     """
@@ -39,6 +40,7 @@ class Material:
     alphabet_path: Path | None
     makes_alphabet: bool
     hours: float
+    num_clips: int
     times_said: float
     says: Sequence[str] = field(default=(), repr=False)
 
@@ -138,13 +140,14 @@ def of_csvs(
         texts = (clip.transcript for of_set in clips.values() for clip in of_set)
         alphabet = Alphabet.read(path) if path else _alphabet_of(texts, ", ".join(csvs["train"]))
         says.append(_shown(alphabet, path))
-    divided = None
+    divided, num_clips = None, len(clips["train"])
     missing = [name for name in ("dev", "test") if name not in csvs]
     if root is not None and missing:
         divided = _as_folder(root, clips["train"], may_drop=may_drop, console=console)
         says.append(_of_division(divided, missing))
+        num_clips = len(_parts(divided, missing)["train"])
         csvs = {name: paths for name, paths in csvs.items() if name != "train"}
-    return Material(csvs, divided, alphabet, path, makes_alphabet and path is None, hours, times_said, says)
+    return Material(csvs, divided, alphabet, path, makes_alphabet and path is None, hours, num_clips, times_said, says)
 
 
 def of_recordings(
@@ -181,7 +184,8 @@ def of_recordings(
     train = _parts(found, missing)["train"]
     hours = sum(clip.duration_s for clip in train) / 3600
     times_said = len(train) / max(1, len({clip.transcript for clip in train}))
-    return Material(dict(named), found, alphabet, path, makes_alphabet and path is None, hours, times_said, says)
+    makes_alphabet = makes_alphabet and path is None
+    return Material(dict(named), found, alphabet, path, makes_alphabet, hours, len(train), times_said, says)
 
 
 def _as_folder(root: Path, clips: Sequence[Clip], *, may_drop: bool, console: Console) -> VoiceFolder:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -34,6 +35,11 @@ RECIPE = shlex.split(
     "--augment equalizer[p=0.7,db=0~6] --augment silence[p=0.7,before=150~150,after=150~150,dbfs=-55~25] "
     "--train_scorer --automatic_mixed_precision"
 )
+# Fewer clips than it was made for: smaller batches and more epochs, so that there are as many steps. With 70 steps (60
+# takes in batches of 32) a model writes nothing.
+RECIPE_STEPS = 1575  # 35 epochs of 1,440 clips
+SMALLER_BATCHES = ((500, 32), (160, 16), (0, 8))  # from so many clips on
+MOST_EPOCHS = 300
 TIMES_SAID = 3  # on average, of a text, so that it counts as a command
 # What the app sets itself for each step, whatever the flags say.
 NOT_TO_TRAIN = ("--train_files=", "--dev_files=", "--metrics_files=", "--voice_data_dir=", "--text_data=")
@@ -201,10 +207,26 @@ def _suited(material: Material, network: str) -> tuple[str, list[str]]:
     if material.hours >= LITTLE_DATA_H or network != DEFAULT_NETWORK:
         preset = suited(material.hours)
         return f"--preset {preset}, for {PRESETS[preset].expect}", [f"--preset={preset}"]
+    epochs, size, words = _for_clips(material.num_clips)
+    length = f", {epochs} epochs in batches of {size}"
     if material.times_said >= TIMES_SAID:
-        return "the settings of bin/run-commands.sh, for commands: no other words are written", list(RECIPE)
-    without = [word for word in RECIPE if word != "--train_scorer"]
-    return "the settings of bin/run-commands.sh, for little data", without
+        return f"the settings of bin/run-commands.sh{length}, for commands: no other words are written", words
+    without = [word for word in words if word != "--train_scorer"]
+    return f"the settings of bin/run-commands.sh{length}, for little data", without
+
+
+def _for_clips(num_clips: int) -> tuple[int, int, list[str]]:
+    """Epochs, batch size, and the flags of RECIPE with them, for so many clips to train on.
+
+    >>> [_for_clips(clips)[:2] for clips in (4, 48, 200, 600, 1440, 5000)]
+    [(300, 8), (263, 8), (122, 16), (83, 32), (35, 32), (35, 32)]
+    """
+    size = next(size for least, size in SMALLER_BATCHES if num_clips >= least)
+    recipe_epochs = int(RECIPE[RECIPE.index("--epochs") + 1])
+    epochs = min(MOST_EPOCHS, max(recipe_epochs, math.ceil(RECIPE_STEPS / max(1, math.ceil(num_clips / size)))))
+    more = {"--epochs": f"{epochs}", "--train_batch_size": f"{size}"}
+    more["--warmup_epochs"] = f"{max(1, round(epochs / recipe_epochs))}"
+    return epochs, size, [more.get(flag, word) for flag, word in zip(["", *RECIPE], RECIPE, strict=False)]
 
 
 def _fingerprint(parsed: ParsedFlags, material: Material | None, settings: Sequence[str]) -> str:

@@ -113,7 +113,7 @@ def test_little_data_has_the_settings_of_run_commands_unless_flags_say_otherwise
     make_corpus(tmp_path / "corpora" / "mine", ["yes", "no"] * 3, name="train.csv")
     order = order_of(tmp_path)
     assert "run-commands" in order.preset
-    assert config_of(order).training.epochs == 35 and config_of(order).decoder.train_scorer
+    assert config_of(order).training.epochs == 300 and config_of(order).decoder.train_scorer  # steps of 4 clips
     assert order.scorer == str(order.folder / "train.scorer")
     (tmp_path / "train.flags").write_text("--epochs 3\n", encoding="utf-8")
     order = order_of(tmp_path)

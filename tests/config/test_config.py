@@ -143,6 +143,13 @@ COQUI_ONLY_DEFAULTS = {
 OURS = {
     "dev_share": 0.05,
     "label_smoothing": 0.1,
+    "labels": (),
+    "class_weights": True,
+    "silence_noise": "",
+    "other_speech_files": (),
+    "false_alarms_per_hour": 0.5,
+    "clip_seconds": 1.0,
+    "filters": 128,
     "notify": (),
     "wandb": "",
     "mlflow": "",
