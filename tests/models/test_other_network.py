@@ -20,7 +20,7 @@ from deepspeech_training.exporting.parity import ClientFeatures
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.features.normalisation import Normalisation
-from deepspeech_training.models import MODELS, network_of
+from deepspeech_training.models import MODELS, NETWORKS, network_of
 from deepspeech_training.models.reference import softmax
 from deepspeech_training.models.tflite import ExportSettings, write_tflite
 from deepspeech_training.runtime.model import Model, to_int16
@@ -35,6 +35,7 @@ WORDS = ["on", "no", "one", "ten", "net", "tone"]
 @pytest.fixture(autouse=True)
 def known(monkeypatch):
     monkeypatch.setitem(MODELS, "quarter", "models.quarter:Quarter")
+    monkeypatch.setitem(NETWORKS, "speech_to_text", (*NETWORKS["speech_to_text"], "quarter"))
 
 
 def noise(frames: int, seed: int = 0) -> np.ndarray:

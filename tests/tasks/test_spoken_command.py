@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from tasks.commands import RATE, flags, make_commands, sound
+from tasks.command_sounds import RATE, flags, make_commands, sound
 from training.processes import differing_arrays, kill_in, run, run_state
 
 from deepspeech_training.augment.recordings import AudioSource
