@@ -22,7 +22,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Versions are pinned in constraints.txt, the build backend's too (hence no isolated build): no release of others breaks us.
 # A file stays in one process, since its tests share what is slow to make; the slowest tests are shown.
-PYTEST := $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --maxprocesses 8 --dist loadfile --durations 10
+PYTEST := $(BIN)/python -m pytest --numprocesses $(PYTEST_WORKERS) --maxprocesses 8 --dist loadfile --no-loadscope-reorder --durations 10
 MKDOCS := NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 SHELL_SCRIPTS := $(wildcard bin/*.sh data_formatting/*.sh docker/*.sh) docker/bashrc .ci/run .ci/docker

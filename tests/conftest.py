@@ -12,6 +12,8 @@ import soundfile
 
 from deepspeech_training.training.interrupt import EXIT_CODES, interrupts
 
+TESTS = Path(__file__).parent
+
 # A busy machine makes any test slow once; how long one takes is no fault.
 hypothesis.settings.register_profile("no deadline", deadline=None)
 hypothesis.settings.load_profile("no deadline")
@@ -20,6 +22,20 @@ hypothesis.settings.load_profile("no deadline")
 for _number, _default in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
     if signal.getsignal(_number) is signal.SIG_IGN:
         signal.signal(_number, _default)
+
+
+# Folders whose tests start the program again and again, the longest first.
+LONG = ("training", "app", "models", "tasks", "test_api.py", "registry")
+
+
+def pytest_collection_modifyitems(items):
+    """Begins with what takes long, so that no process works on it alone at the end (a file stays in one process)."""
+
+    def rank(item: pytest.Item) -> int:
+        name = item.path.relative_to(TESTS).parts[0] if item.path.is_relative_to(TESTS) else ""
+        return LONG.index(name) if name in LONG else len(LONG)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(autouse=True)
