@@ -194,7 +194,9 @@ def test_new_data_is_trained_on_with_retrain_while_the_model_before_is_served(st
     app = start_app("--data", volume, "--retrain")
     app.until_phase("serving")
     assert app.get("/ready").status_code == 200 and "Starts with new weights" not in app.said
-    (volume / "train.flags").write_text("\n".join((*FLAGS, "--random_seed 7")) + "\n", encoding="utf-8")
+    (volume / "train.flags").write_text(
+        "\n".join((*FLAGS[:-1], "--epochs 150", "--random_seed 7")) + "\n", encoding="utf-8"
+    )
     app.until_phase("training")
     assert app.get("/ready").status_code == 200
     app.until(lambda: len(list((volume / "models" / "speech").glob("[0-9]*"))) == 2)

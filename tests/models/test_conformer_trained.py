@@ -104,10 +104,9 @@ def test_a_wrong_geometry_is_refused_before_anything_is_read(corpus, tmp_path, c
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("heads", [0, 2])
-def test_a_killed_run_ends_with_the_same_weights(corpus, tmp_path, heads):
+def test_a_killed_run_ends_with_the_same_weights(corpus, tmp_path):
     _, flags = corpus
-    flags = [*SMALL, *flags, "--heads", heads, "--epochs", 6, "--dropout_rate", 0.2]
+    flags = [*SMALL, *flags, "--heads", 2, "--epochs", 6, "--dropout_rate", 0.2]
     flags += ["--augment", "time_mask[p=0.5,start=0.3]", "--cr_ctc", 0.2, "--inter_ctc", 0.3]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run(*flags, "--checkpoint_dir", whole).code == 0
@@ -115,7 +114,6 @@ def test_a_killed_run_ends_with_the_same_weights(corpus, tmp_path, heads):
         kill_in(moment, killed, 1, *flags, "--checkpoint_dir", killed)
     assert run(*flags, "--checkpoint_dir", killed).code == 0
     assert run_state(whole) == run_state(killed) and differing_arrays(whole, killed) == []
-    assert ("block_1/attention/qkv/weights" in arrays_of(whole)) == (heads > 0)
 
 
 @pytest.mark.slow
@@ -129,7 +127,7 @@ def test_its_weights_begin_other_runs_and_are_averaged(trained, corpus, tmp_path
     more += ["--automatic_mixed_precision", "--train_batch_size", 2, "--max_to_keep", 2, "--checkpoint_secs", 1]
     told = run("--network", "conformer", *flags, *more)
     assert told.code == 0, told.err
-    before, after = arrays_of(folder, "best"), arrays_of(new)
+    before, after = arrays_of(folder), arrays_of(new)  # a run of another begins with its last weights
     frozen = [name for name in after if name.startswith("block_1/")]
     assert frozen and all((before[name] == after[name]).all() for name in frozen)
     assert after["output/second/weights"].shape == (16, 7)

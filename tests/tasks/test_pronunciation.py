@@ -133,10 +133,9 @@ def test_a_transformer_learns_to_pronounce_and_says_what_it_was_trained_on(tmp_p
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("task", "network"), [("word_to_ipa", "transformer"), ("ipa_to_word", "lstm")])
-def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path, task, network):
-    path, sizes = lexicon(tmp_path, 60), {"transformer": ["--d_model", 16, "--layers", 1], "lstm": ["--n_hidden", 16]}
-    command = ["--task", task, "--network", network, *sizes[network], "--train_files", path, "--epochs", 8]
+def test_a_killed_training_ends_with_the_weights_of_one_that_was_not(tmp_path):
+    path = lexicon(tmp_path, 60)
+    command = ["--task", "word_to_ipa", "--d_model", 16, "--layers", 1, "--train_files", path, "--epochs", 8]
     command += ["--train_batch_size", 8, "--checkpoint_secs", 1, "--dropout_rate", 0.2]
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     assert run(*command, "--checkpoint_dir", whole).code == 0

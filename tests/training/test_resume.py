@@ -126,16 +126,16 @@ def test_a_killed_run_goes_on_and_ends_with_the_same_bits(corpus, unbroken, tmp_
 
 
 @pytest.mark.slow
-def test_a_run_killed_six_times_in_steps_saves_and_validations_ends_with_the_same_bits(corpus, tmp_path):
-    folder, epochs = tmp_path / "killed", 24
+def test_a_run_killed_again_and_again_in_steps_saves_and_validations_ends_with_the_same_bits(corpus, tmp_path):
+    folder, epochs = tmp_path / "killed", 20
     chance = random.Random(20)
     kills = dict.fromkeys(MOMENTS, 0)
-    for number in range(6):
+    for number in range(4):
         moment = MOMENTS[number % 3]
         if kill_in(moment, folder, chance.randrange(1, 4), *corpus.flags(folder, epochs=epochs)) is None:
             break
         kills[moment] += 1
-    assert sum(kills.values()) >= 5 and min(kills.values()) >= 1, kills
+    assert sum(kills.values()) >= 3 and min(kills.values()) >= 1, kills
     again, undisturbed = run_all(
         corpus.flags(folder, epochs=epochs), corpus.flags(tmp_path / "unbroken", epochs=epochs)
     )
