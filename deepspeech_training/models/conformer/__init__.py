@@ -20,8 +20,8 @@ from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.models.base import AcousticModel, Kernels, Layers, Observer, Weights
 from deepspeech_training.models.conformer.geometry import PAIR, ConformerGeometry
 from deepspeech_training.models.conformer.reference import forward
-from deepspeech_training.models.conformer.weights import initial_weights
 from deepspeech_training.models.folding import fold, unfold
+from deepspeech_training.models.initial import of_blocks
 from deepspeech_training.models.reference import stuck_share
 
 
@@ -48,7 +48,7 @@ class Conformer(ConformerGeometry, AcousticModel):
         return {"dropout_rate": flags["dropout_rate"]}
 
     def initial_weights(self, *, seed: int) -> dict[str, np.ndarray]:
-        return initial_weights(self, seed=seed)
+        return of_blocks(self.weight_shapes(), seed=seed)
 
     def build(
         self,

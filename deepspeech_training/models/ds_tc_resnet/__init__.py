@@ -20,7 +20,7 @@ from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.models.base import AcousticModel, Kernels, Layers, Observer, Weights
 from deepspeech_training.models.ds_tc_resnet.geometry import DsTcResNetGeometry
 from deepspeech_training.models.ds_tc_resnet.reference import forward
-from deepspeech_training.models.ds_tc_resnet.weights import initial_weights
+from deepspeech_training.models.initial import of_blocks
 
 
 class DsTcResNet(DsTcResNetGeometry, AcousticModel):
@@ -43,7 +43,7 @@ class DsTcResNet(DsTcResNetGeometry, AcousticModel):
         return {"dropout_rate": flags["dropout_rate"]}
 
     def initial_weights(self, *, seed: int) -> dict[str, np.ndarray]:
-        return initial_weights(self, seed=seed)
+        return of_blocks(self.weight_shapes(), seed=seed)
 
     def build(
         self,
