@@ -3,6 +3,7 @@
 import csv
 import os
 import signal
+import sys
 from pathlib import Path
 
 import hypothesis
@@ -36,6 +37,15 @@ def pytest_collection_modifyitems(items):
         return LONG.index(name) if name in LONG else len(LONG)
 
     items.sort(key=rank)
+
+
+def pytest_collection_finish():
+    """Gives TensorFlow the threads of a training before any test computes with it: later it refuses them."""
+    if "tensorflow" in sys.modules:
+        from deepspeech_training.config.groups import PerformanceFlags
+        from deepspeech_training.training.backends.tensorflow.devices import set_up
+
+        set_up(PerformanceFlags())
 
 
 @pytest.fixture(autouse=True)
