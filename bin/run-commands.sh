@@ -9,7 +9,7 @@
 #
 # It tests with a scorer of the words of train.csv, so that no other word can be written (--notrain_scorer for words
 # that are not in it). The clips begin with some silence; for clips that are cut right before the first sound add
-# --leading_blanks 0 (docs/training.md).
+# --leading_blanks 0 (docs/improving.md).
 #
 # Environment:
 #   PYTHON   the interpreter; else .venv/bin/python of this project, else python3

@@ -76,7 +76,7 @@ def load_folder_of(checkpoint: CheckpointFlags, data: DataFlags, relu_clip: floa
 def source_of_training(
     flags: CheckpointFlags, given: Collection[str], save_folder: CheckpointFolder, load_folder: Folder
 ) -> Source:
-    """Decide what --load_train means here; see docs/training.md, "Which checkpoint a run starts from".
+    """Decide what --load_train means here; see docs/resuming.md, "Which checkpoint a run starts from".
 
     Raises:
         UserError: what is asked for is not there, is damaged, or is an average, which cannot be resumed.

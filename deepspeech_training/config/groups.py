@@ -741,7 +741,7 @@ class ReportingFlags:
     notify: tuple[str, ...] = flag(
         (),
         "Apprise URL, such as ntfy://TOPIC, that is told when a training ends, fails or stops improving; may be given "
-        "several times (docs/training.md). A URL with a token is better kept in the variable DEEPSPEECH_NOTIFY",
+        "several times (docs/watching.md). A URL with a token is better kept in the variable DEEPSPEECH_NOTIFY",
         unit="url",
         repeatable=True,
         quiet=True,

@@ -228,7 +228,7 @@ class SetReport:
         if first >= SHARE_OF_FIRST_LETTERS * len(self.results) > 0:
             lines.append(
                 f"Nothing but the first letter is wrong in {first:,} of {len(self.results):,} clips, without beam and "
-                "scorer: train with --leading_blanks 9 (docs/training.md)"
+                "scorer: train with --leading_blanks 9 (docs/improving.md)"
             )
         if not words_too:
             return lines

@@ -14,7 +14,7 @@ from training.processes import make_corpus, transcripts
 pytestmark = pytest.mark.docker
 ROOT = Path(__file__).resolve().parents[2]
 SECTIONS = [
-    ("training.md", "In Docker: from recordings to a tested model"),
+    ("docker.md", "The commands"),
     ("environment.md", "The images"),
 ]
 # Only names are others than the pages', for the sake of a volume that this machine may have.
@@ -68,7 +68,7 @@ def test_the_commands_of_a_page_do_what_it_says(place, page, heading):
     told = ended.stdout + ended.stderr
     assert ended.returncode == 0, told
     assert "the clip was learned: WER 0" in told
-    if page == "training.md":
+    if page == "docker.md":
         assert "No faults" in told and "Training is finished" in told and "Test on" in told
         assert (project / "from-the-volume" / "exports" / "mine" / "output_graph.tflite").stat().st_size > 100_000
         assert (project / "deepspeech-data.tar").stat().st_size > 1_000_000
