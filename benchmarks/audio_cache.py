@@ -19,7 +19,7 @@ import numpy as np
 
 from deepspeech_training.audio.cache import AudioCache
 from deepspeech_training.audio.files import read_audio
-from deepspeech_training.augment.recordings import SUFFIXES
+from deepspeech_training.audio.formats import AUDIO_SUFFIXES
 
 
 def timed(what: str, read, files: list[str], seconds_of_audio: float) -> float:
@@ -37,7 +37,8 @@ def main() -> int:
     parser.add_argument("folder", help="searched through for audio files")
     parser.add_argument("--clips", type=int, default=500, help="use at most so many")
     options = parser.parse_args()
-    files = sorted(str(f) for f in Path(options.folder).rglob("*") if f.suffix.lower() in SUFFIXES)[: options.clips]
+    found = sorted(str(f) for f in Path(options.folder).rglob("*") if f.suffix.lower() in AUDIO_SUFFIXES)
+    files = found[: options.clips]
     with tempfile.TemporaryDirectory() as folder:
 
         def opened() -> AudioCache:

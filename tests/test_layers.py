@@ -1,6 +1,7 @@
 """The rules of the architecture: imports between packages point one way, and one package names TensorFlow."""
 
 import ast
+import importlib.util
 import subprocess
 import sys
 from pathlib import Path
@@ -108,3 +109,15 @@ def test_all_else_can_be_imported_where_tensorflow_and_keras_are_missing():
     )
     finished = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert finished.returncode == 0, finished.stderr
+
+
+@pytest.mark.parametrize("folder", ["benchmarks", "bin"])
+def test_programs_import_what_there_is(folder):
+    """They are in no package, so mypy does not read them, and most are run by hand."""
+    for path in sorted((PACKAGE.parent / folder).glob("*.py")):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith(PACKAGE.name):
+                for name in (alias.name for alias in node.names):
+                    found = importlib.import_module(node.module)
+                    is_there = hasattr(found, name) or importlib.util.find_spec(f"{node.module}.{name}")
+                    assert is_there, f"{path.name}:{node.lineno}: {node.module} has no {name}"
