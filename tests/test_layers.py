@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "deepspeech_training"
 # From the ground up: what stands in a line imports from its own line and from those before it.
 ORDER = """
 errors version
-console atomic_file text_files alphabet
+console array_file atomic_file text_files alphabet
 audio
 data features
 augment

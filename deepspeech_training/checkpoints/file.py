@@ -4,32 +4,22 @@
     NAME.json          everything else, the name of the safetensors file and its SHA-256
 
 The JSON file is written last, so a checkpoint without it does not exist. Both are written beside, fsynced and renamed:
-a crash, a kill or a full disk leaves the checkpoint before it untouched. The format of the first is described at
-https://huggingface.co/docs/safetensors (8 bytes of header length, a JSON header, the arrays one after another).
+a crash, a kill or a full disk leaves the checkpoint before it untouched. `array_file` has the format of the first.
 """
 
 import hashlib
 import json
-import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from deepspeech_training.array_file import packed, unpacked
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.errors import UserError
 
 FORMAT = 1
-MAX_HEADER_BYTES = 100_000_000  # safetensors' own limit
 MAX_STATE_BYTES = 1 << 30
-_DTYPES: dict[str, np.dtype] = {
-    "F32": np.dtype("<f4"),
-    "F64": np.dtype("<f8"),
-    "I32": np.dtype("<i4"),
-    "I64": np.dtype("<i8"),
-}
-_DTYPE_NAMES = {dtype: name for name, dtype in _DTYPES.items()}
 
 
 class DamagedCheckpoint(UserError):
@@ -43,26 +33,7 @@ def write_arrays(path: Path, arrays: dict[str, np.ndarray]) -> str:
         path: ends in .safetensors.
         arrays: float32, float64, int32 or int64, by name.
     """
-    header: dict[str, Any] = {}
-    offset = 0
-    ordered = {name: np.asarray(arrays[name], order="C") for name in sorted(arrays)}
-    for name, array in ordered.items():
-        dtype = array.dtype.newbyteorder("<")
-        header[name] = {
-            "dtype": _DTYPE_NAMES[dtype],
-            "shape": list(array.shape),
-            "data_offsets": [offset, offset + array.nbytes],
-        }
-        offset += array.nbytes
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-
-    def chunks() -> Iterator[bytes]:
-        yield len(text).to_bytes(8, "little") + text
-        for array in ordered.values():
-            yield array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-
-    return write_atomically(path, chunks())
+    return write_atomically(path, packed(arrays))
 
 
 def read_arrays(path: Path, *, sha256: str | None = None) -> dict[str, np.ndarray]:
@@ -80,27 +51,10 @@ def read_arrays(path: Path, *, sha256: str | None = None) -> dict[str, np.ndarra
         raise DamagedCheckpoint(f"{path}: {error.strerror}") from error
     if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
         raise DamagedCheckpoint(f"{path}: its contents are not what was saved (SHA-256 differs)")
-    if len(data) < 8:
-        raise DamagedCheckpoint(f"{path}: {len(data)} bytes are too few for a safetensors file")
-    header_bytes = int.from_bytes(data[:8], "little")
-    if header_bytes > min(MAX_HEADER_BYTES, len(data) - 8):
-        raise DamagedCheckpoint(f"{path}: its header is said to have {header_bytes:,} bytes; the file is shorter")
-    body = memoryview(data)[8 + header_bytes :]
     try:
-        header = json.loads(data[8 : 8 + header_bytes])
-        arrays = {}
-        for name, entry in header.items():
-            if name == "__metadata__":
-                continue
-            dtype, shape = _DTYPES[entry["dtype"]], tuple(int(n) for n in entry["shape"])
-            begin, end = (int(n) for n in entry["data_offsets"])
-            if min(shape, default=1) < 0 or not 0 <= begin <= end <= len(body):
-                raise ValueError(f"{name} lies outside the file")
-            if end - begin != math.prod(shape) * dtype.itemsize:
-                raise ValueError(f"{name} has {end - begin} bytes for shape {shape}")
-            arrays[name] = np.frombuffer(body[begin:end], dtype).reshape(shape)
-    except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedCheckpoint(f"{path}: not a usable safetensors file ({error})") from error
+        arrays, _ = unpacked(data)
+    except ValueError as error:
+        raise DamagedCheckpoint(f"{path}: {error}") from error
     return arrays
 
 

@@ -9,7 +9,8 @@ from deepspeech_training.training.session import carry_out
 def parser(prog: str) -> FlagParser:
     return FlagParser(
         prog,
-        description="Write a checkpoint as .tflite, with its card and a report of how it compares to the checkpoint.",
+        description="Write a checkpoint as .tflite (a model of words as .g2p), with its card and a report of how it "
+        "compares to the checkpoint.",
         example="deepspeech export --checkpoint_dir persistent-data/checkpoints/first \\\n"
         "    --export_dir persistent-data/exports/first --test_files test.csv",
     )

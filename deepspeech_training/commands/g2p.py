@@ -29,15 +29,15 @@ def parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument("--file", metavar="FILE", help="a text file with a word on each line")
     parser.add_argument(
         "--model",
-        metavar="FOLDER",
+        metavar="PATH",
         default=DEFAULT_CHECKPOINT_DIR,
-        help="folder of checkpoints (default %(default)s)",
+        help="an exported model (.g2p), its folder, or a folder of checkpoints (default %(default)s)",
     )
     parser.add_argument(
         "--which",
         choices=("auto", "best", "last"),
         default="auto",
-        help="which checkpoint of it (default auto: the best, without one the last)",
+        help="which checkpoint of a folder (default auto: the best, without one the last)",
     )
     parser.add_argument(
         "--count",

@@ -607,7 +607,9 @@ class ExportFlags:
     )
     remove_export: bool = flag(False, "replace the export that --export_dir has, instead of refusing", quiet=True)
     export_tflite: bool = flag(
-        True, "export a .tflite; there is no other kind, so --noexport_tflite is refused", quiet=True
+        True,
+        "export a .tflite, or a .g2p of a model of words; there is no other kind, so --noexport_tflite is refused",
+        quiet=True,
     )
     export_quantize: bool = flag(
         True, "8-bit weights, a quarter of the size; --noexport_quantize exports them in 32 bits", quiet=True
@@ -620,7 +622,7 @@ class ExportFlags:
         at_most=1000,
         quiet=True,
     )
-    export_file_name: str = flag("output_graph", "name of the exported file, without .tflite", quiet=True)
+    export_file_name: str = flag("output_graph", "name of the exported file, without its suffix", quiet=True)
     export_beam_width: int = flag(
         500, "beam width of the clients unless they set one, written into the exported model", at_least=1, quiet=True
     )

@@ -1,1 +1,1 @@
-"""Checkpoint -> .tflite that DeepSpeech's and Coqui STT's deployed clients load; without TensorFlow."""
+"""Checkpoint -> .tflite that DeepSpeech's and Coqui STT's deployed clients load, or .g2p; without TensorFlow."""

@@ -1,6 +1,6 @@
 """An exported model -> its folder: the model, its card, the parity report; all of it or nothing.
 
-    output_graph.tflite      --export_file_name
+    output_graph.tflite      --export_file_name; .g2p of a model of words
     author_model_0.0.1.md    --export_author_id, --export_model_name, --export_model_version
     parity.json
     FOLDER.zip               beside the folder, with --export_zip
@@ -27,6 +27,7 @@ from deepspeech_training.config.groups import FLAGS, CardFlags, ExportFlags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.exporting.card import PARITY_FILE
+from deepspeech_training.runtime.model_files import MODEL_SUFFIXES
 from deepspeech_training.version import VERSION
 
 _RENAME_EXCHANGE, _AT_FDCWD = 2, -100  # linux/fs.h, fcntl.h
@@ -44,6 +45,8 @@ class ExportedModel:
         report: for parity.json, JSON values.
         beside: further files of the folder, by name.
         scorer_path: of what `--export_zip` packs too; "" for none.
+        suffix: of the file's name, one of MODEL_SUFFIXES.
+        runtime: what runs it, for the card.
     """
 
     data: bytes
@@ -52,6 +55,8 @@ class ExportedModel:
     report: Mapping[str, Any]
     beside: Mapping[str, bytes] = field(default_factory=dict)
     scorer_path: str = ""
+    suffix: str = ".tflite"
+    runtime: str = "tflite"
 
 
 class ExportFolder:
@@ -60,7 +65,6 @@ class ExportFolder:
     def __init__(self, export: ExportFlags, card: CardFlags, console: Console):
         self._export, self._card, self._console = export, card, console
         self._folder = Path(os.path.abspath(export.export_dir))
-        self._model_file = f"{export.export_file_name}.tflite"
         self._card_file = f"{card.export_author_id}_{card.export_model_name}_{card.export_model_version}.md"
         self._zip = self._folder.with_name(f"{self._folder.name}.zip")
 
@@ -76,7 +80,7 @@ class ExportFolder:
             raise FlagError(f"--export_dir {self._export.export_dir}: this is a file, not a folder")
         names = sorted(entry.name for entry in folder.iterdir()) if folder.is_dir() else []
         if self._export.remove_export:
-            if names and not any(name.endswith((".tflite", ".pb", ".pbmm")) for name in names):
+            if names and not any(name.endswith((*MODEL_SUFFIXES, ".pb", ".pbmm")) for name in names):
                 raise FlagError(
                     f"--remove_export: {folder} has {len(names)} files, and none of them is an exported model, so it "
                     "is left alone\nName another folder with --export_dir, or empty this one."
@@ -88,7 +92,8 @@ class ExportFolder:
                     "Name another folder with --export_dir, or empty this one."
                 )
             return
-        there = [name for name in (self._model_file, self._card_file, PARITY_FILE) if name in names]
+        models = [self._export.export_file_name + suffix for suffix in MODEL_SUFFIXES]
+        there = [name for name in (*models, self._card_file, PARITY_FILE) if name in names]
         if self._export.export_zip:
             there += [str(self._zip)] if self._zip.exists() else []
             if names and not there:
@@ -108,17 +113,18 @@ class ExportFolder:
             UserError: it cannot be written.
         """
         report = {"version": VERSION, "checkpoint_file": made.checkpoint, **made.report}
+        model_file = self._export.export_file_name + made.suffix
         contents = {
-            self._card_file: self._card_text().encode(),
+            self._card_file: self._card_text(made.runtime).encode(),
             PARITY_FILE: (json.dumps(report, ensure_ascii=False, indent=1) + "\n").encode(),
             **made.beside,
-            self._model_file: made.data,
+            model_file: made.data,
         }
         self._publish(contents)
         if self._export.export_zip:
             self._pack(contents, made.scorer_path)
             self._console.info(f"Packed as {self._zip}")
-        path = self._folder / self._model_file
+        path = self._folder / model_file
         self._console.info(f"Exported {path} ({len(made.data) / 1e6:.2f} MB, {made.kind})")
         return path
 
@@ -139,7 +145,7 @@ class ExportFolder:
             file.seek(0)
             write_atomically(self._zip, iter(lambda: file.read(2**20), b""))
 
-    def _card_text(self) -> str:
+    def _card_text(self, runtime: str) -> str:
         """The card, with the fields that DeepSpeech's has, in its order."""
 
         def value(name: str) -> str:
@@ -152,7 +158,7 @@ class ExportFolder:
             "contact_info": value("export_contact_info"),
             "license": value("export_license"),
             "language": value("export_language"),
-            "runtime": "tflite",
+            "runtime": runtime,
             "min_ds_version": value("export_min_ds_version"),
             "max_ds_version": value("export_max_ds_version"),
             "min_stt_version": value("export_min_stt_version"),

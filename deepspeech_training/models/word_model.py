@@ -71,6 +71,11 @@ class WordModel(Network):
         return {"dropout_rate": flags["dropout_rate"]}
 
     @property
+    def fault_of_size(self) -> str:
+        """What `size_flag` must be and is not; "" where it fits."""
+        return ""
+
+    @property
     def num_previous(self) -> int:
         """Symbols that can be before one: those that it can be, and one that the training data did not have."""
         return self.num_classes + 1

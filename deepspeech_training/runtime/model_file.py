@@ -109,6 +109,10 @@ class ModelFile:
     commands: CommandsSaid | None = None
 
     @property
+    def task(self) -> str:
+        return "speech_to_text" if self.commands is None else "spoken_command"
+
+    @property
     def num_classes(self) -> int:
         """Probabilities of each frame."""
         return len(self.labels) + (self.commands is None)

@@ -194,7 +194,13 @@ class Transcribes(Protocol):
 
 @runtime_checkable
 class Exports(Protocol):
-    """A task whose models can be exported."""
+    """A task whose models can be exported.
+
+    Args:
+        num_compared: samples of --test_files that an export is compared with its checkpoint on, at most.
+    """
+
+    num_compared: ClassVar[int]
 
     def exported(
         self, checkpoint: Checkpoint, samples: Sequence[Any], config: Config, console: Console

@@ -11,8 +11,6 @@ from deepspeech_training.tasks.base import Exports
 from deepspeech_training.training import announce
 from deepspeech_training.training.run import Run
 
-MAX_CLIPS_TO_COMPARE = 20  # of --test_files
-
 
 def export(run: Run, source: Source) -> Path:
     """Write the checkpoint of `source` into --export_dir, compared on clips of --test_files; -> the model's path.
@@ -26,7 +24,7 @@ def export(run: Run, source: Source) -> Path:
     run.console.info(f"Exports {checkpoint.path}")
     if not run.work.train:  # a training has said so at its end
         announce.unfinished_model(found, checkpoint.model, run.console)
-    samples = limit_fairly(run.samples("test"), MAX_CLIPS_TO_COMPARE, run.config.training.random_seed)
+    samples = limit_fairly(run.samples("test"), task.num_compared, run.config.training.random_seed)
     written = exporter.write(task.exported(checkpoint, samples, run.config, run.console))
     run.events.emit(Exported(str(written), str(checkpoint.path)))
     return Path(written)

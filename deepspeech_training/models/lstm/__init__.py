@@ -36,6 +36,10 @@ class Lstm(WordModel):
     def from_flags(cls, flags: Mapping[str, Any], *, num_classes: int, num_given: int = PADDING_AND_UNKNOWN) -> Self:
         return cls(num_classes, num_given, n_hidden=flags["n_hidden"])
 
+    @property
+    def fault_of_size(self) -> str:
+        return "must be even" if self.n_hidden % 2 else ""
+
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         n, half = self.n_hidden, self.n_hidden // 2
 

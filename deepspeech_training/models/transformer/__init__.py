@@ -46,6 +46,11 @@ class Transformer(WordModel):
     def from_flags(cls, flags: Mapping[str, Any], *, num_classes: int, num_given: int = PADDING_AND_UNKNOWN) -> Self:
         return cls(num_classes, num_given, **{name: flags[name] for name in ("d_model", "layers", "heads")})
 
+    @property
+    def fault_of_size(self) -> str:
+        fits = self.heads > 0 and self.d_model % (2 * self.heads) == 0
+        return "" if fits else f"must be an even multiple of the {self.heads} heads"
+
     def weight_shapes(self) -> dict[str, tuple[int, ...]]:
         d = self.d_model
 

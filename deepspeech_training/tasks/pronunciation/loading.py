@@ -1,4 +1,4 @@
-"""A folder of checkpoints -> a model of words to use; no TensorFlow."""
+"""An exported model of words, or a folder of checkpoints -> a model of words to use; no TensorFlow."""
 
 from pathlib import Path
 
@@ -7,20 +7,27 @@ from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 from deepspeech_training.models.word_model import WordModel
 from deepspeech_training.runtime.pronouncer import Pronouncer
+from deepspeech_training.runtime.pronunciation_file import SUFFIX, PronunciationFile
 from deepspeech_training.tasks.pronunciation.setup import direction_of
 
 
-def load_pronouncer(folder: str | Path, *, which: str = "auto", console: Console | None = None) -> Pronouncer:
-    """The model of a folder of checkpoints of `--task word_to_ipa` or `ipa_to_word`.
+def load_pronouncer(path: str | Path, *, which: str = "auto", console: Console | None = None) -> Pronouncer:
+    """A model of `--task word_to_ipa` or `ipa_to_word`.
 
     Args:
-        which: "best", "last" or "auto", which is the best, without one the last.
+        path: an exported model, the folder of an export, or a folder of checkpoints.
+        which: of the checkpoints: "best", "last" or "auto", which is the best, without one the last.
         console: gets warnings of damaged checkpoints.
     Raises:
         UserError: there is none, all are damaged, or they are of another task.
     """
-    folder = Path(folder)
-    checkpoints = CheckpointFolder(folder, console or Console())
+    path = Path(path)
+    exported = sorted(path.glob(f"*{SUFFIX}")) if path.is_dir() else [path] if path.exists() else []
+    if len(exported) > 1:
+        raise UserError(f"{path}: it has {len(exported)} exported models; name one of them")
+    if exported:
+        return PronunciationFile.read(exported[0]).pronouncer()
+    checkpoints = CheckpointFolder(path, console or Console())
     for kind in {"auto": ("best", "train"), "best": ("best",), "last": ("train",)}[which]:
         checkpoint = checkpoints.load(kind)
         if checkpoint is None:
@@ -35,8 +42,11 @@ def load_pronouncer(folder: str | Path, *, which: str = "auto", console: Console
         direction = direction_of(model, str(checkpoint.path))
         return Pronouncer(network, checkpoint.weights, direction.source, direction.target)
     there = (
-        f"no {'' if which == 'auto' else which + ' '}checkpoint in it" if folder.is_dir() else "there is no such folder"
+        f"no {'' if which == 'auto' else which + ' '}checkpoint in it, and no exported model of words"
+        if path.is_dir()
+        else "there is no such file or folder"
     )
     raise UserError(
-        f"{folder}: {there}\nName the folder that --checkpoint_dir of a training with --task word_to_ipa has named."
+        f"{path}: {there}\nName the folder that --checkpoint_dir of a training with --task word_to_ipa has named, or "
+        "what `deepspeech export` has written."
     )

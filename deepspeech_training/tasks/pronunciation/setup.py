@@ -51,8 +51,9 @@ def prepare(order: Order) -> Prepared:
     else:
         direction, network = direction_of(found.model, str(found.path)), found.model.network
     assert isinstance(network, WordModel), "one of another task is refused before"
-    if network.name == "transformer" and values["d_model"] % (2 * max(values["heads"], 1)):
-        raise FlagError(f"--d_model {values['d_model']}: must be an even multiple of --heads {values['heads']}")
+    if network.fault_of_size:
+        flag = network.size_flag
+        raise FlagError(f"--{flag} {getattr(network, flag)}: {network.fault_of_size}")
     check_layers(config, network.groups)
     transfer = None
     if order.trains:

@@ -1,10 +1,14 @@
 """The part of the task that needs no Keras: samples -> examples, and numbers -> symbols."""
 
 import shlex
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from deepspeech_training.checkpoints.describe import Checkpoint
+from deepspeech_training.config import Config
+from deepspeech_training.console import Console
 from deepspeech_training.data.loader import ArraySpec, BatchSpec, Example
 from deepspeech_training.data.spelling import END
 from deepspeech_training.models.base import Weights
@@ -16,6 +20,7 @@ from deepspeech_training.tasks.pronunciation.metrics import WordErrors, WordExam
 from deepspeech_training.tasks.pronunciation.samples import Direction, Units, WordSample
 
 if TYPE_CHECKING:
+    from deepspeech_training.exporting.folder import ExportedModel
     from deepspeech_training.tasks.pronunciation.objective import WordObjective
 
 TO_IPA, TO_WORD = "word_to_ipa", "ipa_to_word"
@@ -38,6 +43,7 @@ class WordTask:
     metrics = WordErrors
     unit = CostUnit(1, "letters/s")
     augments = False
+    num_compared = 500
     spec = BatchSpec(
         {"given": ArraySpec("int32", (None,), "num_given"), "wanted": ArraySpec("int32", (None,), "num_wanted")},
         cost="num_given",
@@ -86,6 +92,23 @@ class WordTask:
         assert self._weights is not None, "a test begins with weights"
         pronouncer = Pronouncer(self.network, self._weights, self.direction.source, self.direction.target)
         return WordExamination(pronouncer, self.decode, self.direction.target, width=self._beam_width)
+
+    def exported(
+        self, checkpoint: Checkpoint, samples: Sequence[WordSample], config: Config, console: Console
+    ) -> "ExportedModel":
+        from deepspeech_training.exporting.pronunciation import Word, WordsToExport, export_pronunciation
+
+        direction, target = self.direction, self.direction.target
+        model = WordsToExport(
+            checkpoint.path.name, checkpoint.weights, self.name, direction.source, target, self.network
+        )
+        words = [
+            Word(sample.source, sample.given, frozenset(target.numbers(target.joined(units)) for units in sample.right))
+            for sample in samples
+        ]
+        return export_pronunciation(
+            model, words, export=config.export, language=config.card.export_language, console=console
+        )
 
     def how_to_use(self, folder: str) -> str:
         return f"deepspeech g2p --model {shlex.quote(folder)} WORD"

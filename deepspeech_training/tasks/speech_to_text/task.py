@@ -52,6 +52,7 @@ class SpeechToText:
     name = "speech_to_text"
     figures = SPEECH_TO_TEXT
     best_by = "cer"
+    num_compared = 20
     metrics = ErrorRates
 
     def __init__(

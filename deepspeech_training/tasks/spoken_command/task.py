@@ -72,6 +72,7 @@ class SpokenCommand:
     name = "spoken_command"
     figures = COMMANDS
     best_by = "accuracy"
+    num_compared = 20
     metrics = Accuracy
 
     def __init__(
