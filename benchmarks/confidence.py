@@ -28,9 +28,10 @@ sys.path.insert(0, str(ROOT))
 from deepspeech_training.audio.files import read_audio  # noqa: E402
 from deepspeech_training.decoding.scorer import Scorer  # noqa: E402
 from deepspeech_training.runtime.confidence import CONFIDENCE, Weights, confidence_path  # noqa: E402
-from deepspeech_training.runtime.model import Model, to_int16  # noqa: E402
+from deepspeech_training.runtime.model import Model  # noqa: E402
 from deepspeech_training.runtime.posteriors import Posteriors  # noqa: E402
 from deepspeech_training.runtime.settings import StreamSettings  # noqa: E402
+from deepspeech_training.runtime.stream import to_int16  # noqa: E402
 from deepspeech_training.runtime.words import word_bounds  # noqa: E402
 
 BINS = 10

@@ -16,9 +16,10 @@ from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.models.reference import softmax
 from deepspeech_training.reporting.evidence import Answers
 from deepspeech_training.runtime.commands import SpokenCommandModel
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.network import without_delegate_notice
+from deepspeech_training.runtime.stream import to_int16
 
 MOST_SECONDS = 20  # of a clip
 

@@ -22,9 +22,9 @@ from deepspeech_training.models.reference import softmax
 from deepspeech_training.models.tflite import ExportSettings, write_commands_tflite
 from deepspeech_training.runtime.commands import SpokenCommandModel, loudest
 from deepspeech_training.runtime.detection import Curve, Rule, curve_of, judged, logarithms
-from deepspeech_training.runtime.model import Recorder, to_int16
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.network import without_delegate_notice
+from deepspeech_training.runtime.stream import Recorder, to_int16
 
 MOST_CHANGED = 0.1  # share of the clips whose answer the 8-bit model may change
 PIECE_SAMPLES = 1000  # what a stream is fed with here: no multiple of a window or a step
@@ -195,7 +195,7 @@ def _faults(kind: str, most: Mapping[str, float], changed: float, exported: str)
 
 def _streamed(model: SpokenCommandModel, audio: np.ndarray) -> np.ndarray:
     recorder = Recorder(model.file)
-    with model.open(recorder) as stream:
+    with model.stream_into(recorder) as stream:
         for start in range(0, len(audio), PIECE_SAMPLES):
             stream.feedAudioContent(audio[start : start + PIECE_SAMPLES])
         stream.finishStream()

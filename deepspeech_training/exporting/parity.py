@@ -1,6 +1,6 @@
 """Does the exported model compute what the checkpoint computes? The answer, in numbers, goes beside each export.
 
-Both the float32 and the int8 model run in the runtime that users get (`runtime.model`), and are compared with the
+Both the float32 and the int8 model run in the runtime that users get (`runtime`), and are compared with the
 network in numpy: from equal features, from audio, from audio that comes in pieces, and from the features that the
 model's own operators compute, which DeepSpeech's clients run.
 """
@@ -23,9 +23,10 @@ from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.models.reference import softmax
 from deepspeech_training.models.tflite_graph import AlignedBuffer
 from deepspeech_training.reporting.metrics import Result, SetReport
-from deepspeech_training.runtime.model import Model, Recorder, to_int16
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.network import without_delegate_notice
+from deepspeech_training.runtime.stream import Recorder, to_int16
 
 # Bounds of the greatest difference of a probability between the float32 model and the reference.
 MAX_DIFFERENCE_FROM_FEATURES = 1e-5

@@ -13,7 +13,8 @@ from deepspeech_training.registry.results import Scores, SetResults, check_same,
 from deepspeech_training.registry.store import Version
 from deepspeech_training.runtime.beam import BeamOptions
 from deepspeech_training.runtime.loading import load_model
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.stream import to_int16
 
 SPEECH_S = 10.0  # of synthetic speech, that the speed is measured on
 PASSES = 3  # the fastest counts: what else the machine does makes the others slower

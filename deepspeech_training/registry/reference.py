@@ -17,10 +17,11 @@ from deepspeech_training.data.rows import read_rows
 from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
 from deepspeech_training.runtime.figures import Figures, Place
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.network import without_delegate_notice
 from deepspeech_training.runtime.profile import Profile
 from deepspeech_training.runtime.settings import StreamSettings
+from deepspeech_training.runtime.stream import to_int16
 from deepspeech_training.runtime.utterances import transcribe
 
 MOST_CLIPS = 400  # taken evenly; more would make the index surer by little

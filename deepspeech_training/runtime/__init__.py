@@ -7,16 +7,9 @@ True
 
 from deepspeech_training.decoding.language_model import ScorerError
 from deepspeech_training.runtime.commands import SpokenCommandModel
-from deepspeech_training.runtime.model import (
-    CandidateTranscript,
-    Metadata,
-    Model,
-    ScorerNotEnabled,
-    Stream,
-    StreamError,
-    TokenMetadata,
-)
+from deepspeech_training.runtime.model import Model, ScorerNotEnabled
 from deepspeech_training.runtime.model_file import ModelError
+from deepspeech_training.runtime.stream import CandidateTranscript, Metadata, Stream, StreamError, TokenMetadata
 from deepspeech_training.version import VERSION
 
 __all__ = [

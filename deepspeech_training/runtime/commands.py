@@ -5,12 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from deepspeech_training.features.mfcc_numpy import Mfcc
-from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.runtime.detection import Detection, Detector, Rule, Scores, judged, logarithms
-from deepspeech_training.runtime.model import Recorder, Stream
 from deepspeech_training.runtime.model_file import CommandsSaid, ModelError, ModelFile
-from deepspeech_training.runtime.network import FrameStream, Networks
+from deepspeech_training.runtime.stream import ExportedNetwork, Recorder
 
 NO_COMMANDS = ("_unknown_", "_silence_")
 
@@ -23,12 +20,12 @@ class Answer:
     score: float
 
 
-class SpokenCommandModel:
+class SpokenCommandModel(ExportedNetwork):
     """An exported model of `--task spoken_command`. Any number of threads may use one, each with its own streams.
 
     Args:
         path: a `.tflite` of this task, or one that has been read.
-        num_threads: how many calls of the network may run at the same time; by default the usable cores.
+        num_threads: of the network, as `ExportedNetwork` has it.
         rule: when a command counts as heard in a stream; by default what the export has.
     Raises:
         ModelError: the file is not such a model, or is damaged.
@@ -37,17 +34,16 @@ class SpokenCommandModel:
     def __init__(
         self, path: str | os.PathLike | ModelFile, *, num_threads: int | None = None, rule: Rule | None = None
     ):
-        self.file = path if isinstance(path, ModelFile) else ModelFile.read(path)
-        said = self.file.commands
+        file = path if isinstance(path, ModelFile) else ModelFile.read(path)
+        said = file.commands
         if said is None:
             raise ModelError(
-                f"{self.file.path}: a model of speech to text, which writes what it hears; one of spoken commands is "
+                f"{file.path}: a model of speech to text, which writes what it hears; one of spoken commands is "
                 "wanted here\nUse it with `deepspeech transcribe` or `deepspeech stream`."
             )
+        super().__init__(file, num_threads=num_threads)
         self.clip_seconds = said.clip_seconds
         self.rule = rule or _rule(said)
-        self._mfcc = Mfcc(self.file.geometry)
-        self._networks = Networks(self.file, limit=num_threads or usable_cores())
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -94,29 +90,9 @@ class SpokenCommandModel:
         """Begin to listen for commands."""
         return CommandStream(self)
 
-    def probabilities(self, audio: np.ndarray) -> np.ndarray:
-        """Of each frame of a clip, int16 [samples] -> float32 [frames, classes]."""
-        recorder = Recorder(self.file)
-        with Stream(self._networks, self._mfcc, recorder) as stream:
-            stream.feedAudioContent(audio)
-            stream.finishStream()
-        return recorder.probabilities()
-
-    def probabilities_of_features(self, features: np.ndarray) -> np.ndarray:
-        """The same of the features of a clip, float32 [frames, n_mfcc]."""
-        recorder = Recorder(self.file)
-        stream = FrameStream(self._networks, recorder.feed)
-        stream.feed_frames(features)
-        stream.finish()
-        return recorder.probabilities()
-
     def scores(self, audio: np.ndarray) -> np.ndarray:
         """The scores of each frame of a recording, as a stream has them: float64 [frames, classes]."""
         return Scores(self.window, len(self.labels))(self.probabilities(audio))
-
-    def open(self, recorder: Recorder) -> Stream:
-        """A stream of samples whose frames go to `recorder`."""
-        return Stream(self._networks, self._mfcc, recorder)
 
 
 def _rule(said: CommandsSaid) -> Rule:
@@ -130,7 +106,7 @@ class CommandStream:
 
     def __init__(self, model: SpokenCommandModel):
         self._recorder = Recorder(model.file)
-        self._stream = model.open(self._recorder)
+        self._stream = model.stream_into(self._recorder)
         self._scores = Scores(model.window, len(model.labels))
         self._detector = Detector(
             model.labels, model.commands, model.rule, frame_s=model.frame_s, first_frame=model.first_frame

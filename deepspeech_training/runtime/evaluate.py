@@ -14,7 +14,8 @@ from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.metrics import Result, SetReport
 from deepspeech_training.runtime.beam import BeamOptions
 from deepspeech_training.runtime.loading import load_model
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.stream import to_int16
 
 LISTED_FAULTS = 20
 

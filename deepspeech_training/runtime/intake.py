@@ -3,7 +3,7 @@
 import numpy as np
 import soxr
 
-from deepspeech_training.runtime.model import to_int16
+from deepspeech_training.runtime.stream import to_int16
 
 LOWEST_RATE, HIGHEST_RATE = 4000, 192_000
 MOST_CHANNELS = 8

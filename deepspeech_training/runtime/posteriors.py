@@ -6,7 +6,7 @@ import numpy as np
 
 from deepspeech_training.decoding.candidate import Candidate
 from deepspeech_training.runtime.confidence import Evidence
-from deepspeech_training.runtime.model import TextDecoder
+from deepspeech_training.runtime.stream import TextDecoder
 
 SMALLEST = np.float32(1e-6)  # of a probability: what is below it is noise of 8-bit weights
 STILL_HEARD = 0.05  # a character lasts while it is as likely as this

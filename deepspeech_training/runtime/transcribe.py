@@ -15,8 +15,9 @@ from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 from deepspeech_training.runtime.beam import BeamOptions
 from deepspeech_training.runtime.loading import load_model, read_int16
-from deepspeech_training.runtime.model import CandidateTranscript, Model
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.segments import split_at_silence
+from deepspeech_training.runtime.stream import CandidateTranscript
 from deepspeech_training.runtime.subtitles import cues_of, to_srt, to_vtt
 from deepspeech_training.runtime.words import words
 

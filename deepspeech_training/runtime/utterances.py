@@ -21,9 +21,10 @@ from deepspeech_training.runtime.events import (
 )
 from deepspeech_training.runtime.figures import Heard
 from deepspeech_training.runtime.intake import Intake
-from deepspeech_training.runtime.model import Model, StreamError
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.segments import split_at_silence
 from deepspeech_training.runtime.settings import StreamSettings
+from deepspeech_training.runtime.stream import StreamError
 from deepspeech_training.runtime.utterance import Utterance
 
 __all__ = [

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
-from deepspeech_training.runtime.model import CandidateTranscript, Metadata
+from deepspeech_training.runtime.stream import CandidateTranscript, Metadata
 
 
 def to_json(metadata: Metadata) -> str:

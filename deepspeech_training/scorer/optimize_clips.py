@@ -19,8 +19,9 @@ from deepspeech_training.data.rows import read_rows
 from deepspeech_training.errors import UserError
 from deepspeech_training.machine.resources import usable_cores
 from deepspeech_training.models.tflite import ExportSettings, write_tflite
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.stream import to_int16
 
 LISTED_FAULTS = 20
 

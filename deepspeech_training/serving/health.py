@@ -10,7 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from deepspeech_training.audio.synthetic_speech import synthesize_seconds
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.stream import to_int16
 from deepspeech_training.serving.service import Service
 
 LIVE_TIMEOUT_S = 5.0

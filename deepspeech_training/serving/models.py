@@ -15,9 +15,10 @@ from deepspeech_training.machine.resources import available_memory, gigabytes
 from deepspeech_training.registry.store import Version, is_registry, promoted_in
 from deepspeech_training.reporting.diagnosis import VERDICTS, diagnose
 from deepspeech_training.reporting.evidence import Evidence
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.profile import Profile
+from deepspeech_training.runtime.stream import to_int16
 from deepspeech_training.runtime.utterances import StreamSettings, transcribe
 from deepspeech_training.serving.drift import Window
 

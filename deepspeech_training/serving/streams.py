@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable
 
-from deepspeech_training.runtime.model import StreamError
+from deepspeech_training.runtime.stream import StreamError
 from deepspeech_training.runtime.utterances import (
     Endpointing,
     Event,

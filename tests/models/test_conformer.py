@@ -14,8 +14,9 @@ from deepspeech_training.models.conformer import Conformer
 from deepspeech_training.models.kernels import PlainKernels
 from deepspeech_training.models.reference import softmax
 from deepspeech_training.models.tflite import ExportSettings, write_tflite
-from deepspeech_training.runtime.model import Model, Recorder
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.stream import Recorder
 from deepspeech_training.training.backends.tensorflow.kernels import TensorFlowKernels
 
 SMALL = {"num_classes": 5, "d_model": 16, "layers": 2, "heads": 2, "kernel": 5, "left_context": 6}

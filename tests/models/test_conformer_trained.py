@@ -13,7 +13,8 @@ from deepspeech_training.commands.main import run as command
 from deepspeech_training.console import Console
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.models.reference import softmax
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
+from deepspeech_training.runtime.stream import to_int16
 
 WORDS = ["on", "no", "one", "ten", "net", "tone"]
 SMALL = ["--network", "conformer", "--d_model", 16, "--layers", 2, "--heads", 2, "--kernel", 5]

@@ -23,8 +23,9 @@ from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.models import MODELS, NETWORKS, network_of
 from deepspeech_training.models.reference import softmax
 from deepspeech_training.models.tflite import ExportSettings, write_tflite
-from deepspeech_training.runtime.model import Model, to_int16
+from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.stream import to_int16
 
 NETWORK = Quarter(num_classes=6, n_hidden=8)
 FEATURES = FeatureGeometry(n_mfcc=13)

@@ -13,7 +13,7 @@ from deepspeech_training.decoding.greedy import GreedyStream, greedy_labels
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.features.mfcc_numpy import Mfcc, with_last_frame
 from deepspeech_training.runtime import Metadata, Model, ScorerError, ScorerNotEnabled, StreamError
-from deepspeech_training.runtime.model import Recorder
+from deepspeech_training.runtime.stream import Recorder
 
 TRANSCRIPT = "she had your dark suit in greasy wash water all year"
 
