@@ -1,5 +1,7 @@
 """The pages say what is so: their Python runs, their commands have flags that exist, their links lead somewhere."""
 
+import importlib
+import inspect
 import itertools
 import os
 import re
@@ -15,6 +17,7 @@ import pytest
 import yaml
 from training.processes import make_corpus, transcripts
 
+import deepspeech_training
 from deepspeech_training.checkpoints.folder import CheckpointFolder
 from deepspeech_training.commands import COMMANDS
 from deepspeech_training.commands.completion import all_parsers, whole_parser
@@ -333,3 +336,15 @@ def test_the_presets_of_the_page_are_those_of_the_program():
 def _rows_of(text: str, head: str) -> list[list[str]]:
     """The rows of the table that begins with these words, without its head."""
     return [line.strip("| ").split(" | ") for line in text[text.index(head) :].split("\n\n")[0].splitlines()][2:]
+
+
+def test_the_page_of_the_api_has_every_public_name():
+    """Its text is made of docstrings when the site is built; here that nothing was forgotten, or has moved away."""
+    listed = re.findall(
+        r"^::: deepspeech_training\.(.+)$", (ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.M
+    )
+    for name in listed:
+        module, _, attribute = name.rpartition(".")
+        assert inspect.getdoc(getattr(importlib.import_module(f"deepspeech_training.{module}"), attribute)), name
+    names = {name.rpartition(".")[2] for name in listed}
+    assert {name for name in deepspeech_training.__all__ if not name.startswith("_")} <= names

@@ -33,7 +33,8 @@ class FinishedRun:
         history: the figures of each epoch of the training, those before a resume too, as events.jsonl has them.
         best_epoch: counts from 0, as "epoch" in `history` does.
         best_figures: the loss and the error rates of that epoch on the dev set, by name.
-        best_checkpoint, last_checkpoint: the state files of these.
+        best_checkpoint: the state file of the best checkpoint.
+        last_checkpoint: that of the last one.
         stopped: why the training has ended.
         reports: of each CSV of test_files: `wer`, `cer`, `loss`, `results`.
         exported: the exported model.
