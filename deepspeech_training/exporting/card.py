@@ -25,6 +25,16 @@ def read_card(folder: Path) -> dict[str, str]:
     return fields
 
 
+def read_description(folder: Path) -> str:
+    """What the author wrote below the card's front matter; "" where that is the placeholder."""
+    for path in sorted(folder.glob("*.md")):
+        text = small_text(path)
+        if text.startswith("---\n") and text.count("---\n") > 1:
+            description = text.split("---\n", 2)[2].strip()
+            return "" if description.startswith("<") else description
+    return ""
+
+
 def read_parity(folder: Path) -> dict[str, Any]:
     """The parity report; {} where there is none, or one that somebody has damaged."""
     with contextlib.suppress(ValueError):
