@@ -13,7 +13,9 @@ import signal
 import subprocess
 import sys
 import tempfile
-from contextlib import ExitStack
+import threading
+import time
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -30,6 +32,7 @@ from deepspeech_training.errors import UserError
 _SUGGESTION = "Send WAV, FLAC, MP3, Ogg, Opus, WebM, M4A or AMR."
 _MAIN = "deepspeech_training.audio.decoding_process"
 _READ_HERE_BYTES = 1 << 24  # 9 minutes at 16 kHz
+_LOOK_S = 0.25  # how often is looked whether anybody still waits
 _ROOT = Path(deepspeech_training.__file__).parents[1]
 
 
@@ -65,7 +68,12 @@ class MediaLimits:
 
 
 def decode(
-    source: bytes | Path, *, name: str = "", limits: MediaLimits | None = None, sample_rate: int | None = None
+    source: bytes | Path,
+    *,
+    name: str = "",
+    limits: MediaLimits | None = None,
+    sample_rate: int | None = None,
+    given_up: threading.Event | None = None,
 ) -> tuple[np.ndarray, int]:
     """Decode a file of any format, its channels mixed into one.
 
@@ -74,6 +82,7 @@ def decode(
         name: what its sender calls it, for the message.
         limits: None for the defaults.
         sample_rate: wanted, in Hz; None for that of the file.
+        given_up: is set when nobody waits for it any longer: the process that decodes is ended.
     Returns:
         float32 [samples], mono, -1..1, and its rate in Hz. What is long lies in an unnamed file, not in memory.
     Raises:
@@ -85,7 +94,7 @@ def decode(
         if _needs_no_decoder(file):
             return _read_here(file, limits, sample_rate, name)
         decoded = resources.enter_context(_temporary())
-        found = _run(file, decoded, limits, sample_rate)
+        found = _run(file, decoded, limits, sample_rate, given_up or threading.Event())
         if "fault" in found:
             raise _error(found["fault"], found["code"], name)
         if not os.fstat(decoded.fileno()).st_size:
@@ -134,7 +143,9 @@ def _error(fault: str, code: str, name: str) -> MediaError:
     return MediaError(f"The file{called} cannot be used as audio: {fault.rstrip('.')}. {_SUGGESTION}", code)
 
 
-def _run(file: BinaryIO, decoded: BinaryIO, limits: MediaLimits, sample_rate: int | None) -> dict[str, Any]:
+def _run(
+    file: BinaryIO, decoded: BinaryIO, limits: MediaLimits, sample_rate: int | None, given_up: threading.Event
+) -> dict[str, Any]:
     """What the process says of the file, or why it could not."""
     settings = {
         "target": decoded.fileno(),
@@ -154,11 +165,12 @@ def _run(file: BinaryIO, decoded: BinaryIO, limits: MediaLimits, sample_rate: in
         start_new_session=True,  # so that the programs that it starts end with it
     ) as process:
         try:
-            said, _ = process.communicate(timeout=limits.timeout_s)
-        except BaseException as error:
+            said = _said(process, limits.timeout_s, given_up)
+        except BaseException:
             os.killpg(process.pid, signal.SIGKILL)
-            if not isinstance(error, subprocess.TimeoutExpired):
-                raise
+            raise
+        if said is None:
+            os.killpg(process.pid, signal.SIGKILL)
             return _too_slow(limits)
     if process.returncode == 0:
         return json.loads(said)
@@ -166,6 +178,18 @@ def _run(file: BinaryIO, decoded: BinaryIO, limits: MediaLimits, sample_rate: in
         return _too_slow(limits)
     fault = f"its decoder crashed on it; it is damaged, or needs more than {limits.memory_mb:,} MB of memory"
     return {"fault": fault, "code": "decoding_limits"}
+
+
+def _said(process: subprocess.Popen[bytes], timeout_s: float, given_up: threading.Event) -> bytes | None:
+    """What a process has written when it has ended; None if that takes too long, or nobody waits for it."""
+    deadline = time.monotonic() + timeout_s
+    while not given_up.is_set():
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            break
+        with suppress(subprocess.TimeoutExpired):
+            return process.communicate(timeout=min(left_s, _LOOK_S))[0]
+    return None
 
 
 def _too_slow(limits: MediaLimits) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """An audio file at work: decoded in a process of its own, and recognised sentence by sentence."""
 
+import threading
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
@@ -47,9 +48,11 @@ class AsyncFile:
             ServingError: bad_audio or too_long.
         """
 
+        given_up = threading.Event()
+
         def work() -> tuple[np.ndarray, int]:
             limits = MediaLimits(seconds=most_s)
-            return decode(source, name=name, limits=limits, sample_rate=self.served.sample_rate)
+            return decode(source, name=name, limits=limits, sample_rate=self.served.sample_rate, given_up=given_up)
 
         try:
             (self._audio, self._sample_rate), _ = await self._workers.run_file(work)
@@ -59,6 +62,8 @@ class AsyncFile:
             if error.code == "no_room":
                 raise ServingError(str(error), "overloaded", retry_after_s=30) from None
             raise ServingError(str(error), "bad_audio", param="file") from None
+        finally:
+            given_up.set()  # the client has left
         self.seconds = len(self._audio) / self._sample_rate
 
     async def finals(self, settings: StreamSettings) -> AsyncIterator[Final]:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import threading
 import time
 
 import av
@@ -181,3 +182,11 @@ def test_an_upload_of_any_bytes_is_decoded_or_refused_with_a_sentence(garbage, k
         assert rate > 0 and np.isfinite(audio).all()
     except MediaError as error:
         assert "\n" not in str(error) and "Traceback" not in str(error)
+
+
+def test_what_nobody_waits_for_is_given_up():
+    given_up, began = threading.Event(), time.monotonic()
+    given_up.set()
+    with pytest.raises(MediaError):
+        decode(WHOLE["opus"], given_up=given_up)
+    assert time.monotonic() - began < 30

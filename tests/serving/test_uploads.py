@@ -1,14 +1,19 @@
 """Bodies that are too large, too slow or cut off: a sentence names the flag, and nothing is left of them."""
 
 import contextlib
+import os
+import signal
 import socket
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
 import pytest
+from audio.phone_recordings import recording
 from serving.conftest import wav_bytes
 
 URL = "/v1/audio/transcriptions"
@@ -142,3 +147,33 @@ def test_names_of_files_are_no_paths(server, speech_wav):
     for name in ("../../etc/passwd", "/etc/passwd", "a\0b.wav", "x" * 500, "file:///etc/passwd", "é😀.wav"):
         answer = httpx.post(server.url + URL, files={"file": (name, speech_wav)}, timeout=60)
         assert answer.status_code == 200, answer.text
+
+
+def test_a_client_that_leaves_takes_the_decoder_of_its_file_with_it(server, http, speech_wav):
+    """The decoder is stopped, so it would last for the five minutes that one may take, and keep the files of others."""
+    body = HEAD.replace(b"a.wav", b"a.webm") + recording("webm", seconds=60) + b"\r\n--x--\r\n"
+    address = server.url.removeprefix("http://").split(":")
+    with socket.create_connection((address[0], int(address[1])), timeout=30) as connection:
+        head = f"POST {URL} HTTP/1.1\r\nHost: localhost\r\nContent-Type: multipart/form-data; boundary=x\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        decoder = within(30, lambda: decoder_of(server.process.pid))
+        os.kill(decoder, signal.SIGSTOP)
+    assert within(30, lambda: not decoder_of(server.process.pid))
+    assert http.post(URL, files={"file": ("a.wav", speech_wav)}).status_code == 200
+
+
+def decoder_of(server: int) -> int | None:
+    """The process that decodes for a server."""
+    for child in Path(f"/proc/{server}/task").glob("*/children"):
+        for process in child.read_text().split():
+            with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+                if b"decoding_process" in Path(f"/proc/{process}/cmdline").read_bytes():
+                    return int(process)
+    return None
+
+
+def within(seconds: float, look: Callable[[], Any]) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := look()) and time.monotonic() < deadline:
+        time.sleep(0.005)
+    return found
