@@ -21,6 +21,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NamedTuple, overload
 
+from deepspeech_training.audio import opus_packets
 from deepspeech_training.audio.errors import AudioError
 from deepspeech_training.audio.parts import AudioInfo
 
@@ -28,7 +29,7 @@ MAX_CLIP_BYTES = 1 << 28  # 2.3 hours of WAV at 16 kHz
 # Each takes two of the files that a process may have open, and others need some too.
 MAX_OPEN_SHARDS = min(2048, resource.getrlimit(resource.RLIMIT_NOFILE)[0] // 4)
 TAR_BLOCK = 512
-_REFERENCE = re.compile(r"(.+\.(?:tar|sdb))#(\d{1,18})\+(\d{1,18})(\.[A-Za-z0-9_]{1,16})", re.DOTALL)
+_REFERENCE = re.compile(r"(.+\.(?:tar|[sS][dD][bB]))#(\d{1,18})\+(\d{1,18})(\.[A-Za-z0-9_]{1,16})", re.DOTALL)
 _SDB_LENGTH = struct.Struct(">I")
 
 INDEX_MAGIC = b"DSINDEX1"
@@ -196,11 +197,15 @@ class Shard:
             os.close(self._descriptor)
 
     def read(self, where: Stretch) -> bytes:
-        """The bytes of a clip.
+        """The bytes of a clip, as a file of its own would have them.
 
         Raises:
             AudioError: no clip lies there, or it is damaged.
         """
+        data = self._read(where)
+        return opus_packets.to_ogg(data) if where.suffix == opus_packets.SUFFIX else data
+
+    def _read(self, where: Stretch) -> bytes:
         self._check_bounds(where)
         if self.index is None:
             return self._read_after_header(where)

@@ -1,4 +1,4 @@
-"""Recordings that augmentations mix into clips: a folder, a CSV or a file."""
+"""Recordings that augmentations mix into clips: a folder, a CSV, a sample database or a file."""
 
 import csv
 import hashlib
@@ -10,6 +10,9 @@ import numpy as np
 
 from deepspeech_training.audio.files import AudioError, read_audio, read_audio_info
 from deepspeech_training.audio.formats import EXAMPLES, is_audio_name
+from deepspeech_training.audio.sdb import is_sdb
+from deepspeech_training.audio.shards import size_of
+from deepspeech_training.data.rows import audio_path, read_rows
 from deepspeech_training.data.walk import names_below
 from deepspeech_training.errors import UserError
 
@@ -21,7 +24,8 @@ class AudioSource:
     """Recordings by number; those that fit are kept in memory once they are read. Safe to use from many threads.
 
     Args:
-        path: of a folder (searched through for audio files), a CSV (its `wav_filename`), or an audio file.
+        path: of a folder (searched through for audio files), a CSV (its `wav_filename`), a sample
+            database of DeepSpeech, or an audio file.
         sample_rate: Hz, that they are resampled to.
     Raises:
         UserError: there is no such path, no recording in it, one that is not audio, or nothing but silence.
@@ -56,7 +60,7 @@ class AudioSource:
         """A hash of the recordings' names, in their order, and sizes."""
         found = hashlib.blake2b(digest_size=16)
         for file in self._files:
-            found.update(f"{os.path.basename(file)}\0{os.path.getsize(file)}\n".encode())
+            found.update(f"{os.path.basename(file)}\0{size_of(file)}\n".encode())
         return found.hexdigest()
 
     def read(self, number: int) -> np.ndarray:
@@ -78,9 +82,9 @@ class AudioSource:
 
 def _files_of(path: str) -> list[str]:
     place = Path(os.path.expanduser(path))
-    if place.suffix.lower() == ".sdb":
-        raise UserError(f"{path}: DeepSpeech's .sdb files are not read; give a folder of audio files, or a CSV")
-    if place.suffix.lower() == ".csv":
+    if is_sdb(place):
+        files = [audio_path(str(place), row.wav_filename) for row in read_rows(place) if not row.fault]
+    elif place.suffix.lower() == ".csv":
         files = _files_of_csv(place)
     elif place.is_dir():
         files = sorted(str(place / name) for name in names_below(place, is_audio_name))

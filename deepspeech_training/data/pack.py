@@ -21,6 +21,7 @@ from typing import NamedTuple
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.errors import AudioError
 from deepspeech_training.audio.files import AudioInfo, read_audio, read_audio_info
+from deepspeech_training.audio.opus_packets import SUFFIX as OPUS_PACKETS
 from deepspeech_training.audio.shards import (
     MAX_CLIP_BYTES,
     IndexRecord,
@@ -266,6 +267,7 @@ def _packed(path: str, rules: PackRules) -> tuple[bytes, AudioInfo]:
 def _suffix(path: str, rules: PackRules) -> str:
     """The end of a clip's name in a shard, which says what kind it is."""
     end = os.path.splitext(path)[1].lower() if rules.format == "keep" else f".{rules.format}"
+    end = ".opus" if end == OPUS_PACKETS else end  # what is read of them is in Ogg
     return end if SUFFIX.fullmatch(end) else ".audio"
 
 

@@ -10,11 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from deepspeech_training.audio.sdb import is_sdb, read_samples, read_schema
+from deepspeech_training.audio.shards import Stretch
 from deepspeech_training.data.tables import holds_rows
 from deepspeech_training.errors import UserError
 from deepspeech_training.text_files import SAVE_AS_UTF8, NotDecoded, decode
 
 SPEAKER_COLUMNS = ("client_id", "speaker")
+SDB_COLUMNS = ("wav_filename", "wav_filesize", "transcript")
 TEXT_SHOWN = 200  # characters of a transcript in a message
 MAX_FIELD_CHARACTERS = 1 << 20  # far more than any transcript: a longer field is a quote that never closes
 LINE_END = re.compile("\r\n|\r|\n")
@@ -64,8 +67,10 @@ def read_table(
     """As `read_rows`, with all columns: their names, and each row with its fields as they are in the CSV.
 
     The rows are read one by one; a later one may still raise a UserError. Where a row has a `fault`, its fields may be
-    others than the columns.
+    others than the columns. DeepSpeech's sample databases are read too; their first sample is row 2, as in a CSV.
     """
+    if is_sdb(csv_path):
+        return list(SDB_COLUMNS), _rows_of_sdb(csv_path)
     records = _records(_lines(csv_path))
     number, header, fault = next(records, (1, None, "the CSV is empty"))
     if header is None:
@@ -81,8 +86,22 @@ def read_table(
 
 def count_lines(csv_path: str | Path) -> int:
     """How many lines a CSV has, roughly: what a progress bar needs."""
+    if is_sdb(csv_path):
+        return read_schema(csv_path).num_samples + 1
     with open(csv_path, "rb") as file:
         return sum(piece.count(b"\n") for piece in iter(lambda: file.read(1 << 20), b""))
+
+
+def _rows_of_sdb(path: str | Path) -> Iterator[tuple[Row, list[str]]]:
+    schema, name = read_schema(path), os.path.basename(path)
+    for number, sample in enumerate(read_samples(path), start=2):
+        place = str(Stretch(name, sample.offset, sample.size, schema.suffix))
+        fields = [place, str(sample.size), sample.transcript]
+        fault = sample.fault
+        if fault is None and "\0" in sample.transcript:
+            fault = "it has a NUL byte"
+        transcript = unicodedata.normalize("NFC", sample.transcript)
+        yield Row(number, place, sample.size, transcript, fault=fault), fields
 
 
 def _lines(csv_path: str | Path) -> Iterator[str]:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from deepspeech_training.audio.errors import AudioError
+from deepspeech_training.audio.sdb import is_sdb
 from deepspeech_training.audio.shards import Shard, Stretch, open_shard, stretch_of
 from deepspeech_training.errors import UserError
 
@@ -28,17 +29,18 @@ def csvs_of_sets(named: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...
 
 
 def csvs_in(path: str) -> list[str]:
-    """All CSVs of a folder, or what is no folder as it is.
+    """All CSVs of a folder, without any its sample databases, or what is no folder as it is.
 
     Raises:
-        UserError: the folder has no CSV, or cannot be read.
+        UserError: the folder has neither, or cannot be read.
     """
     if not os.path.isdir(path):
         return [path]
     try:
-        found = sorted(name for name in os.listdir(path) if name.lower().endswith(".csv") and name[0] != ".")
+        names = sorted(name for name in os.listdir(path) if name[0] != ".")
     except OSError as error:
         raise UserError(f"{path}: the folder cannot be read: {error.strerror}") from error
+    found = [name for name in names if name.lower().endswith(".csv")] or [name for name in names if is_sdb(name)]
     if not found:
         raise UserError(f"{path}: there is no CSV in this folder\nName a CSV, or pack one: deepspeech data pack")
     return [os.path.join(path, name) for name in found]

@@ -16,6 +16,7 @@ from typing import Any
 
 from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.errors import AudioError
+from deepspeech_training.audio.opus_packets import SUFFIX as OPUS_PACKETS
 from deepspeech_training.audio.shards import as_file, read_bytes, size_of, stretch_of
 from deepspeech_training.console import Console
 from deepspeech_training.data.clips import Clip
@@ -117,6 +118,7 @@ def copy(clips: Sequence[Clip], folder: Path) -> None:
     for number, clip in enumerate((clip for clip in clips if clip.info is not None), start=1):
         name = f"{number:04d}-{os.path.basename(clip.path)}"
         if stretch_of(clip.path):
+            name = name.removesuffix(OPUS_PACKETS) + (".opus" if name.endswith(OPUS_PACKETS) else "")
             (folder / name).write_bytes(read_bytes(clip.path))
         else:
             shutil.copyfile(clip.path, folder / name)

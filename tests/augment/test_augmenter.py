@@ -181,7 +181,7 @@ def test_the_fingerprint_of_a_source_changes_with_its_recordings(tmp_path, make_
     ("name", "content", "message"),
     [
         ("none", None, "there is no such file or folder"),
-        ("a.sdb", b"SAMPLEDB", "DeepSpeech's .sdb files are not read"),
+        ("a.sdb", b"SAMPLEDB", "the sample database is cut"),
         ("empty.csv", b"wav_filename\n", "there is no recording in it"),
         ("other.csv", b"path\na.wav\n", "record 2: it has no wav_filename"),
         ("missing.csv", b"wav_filename\na.wav\n", "a.wav: the file does not exist"),
