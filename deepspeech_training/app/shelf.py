@@ -8,7 +8,7 @@ from pathlib import Path
 from deepspeech_training.app.volume import Volume
 from deepspeech_training.errors import UserError
 from deepspeech_training.registry.store import is_registry, promoted_in
-from deepspeech_training.serving.models import ModelSource, find_sources
+from deepspeech_training.serving.sources import ModelSource, find_sources
 
 SO_FAR_DIR = "so_far"
 

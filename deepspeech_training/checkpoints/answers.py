@@ -79,11 +79,11 @@ def answers_of_export(file: ModelFile, clip: str | None) -> tuple[Answers, str]:
     """The same for an exported model, in the runtime; it shows nothing of single layers."""
     with without_delegate_notice():
         if file.commands is not None:
-            return _answers_of_commands(SpokenCommandModel(file, num_threads=1), clip)
+            return answers_of_commands(SpokenCommandModel(file, num_threads=1), clip)
         return answers_of_model(Model(file, num_threads=1), clip)
 
 
-def _answers_of_commands(model: SpokenCommandModel, clip: str | None) -> tuple[Answers, str]:
+def answers_of_commands(model: SpokenCommandModel, clip: str | None) -> tuple[Answers, str]:
     """The same for a model of commands, which has no blank: its text is the class of the whole clip."""
     audio, name = _speech(clip, model.file.geometry)
     speech, silence = (

@@ -11,9 +11,8 @@ from dataclasses import asdict, replace
 from deepspeech_training.audio.live import Sound, from_file, from_stdin, microphone
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError
-from deepspeech_training.runtime.commands import SpokenCommandModel
+from deepspeech_training.runtime.commands import CommandSession, SpokenCommandModel
 from deepspeech_training.runtime.detection import Detection
-from deepspeech_training.runtime.intake import Intake
 from deepspeech_training.runtime.loading import read_int16
 from deepspeech_training.runtime.network import without_delegate_notice
 
@@ -110,9 +109,7 @@ def _sound(path: str | None, flags: argparse.Namespace, stop: threading.Event, r
 
 def detections(model: SpokenCommandModel, sound: Sound) -> Iterator[Detection]:
     """The commands in a sound, as soon as they are heard."""
-    intake = Intake(sample_rate=sound.sample_rate, channels=sound.channels, dtype="int16", model_rate=model.sample_rate)
-    with model.stream() as stream:
-        for block in sound.blocks:
-            yield from stream.feed(intake.feed(block))
-        yield from stream.feed(intake.flush())
-        yield from stream.finish()
+    session = CommandSession(model, sample_rate=sound.sample_rate, channels=sound.channels)
+    for block in sound.blocks:
+        yield from session.feed(block)
+    yield from session.finish()

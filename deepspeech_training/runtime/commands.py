@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepspeech_training.runtime.detection import Detection, Detector, Rule, Scores, judged, logarithms
+from deepspeech_training.runtime.intake import Intake
 from deepspeech_training.runtime.model_file import CommandsSaid, ModelError, ModelFile
 from deepspeech_training.runtime.stream import ExportedNetwork, Recorder
 
@@ -86,9 +87,9 @@ class SpokenCommandModel(ExportedNetwork):
         order = np.argsort(-scores, kind="stable")
         return [Answer(self.labels[number], float(scores[number])) for number in order]
 
-    def stream(self) -> "CommandStream":
-        """Begin to listen for commands."""
-        return CommandStream(self)
+    def stream(self, rule: Rule | None = None) -> "CommandStream":
+        """Begin to listen for commands, by the model's rule if by no other."""
+        return CommandStream(self, rule or self.rule)
 
     def scores(self, audio: np.ndarray) -> np.ndarray:
         """The scores of each frame of a recording, as a stream has them: float64 [frames, classes]."""
@@ -104,12 +105,12 @@ def _rule(said: CommandsSaid) -> Rule:
 class CommandStream:
     """Audio that comes in pieces -> the commands in it. Where it is cut makes no difference."""
 
-    def __init__(self, model: SpokenCommandModel):
+    def __init__(self, model: SpokenCommandModel, rule: Rule):
         self._recorder = Recorder(model.file)
         self._stream = model.stream_into(self._recorder)
         self._scores = Scores(model.window, len(model.labels))
         self._detector = Detector(
-            model.labels, model.commands, model.rule, frame_s=model.frame_s, first_frame=model.first_frame
+            model.labels, model.commands, rule, frame_s=model.frame_s, first_frame=model.first_frame
         )
 
     def __enter__(self) -> "CommandStream":
@@ -131,6 +132,42 @@ class CommandStream:
     def _heard(self) -> list[Detection]:
         frames = self._recorder.take()
         return self._detector(self._scores(frames)) if len(frames) else []
+
+
+class CommandSession:
+    """Audio as a client sends it, of any rate and type -> the commands in it; one caller at a time.
+
+    Args:
+        rule: when a command counts as heard; by default what the model has.
+        sample_rate, channels, dtype: of the audio that is fed, interleaved "int16" or "float32" (-1..1).
+    Raises:
+        ValueError: a rate, a number of channels or a type that cannot be.
+    """
+
+    def __init__(
+        self,
+        model: SpokenCommandModel,
+        rule: Rule | None = None,
+        *,
+        sample_rate: int,
+        channels: int = 1,
+        dtype: str = "int16",
+    ):
+        self._intake = Intake(sample_rate=sample_rate, channels=channels, dtype=dtype, model_rate=model.sample_rate)
+        self._stream = model.stream(rule)
+
+    def feed(self, audio: bytes | np.ndarray) -> list[Detection]:
+        """Take further audio, little-endian bytes or an array.
+
+        Raises:
+            ValueError: an array of another type or shape, or samples that are not finite numbers.
+            StreamError: the session has ended.
+        """
+        return self._stream.feed(self._intake.feed(audio))
+
+    def finish(self) -> list[Detection]:
+        """What is heard in the rest; the session ends."""
+        return [*self._stream.feed(self._intake.flush()), *self._stream.finish()]
 
 
 def loudest(audio: np.ndarray, length: int) -> np.ndarray:

@@ -1,7 +1,8 @@
-"""What a session tells, as the JSON of the service's /v1/stream and of `deepspeech stream --json`."""
+"""What a session tells, as the JSON of the service's /v1/stream and /v1/detect and of `deepspeech stream --json`."""
 
 from typing import Any
 
+from deepspeech_training.runtime.detection import Detection
 from deepspeech_training.runtime.utterances import (
     Alternative,
     Event,
@@ -47,6 +48,8 @@ def as_message(event: Event, *, words: bool = True, alternatives: bool = False) 
                 "reason": event.reason,
                 "seq": event.seq,
             }
+        case Detection(label, time_s, score):
+            return {"type": "detection", "label": label, "time": round(time_s, 3), "score": score}
 
 
 def as_word(word: Word) -> dict[str, Any]:

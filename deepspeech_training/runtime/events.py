@@ -1,6 +1,8 @@
-"""What a session tells: when somebody speaks, and what was said. All times are seconds from the session's start."""
+"""What a session tells: when somebody speaks, what was said, and commands; times are seconds from its start."""
 
 from dataclasses import dataclass
+
+from deepspeech_training.runtime.detection import Detection
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +79,4 @@ class Final:
     reason: str
 
 
-Event = SpeechStarted | SpeechEnded | Partial | Final
+Event = SpeechStarted | SpeechEnded | Partial | Final | Detection

@@ -10,12 +10,22 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Match, Route, WebSocketRoute
 from starlette.types import Scope
 
-from deepspeech_training.serving import deepgram, health, openai_files, openai_realtime, own_stream, pages, vosk
+from deepspeech_training.serving import (
+    classifications,
+    deepgram,
+    detect_stream,
+    health,
+    openai_files,
+    openai_realtime,
+    own_stream,
+    pages,
+    vosk,
+)
 from deepspeech_training.serving.access_log import AccessMiddleware
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.health import Pulse
 from deepspeech_training.serving.limits import limit_fields
-from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.models import Served
 from deepspeech_training.serving.security import SecurityMiddleware
 from deepspeech_training.serving.service import Service
 from deepspeech_training.version import VERSION
@@ -36,7 +46,11 @@ def routes() -> list[BaseRoute]:
         Route("/v1/audio/transcriptions", openai_files.transcriptions, methods=["POST"]),
         Route("/v1/audio/translations", openai_files.translations, methods=["POST"]),
         Route("/v1/compare", openai_files.compare, methods=["POST"]),
+        Route("/v1/audio/classifications", classifications.classify, methods=["POST"]),
+        Route("/models/{model}", classifications.classify, methods=["POST"]),
+        Route("/v1/audio/detections", classifications.detect, methods=["POST"]),
         WebSocketRoute("/v1/stream", own_stream.endpoint),
+        WebSocketRoute("/v1/detect", detect_stream.endpoint),
         WebSocketRoute("/vosk", vosk.endpoint),
         WebSocketRoute("/v1/realtime", openai_realtime.endpoint),
         WebSocketRoute("/v1/listen", deepgram.endpoint),
@@ -77,7 +91,9 @@ async def refused(request: Request, error: Exception) -> Response:
     assert isinstance(error, ServingError)
     service: Service = request.app.state.service
     service.metrics.refused.labels(error.code).inc()
-    return JSONResponse(error.as_openai(), error.status, error.headers)
+    of_hugging_face = request.scope.get("endpoint") is classifications.classify
+    body = error.as_hugging_face() if of_hugging_face else error.as_openai()
+    return JSONResponse(body, error.status, error.headers)
 
 
 async def no_route(request: Request, error: Exception) -> Response:
@@ -131,7 +147,7 @@ async def list_models(request: Request) -> Response:
 async def show_model(request: Request) -> Response:
     """GET /v1/models/NAME."""
     service: Service = request.app.state.service
-    return JSONResponse(_as_openai(service.engine.model(request.path_params["name"]), service))
+    return JSONResponse(_as_openai(service.engine.any_model(request.path_params["name"]), service))
 
 
 async def drift(request: Request) -> Response:
@@ -140,7 +156,7 @@ async def drift(request: Request) -> Response:
     return JSONResponse({"models": service.drift()})
 
 
-def _as_openai(served: ServedModel, service: Service) -> dict[str, Any]:
+def _as_openai(served: Served, service: Service) -> dict[str, Any]:
     return {
         "id": served.name,
         "object": "model",

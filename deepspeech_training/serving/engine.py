@@ -9,19 +9,21 @@ import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from deepspeech_training.runtime.utterances import Endpointing, StreamSettings
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.files import AsyncFile
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
-from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.models import Served, ServedCommands, ServedModel
 from deepspeech_training.serving.streams import AsyncSession
 from deepspeech_training.serving.workers import FILES_AT_ONCE, Workers
 
 # What clients of other services call their models: the default one is meant.
 ALIASES = ("", "default", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-realtime-whisper")
 MAX_RESULTS = 50
+Kind = TypeVar("Kind", bound=Served)
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Engine:
     """What all protocols share.
 
     Args:
-        models: by name; the first one is the default. The mapping may be replaced while the service runs.
+        models: by name, of any tasks; the first one of a task is its default. They may change while the service runs.
         num_threads: of recognition.
 
     Attributes:
@@ -48,8 +50,8 @@ class Engine:
         waits_for: what is said while there is no model.
     """
 
-    def __init__(self, models: Mapping[str, ServedModel], limits: Limits, metrics: Metrics, *, num_threads: int):
-        self.models = dict(models)
+    def __init__(self, models: Mapping[str, Served], limits: Limits, metrics: Metrics, *, num_threads: int):
+        self.models: dict[str, Served] = dict(models)
         self.limits, self.metrics = limits, metrics
         self.draining, self.closing = asyncio.Event(), asyncio.Event()
         self.waits_for = WaitsFor("the model is still being loaded", retry_after_s=5)
@@ -59,7 +61,7 @@ class Engine:
         self._file_turn = asyncio.Semaphore(FILES_AT_ONCE)
         self._files = 0  # in work, and those that wait
         self._uploads = 0  # requests whose file arrives, waits or is decoded
-        metrics.watch(lag_s=self.lag_s, files=lambda: self._files, models=lambda: self.models)
+        metrics.watch(lag_s=self.lag_s, files=lambda: self._files, models=lambda: self.of_kind(ServedModel))
 
     @property
     def num_sessions(self) -> int:
@@ -74,33 +76,75 @@ class Engine:
         """Seconds of audio that the stream which is furthest behind waits for."""
         return max((session.waiting_s + session.lag_s for session in self._sessions), default=0.0)
 
+    def of_kind(self, kind: type[Kind]) -> dict[str, Kind]:
+        """The models of one task, by name."""
+        return {name: served for name, served in self.models.items() if isinstance(served, kind)}
+
     def model(self, name: str | None = None, language: str | None = None) -> ServedModel:
-        """The model of that name; without a name the first one, or the first of that language.
+        """The model of speech to text of that name; without a name the first one, or the first of that language.
 
         Raises:
-            ServingError: unknown_model, or not_ready while there is none.
+            ServingError: unknown_model; bad_request for a model of another task; not_ready while there is none.
         """
-        if not self.models:
-            raise self.waits_for.error()
+        offered = self._offered(ServedModel)
         if name and name not in ALIASES:
-            if name not in self.models:
-                offered = ", ".join(self.models)
-                raise ServingError(
-                    f"there is no model {name[:100]!r}; there is: {offered}", "unknown_model", param="model"
-                )
-            return self.models[name]
+            return self._named(name, offered, ServedModel)
         if not language:
-            return next(iter(self.models.values()))
+            return next(iter(offered.values()))
         wanted = _primary(language)
-        fitting = [served for served in self.models.values() if _primary(served.language) in (wanted, "")]
+        fitting = [served for served in offered.values() if _primary(served.language) in (wanted, "")]
         if not fitting:
-            offered = ", ".join(sorted({served.language for served in self.models.values()}))
+            languages = ", ".join(sorted({served.language for served in offered.values()}))
             raise ServingError(
-                f"there is no model of the language {language[:20]!r}; there is: {offered}",
+                f"there is no model of the language {language[:20]!r}; there is: {languages}",
                 "unknown_model",
                 param="language",
             )
         return next((served for served in fitting if served.language), fitting[0])
+
+    def commands(self, name: str | None = None) -> ServedCommands:
+        """The model of spoken commands of that name, without a name the first one.
+
+        Raises:
+            ServingError: as `model`.
+        """
+        offered = self._offered(ServedCommands)
+        return self._named(name, offered, ServedCommands) if name else next(iter(offered.values()))
+
+    def any_model(self, name: str) -> Served:
+        """The model of that name, whatever its task.
+
+        Raises:
+            ServingError: unknown_model, or not_ready while there is none.
+        """
+        if name not in self.models:
+            return self.model(name)  # refuses, or knows it by an alias
+        return self.models[name]
+
+    def _offered(self, kind: type[Kind]) -> dict[str, Kind]:
+        if not self.models:
+            raise self.waits_for.error()
+        offered = self.of_kind(kind)
+        if not offered:
+            other = next(iter(self.models.values()))
+            raise ServingError(
+                f"no model is served here which {kind.does}; {other.name} {other.does}: {other.asked_by}",
+                "bad_request",
+                param="model",
+            )
+        return offered
+
+    def _named(self, name: str, offered: Mapping[str, Kind], kind: type[Kind]) -> Kind:
+        if name in offered:
+            return offered[name]
+        there = ", ".join(offered)
+        if (other := self.models.get(name)) is not None:
+            raise ServingError(
+                f"the model {name} {other.does}: {other.asked_by}; which {kind.does}: {there}",
+                "bad_request",
+                param="model",
+            )
+        raise ServingError(f"there is no model {name[:100]!r}; there is: {there}", "unknown_model", param="model")
 
     def settings(
         self,
@@ -190,10 +234,11 @@ class Engine:
         if not self.models:
             raise self.waits_for.error()
 
-    async def open_file(self, served: ServedModel, source: bytes | Path, name: str) -> "AsyncFile":
+    async def open_file(self, sample_rate: int, source: bytes | Path, name: str) -> "AsyncFile":
         """Wait for the turn of an audio file, and decode it; as a context manager it gives the turn to the next one.
 
         Args:
+            sample_rate: in Hz, that it is wanted at.
             source: a path is read when its turn has come.
             name: what the client calls it; no path.
         Raises:
@@ -210,7 +255,7 @@ class Engine:
         except BaseException:
             self._files -= 1
             raise
-        file = AsyncFile(served, self._workers, self.metrics, self._left_file)
+        file = AsyncFile(sample_rate, self._workers, self.metrics, self._left_file)
         try:
             await file.read(source, name, most_s=self.limits.max_audio_s)
         except BaseException:

@@ -60,3 +60,7 @@ class ServingError(Exception):
         kind = "rate_limit_error" if self.status == 429 else kind
         code = OPENAI_CODES.get(self.code, self.code)
         return {"error": {"message": self.message, "type": kind, "param": self.param, "code": code}}
+
+    def as_hugging_face(self) -> dict[str, Any]:
+        """In the shape that Hugging Face's clients read."""
+        return {"error": self.message, "code": self.code}

@@ -2,11 +2,15 @@
 
 import threading
 from collections.abc import AsyncIterator, Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
+from deepspeech_training.runtime.commands import Answer, CommandStream, SpokenCommandModel
+from deepspeech_training.runtime.detection import Detection
 from deepspeech_training.runtime.media import MediaError, MediaLimits, decode
+from deepspeech_training.runtime.stream import to_int16
 from deepspeech_training.runtime.utterances import Final, StreamSettings, transcribe
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.metrics import Metrics
@@ -14,23 +18,25 @@ from deepspeech_training.serving.models import ServedModel
 from deepspeech_training.serving.watching import listener
 from deepspeech_training.serving.workers import Workers
 
+BLOCK_S = 60  # commands are looked for in so much audio at a time, so that one can stop in between
+
 
 class AsyncFile:
     """A file in its turn, made by `Engine.open_file`.
 
     Args:
+        sample_rate: in Hz, that the audio is wanted at.
         closed: is told when the next one may begin.
 
     Attributes:
         seconds: of audio.
     """
 
-    def __init__(self, served: ServedModel, workers: Workers, metrics: Metrics, closed: Callable[[], None]):
-        self.served = served
+    def __init__(self, sample_rate: int, workers: Workers, metrics: Metrics, closed: Callable[[], None]):
         self._workers, self._metrics, self._closed = workers, metrics, closed
         self.seconds = 0.0
         self._audio = np.zeros(0, np.float32)
-        self._sample_rate = served.sample_rate
+        self._sample_rate = sample_rate
         self._open = True
 
     def __enter__(self) -> "AsyncFile":
@@ -52,7 +58,7 @@ class AsyncFile:
 
         def work() -> tuple[np.ndarray, int]:
             limits = MediaLimits(seconds=most_s)
-            return decode(source, name=name, limits=limits, sample_rate=self.served.sample_rate, given_up=given_up)
+            return decode(source, name=name, limits=limits, sample_rate=self._sample_rate, given_up=given_up)
 
         try:
             (self._audio, self._sample_rate), _ = await self._workers.run_file(work)
@@ -66,14 +72,14 @@ class AsyncFile:
             given_up.set()  # the client has left
         self.seconds = len(self._audio) / self._sample_rate
 
-    async def finals(self, settings: StreamSettings) -> AsyncIterator[Final]:
+    async def finals(self, served: ServedModel, settings: StreamSettings) -> AsyncIterator[Final]:
         """What is said, sentence by sentence."""
         found = transcribe(
-            self.served.model,
+            served.model,
             self._audio,
             sample_rate=self._sample_rate,
             settings=settings,
-            heard=listener(self.served, settings, self._metrics),
+            heard=listener(served, settings, self._metrics),
         )
         work_s = 0.0
         while True:
@@ -82,6 +88,28 @@ class AsyncFile:
             if final is None:
                 break
             yield final
+        self._count(work_s)
+
+    async def answers(self, model: SpokenCommandModel) -> list[Answer]:
+        """All classes of it as one clip, the likeliest first."""
+        answers, work_s = await self._workers.run_file(lambda: model.classify(to_int16(self._audio)))
+        self._count(work_s)
+        return answers
+
+    async def detections(self, model: SpokenCommandModel) -> list[Detection]:
+        """The commands in it."""
+        found, work_s, block = [], 0.0, BLOCK_S * self._sample_rate
+        with model.stream() as stream:
+            for start in range(0, len(self._audio), block):
+                audio = self._audio[start : start + block]
+                heard, piece_s = await self._workers.run_file(partial(_heard, stream, audio))
+                found += heard
+                work_s += piece_s
+            heard, piece_s = await self._workers.run_file(stream.finish)
+        self._count(work_s + piece_s)
+        return found + heard
+
+    def _count(self, work_s: float) -> None:
         metrics = self._metrics
         metrics.audio_s.labels("file").inc(self.seconds)
         metrics.recognition_s.labels("file").inc(work_s)
@@ -93,3 +121,7 @@ class AsyncFile:
             self._open = False
             self._audio = np.zeros(0, np.float32)
             self._closed()
+
+
+def _heard(stream: CommandStream, audio: np.ndarray) -> list[Detection]:
+    return stream.feed(to_int16(audio))

@@ -10,8 +10,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from deepspeech_training.audio.synthetic_speech import synthesize_seconds
-from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.stream import to_int16
+from deepspeech_training.serving.models import Served
 from deepspeech_training.serving.service import Service
 
 LIVE_TIMEOUT_S = 5.0
@@ -21,7 +21,7 @@ STUCK_S = 60.0  # a job of a stream takes a fraction of a second
 
 
 class Pulse:
-    """Transcribes a built-in second in a thread of its own: at full load it does not wait behind the streams."""
+    """Recognises a built-in second in a thread of its own: at full load it does not wait behind the streams."""
 
     def __init__(self) -> None:
         self._checked_at = -math.inf
@@ -46,22 +46,22 @@ class Pulse:
             elif not service.engine.models:
                 self._fault = ""  # still loading: alive, though not ready
             else:
-                self._fault = await _transcribes(service.engine.model().model)
+                self._fault = await _hears(next(iter(service.engine.models.values())))
         finally:
             self._checked_at, self._check = time.monotonic(), None
 
 
-async def _transcribes(model: Model) -> str:
+async def _hears(served: Served) -> str:
     """A thread that does not come back is left behind: it is a daemon, so that the process can still end."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     faults: list[str] = []
 
     def work() -> None:
         try:
-            audio, _ = synthesize_seconds(1.0, sample_rate=model.sampleRate())
-            model.stt(to_int16(audio))
+            audio, _ = synthesize_seconds(1.0, sample_rate=served.sample_rate)
+            served.hear(to_int16(audio))
         except Exception as error:
-            faults.append(f"{type(error).__name__} while transcribing a built-in second")
+            faults.append(f"{type(error).__name__} while recognising a built-in second")
         finally:
             with contextlib.suppress(RuntimeError):  # the service has ended meanwhile
                 loop.call_soon_threadsafe(done.set)
@@ -70,12 +70,12 @@ async def _transcribes(model: Model) -> str:
     try:
         await asyncio.wait_for(done.wait(), LIVE_TIMEOUT_S)
     except TimeoutError:
-        return f"transcribing a built-in second has taken more than {LIVE_TIMEOUT_S:g} s"
+        return f"recognising a built-in second has taken more than {LIVE_TIMEOUT_S:g} s"
     return faults[0] if faults else ""
 
 
 async def live(request: Request) -> Response:
-    """GET /live: 200 while it can transcribe, or 503 with the reason; for restarting it."""
+    """GET /live: 200 while it can recognise, or 503 with the reason; for restarting it."""
     service: Service = request.app.state.service
     fault = await request.app.state.pulse.fault(service)
     return JSONResponse({"status": "fault", "reason": fault} if fault else {"status": "live"}, 503 if fault else 200)

@@ -1,12 +1,13 @@
 """What the service counts, as Prometheus reads it: GET /metrics."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from deepspeech_training.runtime.detection import Detection
 from deepspeech_training.runtime.figures import STATISTICS, Figures
 from deepspeech_training.serving.drift import indices
 from deepspeech_training.serving.models import ServedModel
@@ -76,6 +77,9 @@ class Metrics:
             )
             for name, statistic in STATISTICS.items()
         }
+        self.commands = Counter(
+            "deepspeech_commands", "Spoken commands heard in streams and files", ["model", "label"], registry=registry
+        )
         self._ready = Gauge("deepspeech_ready", "1 while the service takes on work, as /ready says", registry=registry)
 
     def count(self, model: str, figures: Figures) -> None:
@@ -87,6 +91,11 @@ class Metrics:
         if figures.unknown_words is not None:
             self.words.labels(model).inc(figures.num_words)
             self.unknown_words.labels(model).inc(figures.unknown_words)
+
+    def count_commands(self, model: str, found: Iterable[Detection]) -> None:
+        """Count commands that were heard."""
+        for one in found:
+            self.commands.labels(model, one.label).inc()
 
     def watch_ready(self, ready: Callable[[], bool]) -> None:
         self._ready.set_function(ready)

@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from starlette.datastructures import FormData, UploadFile
@@ -24,7 +23,7 @@ from deepspeech_training.serving.files import AsyncFile
 from deepspeech_training.serving.models import ServedModel
 from deepspeech_training.serving.service import Service
 from deepspeech_training.serving.transcripts import FORMATS, answer, event, joined, usage
-from deepspeech_training.serving.uploads import Upload, note, unless_gone
+from deepspeech_training.serving.uploads import Upload, note, path_of, unless_gone
 
 KEYWORD_BOOST = 7.5  # of a keyword without a number
 SSE_HEADERS = {"Cache-Control": "no-cache", "X-Accel-Buffering": "no"}  # nginx would hold the events back
@@ -53,7 +52,7 @@ async def transcriptions(request: Request) -> Response:
     if ask.stream:
         return Events(file, ask, send_timeout_s=service.limits.send_timeout_s)
     with file:
-        finals = await unless_gone(request, all_of(file, ask.settings))
+        finals = await unless_gone(request, all_of(file, ask.served, ask.settings))
     return answer(
         finals,
         file.seconds,
@@ -90,7 +89,7 @@ async def compare(request: Request) -> Response:
             ways["greedy"] = engine.settings(served, scorer=False, beam_width=0)
         with await unless_gone(request, begin(engine, ask)) as file:
             for name, settings in ways.items():
-                texts[name] = joined(await unless_gone(request, all_of(file, settings)))
+                texts[name] = joined(await unless_gone(request, all_of(file, served, settings)))
     return JSONResponse(texts)
 
 
@@ -148,13 +147,12 @@ def read_ask(form: FormData, engine: Engine) -> Ask:
 
 async def begin(engine: Engine, ask: Ask) -> AsyncFile:
     """The file of a request, in its turn; read by its descriptor, for the temporary file has no name."""
-    ask.file.file.flush()
-    source = Path(f"/proc/self/fd/{ask.file.file.fileno()}")
-    return await engine.open_file(ask.served, source, (ask.file.filename or "")[:100])
+    source = path_of(ask.file.file)
+    return await engine.open_file(ask.served.sample_rate, source, (ask.file.filename or "")[:100])
 
 
-async def all_of(file: AsyncFile, settings: StreamSettings) -> list[Final]:
-    return [final async for final in file.finals(settings)]
+async def all_of(file: AsyncFile, served: ServedModel, settings: StreamSettings) -> list[Final]:
+    return [final async for final in file.finals(served, settings)]
 
 
 class Events(StreamingResponse):
@@ -175,7 +173,7 @@ class Events(StreamingResponse):
     async def _events(self, file: AsyncFile, ask: Ask) -> AsyncIterator[str]:
         text = ""
         try:
-            async for final in file.finals(ask.settings):
+            async for final in file.finals(ask.served, ask.settings):
                 if final.text:
                     delta = f" {final.text}" if text else final.text
                     text += delta

@@ -6,7 +6,7 @@ session.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Any, ClassVar
 
 from starlette.websockets import WebSocket
 
@@ -14,6 +14,7 @@ from deepspeech_training.runtime.event_json import as_message
 from deepspeech_training.runtime.utterances import Endpointing, Event, Final, Partial, SpeechEnded, SpeechStarted
 from deepspeech_training.serving import values
 from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.models import Served
 from deepspeech_training.serving.websocket import Conversation, serve
 
 FORMATS = {"s16le": "int16", "f32le": "float32"}
@@ -89,21 +90,78 @@ READERS: dict[str, Any] = {
 KEYS = ("key", "token")  # of the query; security.py has read them
 
 
-class OwnStream(Conversation):
-    protocol = "stream"
+class RawAudio(Conversation):
+    """What our own protocols share: settings in the query or in `start`, raw audio, `ping` and `finish`."""
+
     subprotocol = "deepspeech"
+    types: ClassVar[tuple[str, ...]] = ("start", "finish", "ping")
 
     def __init__(self, websocket: WebSocket):
         super().__init__(websocket)
-        self._set({name: value for name, value in self.query.items() if name not in KEYS})
+        self.set({name: value for name, value in self.query.items() if name not in KEYS})
         self._heard = False
 
-    def _set(self, found: Mapping[str, object]) -> None:
+    def set(self, found: Mapping[str, object]) -> None:
         """Take settings, all or none.
 
         Raises:
             ServingError: they cannot be had.
         """
+        raise NotImplementedError
+
+    async def greet(self, served: Served, **more: Any) -> None:
+        """Say that the session is open."""
+        await self.send(
+            {
+                "type": "ready",
+                "session": self.session.id,
+                "model": served.name,
+                "sample_rate": served.sample_rate,
+                **more,
+                "limits": {
+                    "idle_s": self.limits.idle_s,
+                    "max_session_s": self.limits.max_session_s,
+                    "max_behind_s": self.limits.max_behind_s,
+                    "max_message_bytes": self.limits.max_message_bytes,
+                },
+            }
+        )
+
+    async def audio(self, data: bytes) -> None:
+        self._heard = True
+        await self.feed(data)
+
+    async def command(self, message: dict[str, Any]) -> None:
+        kind = message.pop("type", None)
+        match kind:
+            case "ping":
+                await self.send({"type": "pong", "lag_s": self.lag_s})
+            case "flush" if kind in self.types:
+                await self.report(await self.session.flush())
+            case "finish":
+                await self.report(await self.session.finish())
+                await self.send({"type": "done", "seconds": round(self.session.seconds, 3)})
+                await self.close()
+            case "start" if self._heard:
+                raise values.bad("start comes before the first audio")
+            case "start":
+                self.set(message)
+                await self.begin()
+            case _:
+                *others, last = self.types
+                raise values.bad(
+                    f"a message must have the type {', '.join(others)} or {last}; it has {values.shown(kind)}"
+                )
+
+    async def refuse(self, error: ServingError) -> None:
+        await self.send({"type": "error", "code": error.code, "message": error.message})
+
+
+class OwnStream(RawAudio):
+    protocol = "stream"
+    types = ("start", "flush", "finish", "ping")
+
+    def set(self, found: Mapping[str, object]) -> None:
         start = Start.read(found)
         served = self.engine.model(start.model or None, start.language or None)
         settings = self.engine.settings(
@@ -129,46 +187,7 @@ class OwnStream(Conversation):
             channels=start.channels,
             dtype=FORMATS[start.format],
         )
-        await self.send(
-            {
-                "type": "ready",
-                "session": self.session.id,
-                "model": served.name,
-                "sample_rate": served.model.sampleRate(),
-                "endpointing": asdict(self._endpointing),
-                "limits": {
-                    "idle_s": self.limits.idle_s,
-                    "max_session_s": self.limits.max_session_s,
-                    "max_behind_s": self.limits.max_behind_s,
-                    "max_message_bytes": self.limits.max_message_bytes,
-                },
-            }
-        )
-
-    async def audio(self, data: bytes) -> None:
-        self._heard = True
-        await self.feed(data)
-
-    async def command(self, message: dict[str, Any]) -> None:
-        kind = message.pop("type", None)
-        match kind:
-            case "ping":
-                await self.send({"type": "pong", "lag_s": self.lag_s})
-            case "flush":
-                await self.report(await self.session.flush())
-            case "finish":
-                await self.report(await self.session.finish())
-                await self.send({"type": "done", "seconds": round(self.session.seconds, 3)})
-                await self.close()
-            case "start" if self._heard:
-                raise values.bad("start comes before the first audio")
-            case "start":
-                self._set(message)
-                await self.begin()
-            case _:
-                raise values.bad(
-                    f"a message must have the type start, flush, finish or ping; it has {values.shown(kind)}"
-                )
+        await self.greet(served, endpointing=asdict(self._endpointing))
 
     async def tell(self, events: Sequence[Event]) -> None:
         for event in events:
@@ -180,9 +199,6 @@ class OwnStream(Conversation):
                     await self.send({**message, "lag_s": self.lag_s})
                 case SpeechStarted() | SpeechEnded():
                     await self.send(message)
-
-    async def refuse(self, error: ServingError) -> None:
-        await self.send({"type": "error", "code": error.code, "message": error.message})
 
 
 async def endpoint(websocket: WebSocket) -> None:

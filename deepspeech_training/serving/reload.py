@@ -7,7 +7,8 @@ from deepspeech_training.console import Console
 from deepspeech_training.errors import UserError
 from deepspeech_training.runtime.network import without_delegate_notice
 from deepspeech_training.serving.engine import Engine
-from deepspeech_training.serving.models import ModelSource, ServedModel, load, warm_up
+from deepspeech_training.serving.models import Served, load, warm_up
+from deepspeech_training.serving.sources import ModelSource
 
 
 class Reloader:
@@ -81,7 +82,7 @@ class Reloader:
         what = "is live" if is_new else "has changed: the new one is live"
         self._console.info(f"Model {source.name} {what}, sha256 {served.facts['sha256'][:12]}")
 
-    def _load(self, source: ModelSource) -> ServedModel:
+    def _load(self, source: ModelSource) -> Served:
         with without_delegate_notice():
             (served,) = load([source], num_threads=self._num_threads)
         warm_up(served)

@@ -21,11 +21,12 @@ from deepspeech_training.serving.app import make_app
 from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
-from deepspeech_training.serving.models import ModelSource, ServedModel, find_sources, load, warm_up
+from deepspeech_training.serving.models import Served, ServedModel, load, warm_up
 from deepspeech_training.serving.ports import addresses_of, listen, running, tls_context, url_of
 from deepspeech_training.serving.reload import Reloader
 from deepspeech_training.serving.security import Security
 from deepspeech_training.serving.service import Service
+from deepspeech_training.serving.sources import ModelSource, find_sources
 from deepspeech_training.serving.wyoming import WyomingServer, announced
 
 EXIT_INTERRUPTED = 130
@@ -143,7 +144,7 @@ async def _serve(
 async def _load(sources: Sequence[ModelSource], settings: Settings, engine: Engine) -> None:
     """Load the models and let each hear something, which compiles the beam search where one is used."""
 
-    def work() -> dict[str, ServedModel]:
+    def work() -> dict[str, Served]:
         with without_delegate_notice():
             # All threads of streams and that of files may need the network at the same time.
             models = load(sources, num_threads=settings.threads + 1)
@@ -258,14 +259,16 @@ async def background(work: Coroutine[Any, Any, Result]) -> AsyncIterator[asyncio
         await asyncio.gather(task, return_exceptions=True)
 
 
-def described(served: ServedModel) -> str:
+def described(served: Served) -> str:
+    """A line about a model, for the log."""
     facts = served.facts
+    size = f"Model {served.name}: {facts['bytes'] / 1e6:.1f} MB, {facts['sample_rate']} Hz"
+    if not isinstance(served, ServedModel):
+        accuracy = "" if facts["accuracy"] is None else f", accuracy {facts['accuracy']:.4f} on {facts['measured_on']}"
+        return f"{size}, commands {', '.join(facts['commands'])}{accuracy}"
     wer = "" if facts["wer"] is None else f", WER {facts['wer']:.4f} on {facts['measured_on']}"
     how = f"beam and {facts['scorer']}" if facts["scorer"] else "greedy"
-    return (
-        f"Model {served.name}: {facts['bytes'] / 1e6:.1f} MB, {facts['sample_rate']} Hz, language "
-        f"{served.language or 'unknown'}, {how}{wer}"
-    )
+    return f"{size}, language {served.language or 'unknown'}, {how}{wer}"
 
 
 @contextlib.contextmanager

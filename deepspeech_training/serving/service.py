@@ -10,6 +10,7 @@ from deepspeech_training.serving.drift import report
 from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
+from deepspeech_training.serving.models import ServedModel
 from deepspeech_training.serving.security import Security
 
 
@@ -37,6 +38,5 @@ class Service:
 
     def drift(self) -> dict[str, dict[str, Any]]:
         """Of each model: how what it hears lately differs from its test set."""
-        return {
-            served.name: report(served.window.profile(), served.reference) for served in self.engine.models.values()
-        }
+        models = self.engine.of_kind(ServedModel)
+        return {name: report(served.window.profile(), served.reference) for name, served in models.items()}

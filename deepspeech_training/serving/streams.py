@@ -2,8 +2,10 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from deepspeech_training.runtime.commands import CommandSession
+from deepspeech_training.runtime.detection import Detection, Rule
 from deepspeech_training.runtime.stream import StreamError
 from deepspeech_training.runtime.utterances import (
     Endpointing,
@@ -16,7 +18,7 @@ from deepspeech_training.runtime.utterances import (
 )
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.metrics import Metrics
-from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.models import Served, ServedCommands, ServedModel
 from deepspeech_training.serving.watching import listener
 from deepspeech_training.serving.workers import Workers
 
@@ -30,7 +32,7 @@ class AsyncSession:
         closed: is told when it ends.
     """
 
-    served: ServedModel
+    served: Served
 
     def __init__(
         self, protocol: str, id: str, workers: Workers, metrics: Metrics, closed: Callable[["AsyncSession"], None]
@@ -38,7 +40,7 @@ class AsyncSession:
         self.protocol, self.id = protocol, id
         self._workers, self._metrics, self._closed = workers, metrics, closed
         self.waiting_s = 0.0  # audio that a protocol has received and not fed yet; it keeps this figure itself
-        self._session: Session | None = None
+        self._session: Session | CommandSession | None = None
         self._turn = asyncio.Lock()
         self._bytes_per_s = 1
         self._received = self._recognised = 0  # bytes since `begin`
@@ -96,6 +98,23 @@ class AsyncSession:
                 heard=listener(served, settings, self._metrics),
             )
 
+        await self._begin(served, make, sample_rate * channels * SAMPLE_BYTES[dtype])
+
+    async def begin_commands(
+        self, served: ServedCommands, rule: Rule, *, sample_rate: int, channels: int = 1, dtype: str = "int16"
+    ) -> None:
+        """Begin to listen for commands; what was begun before is forgotten.
+
+        Raises:
+            ServingError: bad_request; in no such audio anything can be heard.
+        """
+
+        def make() -> CommandSession:
+            return CommandSession(served.model, rule, sample_rate=sample_rate, channels=channels, dtype=dtype)
+
+        await self._begin(served, make, sample_rate * channels * SAMPLE_BYTES[dtype])
+
+    async def _begin(self, served: Served, make: Callable[[], Session | CommandSession], bytes_per_s: int) -> None:
         async with self._turn:
             try:
                 self._session, _ = await self._workers.run(make)
@@ -103,7 +122,7 @@ class AsyncSession:
                 raise ServingError(str(error), "bad_request") from None
         self.served, self._speech_since = served, None
         self._received = self._recognised = 0
-        self._bytes_per_s = sample_rate * channels * SAMPLE_BYTES[dtype]
+        self._bytes_per_s = bytes_per_s
 
     async def feed(self, audio: bytes, *, since: float | None = None) -> list[Event]:
         """Take audio, any number of bytes, and give what it brings.
@@ -115,15 +134,18 @@ class AsyncSession:
         return await self._run(lambda session: session.feed(audio), len(audio), since)
 
     async def flush(self) -> list[Event]:
-        """End the utterance now; the stream continues."""
-        return await self._run(lambda session: session.flush())
+        """End the utterance now; the stream continues. Commands are no utterances."""
+        return await self._run(lambda session: session.flush() if isinstance(session, Session) else [])
 
     async def finish(self) -> list[Event]:
         """The last events of the stream; none if it has not begun."""
         return await self._run(lambda session: session.finish())
 
     async def _run(
-        self, work: Callable[[Session], list[Event]], num_bytes: int = 0, since: float | None = None
+        self,
+        work: Callable[[Session | CommandSession], Sequence[Event]],
+        num_bytes: int = 0,
+        since: float | None = None,
     ) -> list[Event]:
         since = time.monotonic() if since is None else since
         async with self._turn:
@@ -138,14 +160,15 @@ class AsyncSession:
                 raise ServingError("the stream has ended; begin another", "bad_request") from None
         self._recognised += num_bytes
         self._count(events, since, work_s, num_bytes / self._bytes_per_s)
-        return events
+        return [*events]
 
-    def _count(self, events: list[Event], since: float, work_s: float, audio_s: float) -> None:
+    def _count(self, events: Sequence[Event], since: float, work_s: float, audio_s: float) -> None:
         metrics, now = self._metrics, time.monotonic()
         self._work_s += work_s
         self.audio_s += audio_s
         metrics.audio_s.labels(self.protocol).inc(audio_s)
         metrics.recognition_s.labels(self.protocol).inc(work_s)
+        metrics.count_commands(self.served.name, [event for event in events if isinstance(event, Detection)])
         for event in events:
             if isinstance(event, SpeechStarted):
                 self._speech_since = since

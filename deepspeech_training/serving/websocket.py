@@ -16,11 +16,12 @@ from typing import Any, ClassVar
 from starlette.responses import JSONResponse
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
+from deepspeech_training.runtime.detection import Rule
 from deepspeech_training.runtime.utterances import Endpointing, Event, SpeechEnded, SpeechStarted, StreamSettings
 from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.limits import Limits
-from deepspeech_training.serving.models import ServedModel
+from deepspeech_training.serving.models import ServedCommands, ServedModel
 from deepspeech_training.serving.streams import SAMPLE_BYTES, AsyncSession
 from deepspeech_training.serving.values import json_object
 
@@ -117,8 +118,18 @@ class Conversation:
     ) -> None:
         """Begin to recognise in the place that this connection has; what it had begun before ends without a word."""
         await self.session.begin(served, settings, endpointing, sample_rate=sample_rate, channels=channels, dtype=dtype)
-        self._model = served.name
-        self._bytes_per_s = sample_rate * channels * SAMPLE_BYTES[dtype] * self.growth
+        self._began(served.name, sample_rate * channels * SAMPLE_BYTES[dtype])
+
+    async def begin_commands(
+        self, served: ServedCommands, rule: Rule, *, sample_rate: int, channels: int = 1, dtype: str = "int16"
+    ) -> None:
+        """The same for commands."""
+        await self.session.begin_commands(served, rule, sample_rate=sample_rate, channels=channels, dtype=dtype)
+        self._began(served.name, sample_rate * channels * SAMPLE_BYTES[dtype])
+
+    def _began(self, model: str, bytes_per_s: int) -> None:
+        self._model = model
+        self._bytes_per_s = bytes_per_s * self.growth
         most_memory = MOST_WAITING_MESSAGES * self.limits.max_message_bytes
         self._most_waiting = min(self.limits.max_behind_s * self._bytes_per_s, most_memory)
         self._speaking = False

@@ -14,6 +14,7 @@ from typing import Any
 from deepspeech_training.runtime.utterances import Endpointing, Event, Final, Partial
 from deepspeech_training.serving import values
 from deepspeech_training.serving.errors import ServingError
+from deepspeech_training.serving.models import ServedModel
 from deepspeech_training.serving.service import Service
 from deepspeech_training.serving.streams import AsyncSession
 from deepspeech_training.serving.wyoming_events import MAX_HEADER_BYTES, WyomingEvent, read_event
@@ -239,7 +240,7 @@ class WyomingConnection:
                 "description": _description(served.facts),
                 "version": str(served.facts.get("version") or served.facts["sha256"][:12]),
             }
-            for served in self._engine.models.values()
+            for served in self._engine.of_kind(ServedModel).values()
         ]
         program = {
             "name": "deepspeech",

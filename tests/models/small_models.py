@@ -1,5 +1,6 @@
 """Models to export in the tests: the one that DeepSpeech 0.9.3 trained, and ones with random weights."""
 
+import json
 from dataclasses import asdict
 from pathlib import Path
 
@@ -11,10 +12,14 @@ from deepspeech_training.config import Config, as_dict
 from deepspeech_training.console import Console
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.deepspeech import DeepSpeech
-from deepspeech_training.models.tflite import ExportSettings, write_tflite
+from deepspeech_training.models.ds_tc_resnet import DsTcResNet
+from deepspeech_training.models.tflite import ExportSettings, write_commands_tflite, write_tflite
 from deepspeech_training.training.loop import RunState
 
 LSTM_SCOPE = "cudnn_lstm/rnn/multi_rnn_cell/cell_0/cudnn_compatible_lstm_cell"
+COMMANDS = ("yes", "no", "_unknown_", "_silence_")
+COMMANDS_NETWORK = DsTcResNet(num_classes=len(COMMANDS), filters=16)
+COMMANDS_FEATURES = FeatureGeometry(n_mfcc=40)
 SENTENCE = "she had your dark suit in greasy wash water all year"
 
 
@@ -52,6 +57,24 @@ def random_model(
         network=network,
         settings=ExportSettings(**settings),
     )
+
+
+def random_commands(*, quantize: bool = False, rule: dict | None = None) -> tuple[bytes, dict[str, np.ndarray]]:
+    """The bytes of a .tflite of spoken commands with random weights, and those: its classes are COMMANDS."""
+    generator = np.random.default_rng(3)
+    weights = {
+        name: array + generator.normal(size=array.shape, scale=0.2 if array.ndim == 1 else 0.0).astype(np.float32)
+        for name, array in COMMANDS_NETWORK.initial_weights(seed=3).items()
+    }
+    data = write_commands_tflite(
+        weights,
+        labels=COMMANDS,
+        said=json.dumps({"task": "spoken_command", "clip_seconds": 0.5, "rule": rule}),
+        features=COMMANDS_FEATURES,
+        network=COMMANDS_NETWORK,
+        settings=ExportSettings(quantize=quantize),
+    )
+    return data, weights
 
 
 def save_checkpoint(

@@ -13,6 +13,7 @@ from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.health import Pulse
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
+from deepspeech_training.serving.models import ServedModel
 
 
 @pytest.fixture
@@ -27,7 +28,8 @@ def service(small_model):
         return Model.stt(model, audio)
 
     model.stt = stt
-    engine = Engine({"small": SimpleNamespace(model=model)}, Limits(), Metrics(), num_threads=1)
+    served = ServedModel(name="small", facts={"sample_rate": 16000}, model=model, scorer=None)
+    engine = Engine({"small": served}, Limits(), Metrics(), num_threads=1)
     yield SimpleNamespace(engine=engine, calls=calls, way_free=way_free)
     way_free.set()
     engine.shut_down()

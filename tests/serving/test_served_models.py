@@ -15,7 +15,8 @@ from websockets.asyncio.client import connect
 
 from deepspeech_training.errors import UserError
 from deepspeech_training.runtime.model_file import ModelFile
-from deepspeech_training.serving.models import check_memory, find_sources
+from deepspeech_training.serving.models import check_memory
+from deepspeech_training.serving.sources import find_sources
 
 WAIT_S = 60
 FILES = "/v1/audio/transcriptions"

@@ -21,7 +21,8 @@ from deepspeech_training.runtime.settings import StreamSettings
 from deepspeech_training.runtime.utterances import Endpointing, Session, transcribe
 from deepspeech_training.serving.drift import Window, indices, report
 from deepspeech_training.serving.metrics import Metrics
-from deepspeech_training.serving.models import ServedModel, find_sources, load
+from deepspeech_training.serving.models import ServedModel, load
+from deepspeech_training.serving.sources import find_sources
 from deepspeech_training.serving.watching import listener
 
 WAIT_S = 60
