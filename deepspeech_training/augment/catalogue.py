@@ -151,6 +151,13 @@ def _source(what: str, default: str | None = None) -> Parameter:
 
 
 _MASK_COUNT = Parameter("how many", "3", "int", low=0, high=100)
+_MASK_FILL = Parameter(
+    "what a mask leaves: 0, whose logarithm no recording has, or the clip's mean over time (of the logarithm where the "
+    "network sees that), as in the paper",
+    "zero",
+    "choice",
+    choices=("zero", "mean"),
+)
 _DEEPSPEECH: dict[str, Kind] = {
     "overlay": Kind(
         "mixes other recordings into the clip, one after the other until it is filled, and keeps its peak",
@@ -243,18 +250,26 @@ _DEEPSPEECH: dict[str, Kind] = {
         aliases={"num_t": "nt", "num_f": "nf", "warp_t": "wt", "warp_f": "wf"},
     ),
     "frequency_mask": Kind(
-        "sets bands of the spectrogram to zero (SpecAugment, Park et al. 2019)",
+        "sets bands of the spectrogram to zero, or to their mean (SpecAugment, Park et al. 2019)",
         "p=0.1,n=1:3,size=1:5",
         "n=3,size=12",
         ("spectrogram",),
-        {"n": _MASK_COUNT, "size": Parameter("width of a band", "2", "int", "bins", low=0, high=4096)},
+        {
+            "n": _MASK_COUNT,
+            "size": Parameter("width of a band", "2", "int", "bins", low=0, high=4096),
+            "fill": _MASK_FILL,
+        },
     ),
     "time_mask": Kind(
-        "sets stretches of time to zero (SpecAugment, Park et al. 2019)",
+        "sets stretches of time to zero, or to the mean (SpecAugment, Park et al. 2019)",
         "p=0.1,domain=signal,n=3:10~2,size=50:100~40",
         "n=3,size=120",
         ("spectrogram", "signal", "features"),
-        {"n": _MASK_COUNT, "size": Parameter("length of a stretch", "10", unit="ms", low=0, high=60000)},
+        {
+            "n": _MASK_COUNT,
+            "size": Parameter("length of a stretch", "10", unit="ms", low=0, high=60000),
+            "fill": _MASK_FILL,
+        },
     ),
     "dropout": Kind(
         "sets single values to zero",
@@ -429,7 +444,7 @@ def parse_augmentations(texts: Sequence[str]) -> tuple[Augmentation, ...]:
         FlagError: a name or parameter does not exist, or a value is out of range; it gives the nearest one.
 
     >>> [str(a) for a in parse_augmentations(["pitch[p=0.1,pitch=1~0.2]", "time_mask[domain=signal,n=3:10~2]"])]
-    ['pitch[p=0.1,pitch=1~0.2]', 'time_mask[p=1,n=3:10~2,size=10,domain=signal]']
+    ['pitch[p=0.1,pitch=1~0.2]', 'time_mask[p=1,n=3:10~2,size=10,fill=zero,domain=signal]']
     """
     return tuple(_parse(text, index) for index, text in enumerate(texts))
 

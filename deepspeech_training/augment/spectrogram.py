@@ -17,6 +17,7 @@ from deepspeech_training.augment.random import layer_keys, normal, uint32, unifo
 from deepspeech_training.features.geometry import FeatureGeometry
 
 LOWEST_OCTAVE_HZ = 62.5  # of the equalizer
+LEAST_POWER = 1e-12  # of a bin, for its logarithm
 FIRST_ELEMENT = 1 << 16  # places below it are for the values of parameters, those above for the elements of a tensor
 
 
@@ -179,15 +180,27 @@ def _masked(draw: StepDraw, length: Any, extent: Any, units: float) -> Any:
     return kept
 
 
+def _fill(tensor: Any, frames: Any, draw: StepDraw) -> Any:
+    """What is put under a mask: 0, or the mean of each clip's frames [batch, 1, depth], of power the geometric one."""
+    if draw.augmentation.values["fill"] == "zero":
+        return 0.0
+    inside = ops.cast(ops.arange(ops.shape(tensor)[1])[None, :] < frames[:, None], tensor.dtype)[:, :, None]
+    count = ops.cast(frames, tensor.dtype)[:, None, None]
+    if draw.augmentation.domain == "features":
+        return ops.sum(tensor * inside, axis=1, keepdims=True) / count
+    of_logs = ops.sum(ops.log(ops.maximum(tensor, LEAST_POWER)) * inside, axis=1, keepdims=True) / count
+    return ops.exp(of_logs)
+
+
 def frequency_mask(power: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     bins = power.shape[2]
     kept = _masked(draw, bins, ops.full_like(frames, bins), 1.0)
-    return ops.where(kept[:, None, :], power, 0.0), frames
+    return ops.where(kept[:, None, :], power, _fill(power, frames, draw)), frames
 
 
 def time_mask(tensor: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:
     kept = _masked(draw, ops.shape(tensor)[1], frames, 1.0 / draw.geometry.win_step_ms)
-    return ops.where(kept[:, :, None], tensor, 0.0), frames
+    return ops.where(kept[:, :, None], tensor, _fill(tensor, frames, draw)), frames
 
 
 def dropout(tensor: Any, frames: Any, draw: StepDraw) -> tuple[Any, Any]:

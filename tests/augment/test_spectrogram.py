@@ -137,6 +137,17 @@ def test_time_masks_are_whole_frames_within_the_clip(domain, depth):
         assert (clip[count:] != 0).all()
 
 
+@pytest.mark.parametrize(("domain", "depth"), [("spectrogram", BINS), ("features", 26)])
+def test_masks_leave_the_mean_of_the_clips_frames_where_that_is_asked_for(domain, depth):
+    before = spectrogram(depth)
+    masked, _ = apply(f"time_mask[n=1,size=100,fill=mean,domain={domain}]", before, domain)
+    for clip, other, count in zip(before, masked, FRAMES, strict=True):
+        changed = (clip != other).any(axis=1)
+        assert changed.sum() == 5 and not changed[count:].any()
+        mean = clip[:count].mean(axis=0) if domain == "features" else np.exp(np.log(clip[:count]).mean(axis=0))
+        np.testing.assert_allclose(other[changed], np.tile(mean, (5, 1)), rtol=1e-4)
+
+
 def test_the_number_of_masks_follows_the_clock():
     for clock, count in ((0.0, 1), (1.0, 4)):
         draws = draws_of(3, clock=clock)
