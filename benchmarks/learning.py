@@ -5,15 +5,16 @@
     python benchmarks/learning.py commands --seeds 3 -- --automatic_mixed_precision
     python benchmarks/learning.py digits   --seeds 5 --recipe
     python benchmarks/learning.py digits   --folds 5 --recipe
+    python benchmarks/learning.py an4      --seeds 5 --recipe -- --network conformer --test_files an4/test.csv
     python benchmarks/learning.py smoke    --seeds 10
 
-"digits" and "commands" are the folders fsdd and commands of the test data ($DEEPSPEECH_TEST_DATA, else ../shared/data
-beside the project), with the flags that DeepSpeech 0.9.3 was run with, or with --recipe those of bin/run-digits.sh and
-bin/run-commands.sh, which decode with a scorer of the training transcripts: the greedy WER is told too; "smoke" is
-bin/run-ldc93s1.sh. With --folds the speakers of both CSVs are dealt into so many groups, and each is dev once while the
-others are trained on, with seed 1: how much depends on who speaks. Flags after -- are added. The figures are of the dev
-set and the best checkpoint (--best_by); the seconds are those of the clock, and of the processor divided by the number
-of cores.
+"digits", "commands" and "an4" are the folders fsdd, commands and an4_en of the test data ($DEEPSPEECH_TEST_DATA, else
+../shared/data beside the project), with the flags that DeepSpeech 0.9.3 was run with, or with --recipe those of
+bin/run-digits.sh, bin/run-commands.sh and bin/run-an4.sh, which decode with a scorer of the training transcripts: the
+greedy WER is told too; "smoke" is bin/run-ldc93s1.sh. With --folds the speakers of both CSVs are dealt into so many
+groups, and each is dev once while the others are trained on, with seed 1: how much depends on who speaks. Flags after
+-- are added. The figures are of the dev set, unless --test_files after -- names another, and the best checkpoint
+(--best_by); the seconds are those of the clock, and of the processor divided by the number of cores.
 """
 
 import argparse
@@ -54,7 +55,7 @@ FLAGS = [
 
 
 def corpus_of(what: str) -> Path:
-    return DATA / {"digits": "fsdd", "commands": "commands"}[what]
+    return DATA / {"digits": "fsdd", "commands": "commands", "an4": "an4_en"}[what]
 
 
 def speaker_of(row: dict[str, str]) -> str:
@@ -98,7 +99,7 @@ def command(
     corpus = corpus_of(what)
     train, dev = map(str, fold or (corpus / "train.csv", corpus / "dev.csv"))
     files = ["--train_files", train, "--dev_files", dev, "--test_files", dev]
-    if what == "commands":
+    if what in ("commands", "an4"):
         files += ["--alphabet_config_path", f"{corpus}/alphabet.txt"]
     program = [sys.executable, str(ROOT / "DeepSpeech.py"), *FLAGS]
     if recipe:
@@ -140,15 +141,15 @@ def measure(
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("what", choices=("digits", "commands", "smoke"))
+    parser.add_argument("what", choices=("digits", "commands", "an4", "smoke"))
     parser.add_argument("--seeds", type=int, default=3, help="seeds 1, 2, ...")
     parser.add_argument("--folds", type=int, help="instead of seeds: groups of speakers, each of which is dev once")
-    parser.add_argument("--recipe", action="store_true", help="with the flags of bin/run-digits.sh, run-commands.sh")
+    parser.add_argument("--recipe", action="store_true", help="with the flags of bin/run-*.sh of the corpus")
     end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
     extra = sys.argv[end + 1 :]
     options = parser.parse_args(sys.argv[1:end])
     if options.folds is not None and options.what == "smoke":
-        parser.error("--folds is for digits and commands: the smoke test has one clip")
+        parser.error("--folds is for corpora: the smoke test has one clip")
     with tempfile.TemporaryDirectory() as name:
         runs = [(f"seed {seed}", seed, None) for seed in range(1, options.seeds + 1)]
         if options.folds is not None:

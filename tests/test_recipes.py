@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.mark.parametrize("recipe", ["run-digits.sh", "run-commands.sh", "run-speech-commands.sh"])
+@pytest.mark.parametrize("recipe", ["run-digits.sh", "run-commands.sh", "run-an4.sh", "run-speech-commands.sh"])
 def test_a_recipe_takes_further_flags_and_paths_from_where_it_is_called(recipe, corpus, tmp_path):
     corpus(["one", "two"])
     flags = ["--train_files", "train.csv", "--checkpoint_dir", "checkpoints", "--epochs", "0", "--dropout_rate", "7"]
