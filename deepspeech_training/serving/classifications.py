@@ -5,6 +5,7 @@ Hugging Face's clients send the audio as the body, or with parameters as base64 
 answers and the errors have the shapes that those clients read.
 """
 
+from dataclasses import replace
 from typing import Any
 
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.responses import JSONResponse, Response
 
 from deepspeech_training.runtime.event_json import as_message
 from deepspeech_training.serving import values
+from deepspeech_training.serving.detect_stream import RULE
 from deepspeech_training.serving.files import AsyncFile
 from deepspeech_training.serving.models import ServedCommands
 from deepspeech_training.serving.service import Service
@@ -41,9 +43,11 @@ async def detect(request: Request) -> Response:
     """The commands in a recording, as a stream hears them: [{"label", "time", "score"}]."""
     service: Service = request.app.state.service
     async with AudioUpload(request, service) as sent:
-        served = _served(request, _asked(request, sent, "model"))
+        asked = _asked(request, sent, "model", *RULE)
+        served = _served(request, asked)
+        rule = replace(served.model.rule, **{name: RULE[name](asked[name], name) for name in RULE if name in asked})
         with await unless_gone(request, _begin(request, served, sent)) as file:
-            found = await unless_gone(request, file.detections(served.model))
+            found = await unless_gone(request, file.detections(served.model, rule))
     service.metrics.count_commands(served.name, found)
     messages = [as_message(one) for one in found]
     return JSONResponse([{name: message[name] for name in ("label", "time", "score")} for message in messages])

@@ -1,17 +1,23 @@
 """WS /v1/detect, our own protocol: raw audio of any rate in, spoken commands out. docs/protocols.md describes it."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from starlette.websockets import WebSocket
 
-from deepspeech_training.runtime.detection import Detection, Rule
+from deepspeech_training.runtime.detection import Detection
 from deepspeech_training.runtime.event_json import as_message
 from deepspeech_training.runtime.events import Event
 from deepspeech_training.serving import values
 from deepspeech_training.serving.own_stream import FORMATS, READERS, RawAudio
 from deepspeech_training.serving.websocket import serve
+
+# What counts as heard; by default as the model has it.
+RULE: dict[str, Any] = {
+    "threshold": lambda found, name: values.number(found, name, least=0, most=1),
+    "hold_off_s": lambda found, name: values.number(found, name, least=0, most=60),
+}
 
 
 @dataclass(frozen=True)
@@ -33,13 +39,7 @@ class Start:
             ServingError: a name that nobody knows, or a value that is not one.
         """
         values.check_names(found, [field.name for field in fields(cls)], "a session of /v1/detect")
-        return cls(**{name: (READERS | OWN_READERS)[name](value, name) for name, value in found.items()})
-
-
-OWN_READERS: dict[str, Any] = {
-    "threshold": lambda found, name: values.number(found, name, least=0, most=1),
-    "hold_off_s": lambda found, name: values.number(found, name, least=0, most=60),
-}
+        return cls(**{name: (READERS | RULE)[name](value, name) for name, value in found.items()})
 
 
 class DetectStream(RawAudio):
@@ -48,11 +48,8 @@ class DetectStream(RawAudio):
     def set(self, found: Mapping[str, object]) -> None:
         start = Start.read(found)
         served = self.engine.commands(start.model or None)
-        of_model = served.model.rule
-        self._rule = Rule(
-            of_model.threshold if start.threshold is None else start.threshold,
-            of_model.hold_off_s if start.hold_off_s is None else start.hold_off_s,
-        )
+        given = {name: value for name in RULE if (value := getattr(start, name)) is not None}
+        self._rule = replace(served.model.rule, **given)
         self._start, self._served = start, served
 
     async def begin(self) -> None:

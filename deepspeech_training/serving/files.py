@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from deepspeech_training.runtime.commands import Answer, CommandStream, SpokenCommandModel
-from deepspeech_training.runtime.detection import Detection
+from deepspeech_training.runtime.detection import Detection, Rule
 from deepspeech_training.runtime.media import MediaError, MediaLimits, decode
 from deepspeech_training.runtime.stream import to_int16
 from deepspeech_training.runtime.utterances import Final, StreamSettings, transcribe
@@ -96,10 +96,10 @@ class AsyncFile:
         self._count(work_s)
         return answers
 
-    async def detections(self, model: SpokenCommandModel) -> list[Detection]:
-        """The commands in it."""
+    async def detections(self, model: SpokenCommandModel, rule: Rule) -> list[Detection]:
+        """The commands in it, as a rule says what counts."""
         found, work_s, block = [], 0.0, BLOCK_S * self._sample_rate
-        with model.stream() as stream:
+        with model.stream(rule) as stream:
             for start in range(0, len(self._audio), block):
                 audio = self._audio[start : start + block]
                 heard, piece_s = await self._workers.run_file(partial(_heard, stream, audio))

@@ -116,6 +116,8 @@ def test_a_recording_has_the_commands_that_a_stream_has(server, wav, heard):
     answer = httpx.post(server.url + RECORDINGS, content=wav, timeout=60).json()
     assert [(one["label"], one["time"]) for one in answer] == heard
     assert all(0 <= one["score"] <= 1 for one in answer)
+    strict = httpx.post(server.url + RECORDINGS, files={"file": wav}, data={"threshold": "1"}, timeout=60)
+    assert strict.json() == []
     assert metric(server, "deepspeech_commands_total") >= len(heard)
 
 

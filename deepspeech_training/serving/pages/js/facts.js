@@ -10,6 +10,7 @@ export function summary({ id, facts }) {
     language(facts.language),
     khz(facts.sample_rate),
     number(facts.wer) ? `WER ${rate(facts.wer)}` : null,
+    number(facts.accuracy) ? `accuracy ${rate(facts.accuracy)}` : null,
   ];
   return parts.filter(Boolean).join(" · ");
 }
@@ -19,13 +20,8 @@ export function showFacts({ id, facts }) {
     ["Name", id],
     ["Version", facts.version],
     ["Language", language(facts.language)],
-    ["Word error rate", number(facts.wer) ? rate(facts.wer) : "not measured"],
-    ["Character error rate", number(facts.cer) ? rate(facts.cer) : null],
-    ["Measured on", facts.measured_on],
+    ...(facts.task === "spoken_command" ? ofCommands(facts) : ofTexts(facts)),
     ["Sample rate", khz(facts.sample_rate)],
-    ["Alphabet", alphabet(facts)],
-    ["Scorer", facts.scorer ?? "none"],
-    ["Beam width", facts.beam_width],
     ["Weights", facts.weights],
     ["Made", date(facts.created)],
     ["File", facts.file && facts.bytes ? `${facts.file}, ${(facts.bytes / 1e6).toFixed(1)} MB` : facts.file],
@@ -43,6 +39,24 @@ export function showFacts({ id, facts }) {
   );
   showVerdict(facts.verdict);
 }
+
+const ofTexts = (facts) => [
+  ["Word error rate", number(facts.wer) ? rate(facts.wer) : "not measured"],
+  ["Character error rate", number(facts.cer) ? rate(facts.cer) : null],
+  ["Measured on", facts.measured_on],
+  ["Alphabet", alphabet(facts)],
+  ["Scorer", facts.scorer ?? "none"],
+  ["Beam width", facts.beam_width],
+];
+
+const ofCommands = (facts) => [
+  ["Accuracy", number(facts.accuracy) ? rate(facts.accuracy) : "not measured"],
+  ["Measured on", facts.measured_on],
+  ["Commands", facts.commands.join(", ")],
+  ["Threshold", number(facts.threshold) ? facts.threshold.toPrecision(4) : null],
+  ["Hold-off", `${facts.hold_off_s} s`],
+  ["Length of a clip", `${facts.clip_seconds} s`],
+];
 
 /** A verdict of `deepspeech inspect`, such as "HEALTHY: nothing found that speaks against it". */
 function showVerdict(verdict) {

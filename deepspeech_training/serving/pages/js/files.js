@@ -1,8 +1,8 @@
-// Whole recordings: OpenAI's transcription with what our server adds to it, and the comparison of decoders.
+// Whole recordings: OpenAI's transcription with what our server adds to it, the comparison of decoders, and commands.
 
 import { refusal } from "./server.js";
 import { Trouble } from "./trouble.js";
-import { utterancesOf } from "./utterances.js";
+import { utteranceOfCommand, utterancesOf } from "./utterances.js";
 
 const GONE = "The server was gone before it had answered. The sound is still here: press Again when it is back.";
 
@@ -19,6 +19,12 @@ export async function transcribe(server, file, settings, { offset, onProgress, s
   form.append("timestamp_granularities[]", "segment");
   const answer = await post(server, "v1/audio/transcriptions", form, { onProgress, signal });
   return { utterances: utterancesOf(answer, offset), duration: answer.duration };
+}
+
+/** The same of commands, each an utterance of its own, by a model of clips of `clipSeconds`. */
+export async function detect(server, file, settings, { offset, clipSeconds, onProgress, signal }) {
+  const found = await post(server, "v1/audio/detections", asForm(file, settings), { onProgress, signal });
+  return { utterances: found.map((command) => utteranceOfCommand(command, clipSeconds, offset)) };
 }
 
 /** {text, without_scorer, greedy} of a file. */

@@ -82,7 +82,11 @@ export class Live extends EventTarget {
   }
 
   #openStream() {
-    const stream = new SpeechStream(this.#server, this.#settings.streaming, this.#microphone.sampleRate);
+    const { hearsCommands, listening, streaming, model } = this.#settings;
+    const rate = this.#microphone.sampleRate;
+    const stream = hearsCommands
+      ? new SpeechStream(this.#server, listening, rate, model.facts.clip_seconds)
+      : new SpeechStream(this.#server, streaming, rate);
     const on = (name, act) => stream.addEventListener(name, ({ detail }) => act(detail));
     on("partial", (partial) => this.#transcript.setPartial(partial));
     on("final", (final) => this.#transcript.add(final));

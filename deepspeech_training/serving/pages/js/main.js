@@ -4,7 +4,7 @@ import { hideComparison, showComparison } from "./compare-view.js";
 import { byId } from "./dom.js";
 import { download, toJson, toSrt, toText } from "./exports.js";
 import { showFacts, summary } from "./facts.js";
-import { compare, transcribe } from "./files.js";
+import { compare, detect, transcribe } from "./files.js";
 import { askForKey } from "./key-dialog.js";
 import { Live } from "./live.js";
 import { clearNotice, notice } from "./notices.js";
@@ -17,6 +17,8 @@ import { NO_TEXT_YET, NOTHING_YET } from "./trouble.js";
 
 const CONFIG_AGAIN_MS = 2000;
 const HOW_TO_BEGIN = byId("empty").textContent;
+const OF_TEXTS = { title: "Speech to text", result: "Transcript", nothing: "Nothing was recognised" };
+const OF_COMMANDS = { title: "Spoken commands", result: "Commands", nothing: "No command was heard" };
 const server = new Server();
 const transcript = new Transcript();
 const view = new TranscriptView(transcript);
@@ -76,8 +78,19 @@ function showModel() {
   const { model } = settings;
   if (!model) return;
   byId("model-line").textContent = summary(model);
+  byId("title").textContent = document.title = names().title;
+  byId("transcript-title").textContent = names().result;
+  byId("compare-section").hidden = settings.hearsCommands;
+  if (live.state === "off" && transcript.isEmpty) view.empty = howToBegin();
   byId("transcript").lang = model.facts.language || "";
   showFacts(model);
+}
+
+const names = () => (settings.hearsCommands ? OF_COMMANDS : OF_TEXTS);
+
+function howToBegin() {
+  if (!settings.hearsCommands) return HOW_TO_BEGIN;
+  return `Press Record and say a command, or choose a recording. This model hears: ${settings.model.facts.commands.join(", ")}.`;
 }
 
 // --- the microphone --------------------------------------------------------------------------------------------------
@@ -106,9 +119,9 @@ live.addEventListener("state", ({ detail: { state } }) => {
   const labels = { starting: "Starting", on: "Stop", finishing: "Finishing", off: "Record" };
   byId("record-label").textContent = labels[state];
   byId("record").className = `record ${state}`;
-  document.title = state === "on" ? "● Speech to text" : "Speech to text";
+  document.title = state === "on" ? `● ${names().title}` : names().title;
   if (state === "on") view.empty = "Listening. Speak when you like.";
-  if (state === "off") view.empty = "Nothing was recognised. Press Record and speak, or choose a recording.";
+  if (state === "off") view.empty = `${names().nothing}. Press Record and speak, or choose a recording.`;
 });
 live.addEventListener("key", wantKey);
 live.addEventListener("line", ({ detail: { open } }) => {
@@ -136,16 +149,17 @@ async function take(file) {
 /** Transcribes `file` and shows the text; `again` leaves the waveform as it is. */
 async function recognise(file) {
   await work(async (signal) => {
-    const { utterances, duration } = await transcribe(server, file, settings.decoding, {
-      signal,
-      offset: sound.startS,
-      onProgress: (share) =>
-        progress(share < 1 ? `Sending ${file.name}: ${Math.round(100 * share)} %` : `Recognising ${file.name}`),
-    });
+    const { hearsCommands, listening, decoding, model } = settings;
+    const onProgress = (share) =>
+      progress(share < 1 ? `Sending ${file.name}: ${Math.round(100 * share)} %` : `Recognising ${file.name}`);
+    const how = { signal, offset: sound.startS, onProgress };
+    const { utterances, duration } = hearsCommands
+      ? await detect(server, file, listening, { ...how, clipSeconds: model.facts.clip_seconds })
+      : await transcribe(server, file, decoding, how);
     sound.setDuration(duration);
     transcript.set(utterances);
     byId("announcer").textContent = utterances.map(({ text }) => text).join(" ");
-    view.empty = "Nothing was recognised in this recording.";
+    view.empty = `${names().nothing} in this recording.`;
   });
 }
 
@@ -160,7 +174,7 @@ async function work(job) {
     if (trouble.code === "no_key") await wantKey();
     else if (trouble.code !== "cancelled") notice("file", trouble.message);
     if (trouble.code === "gone") await connect();
-    view.empty = HOW_TO_BEGIN;
+    view.empty = howToBegin();
   } finally {
     if (working === mine) {
       working = null;

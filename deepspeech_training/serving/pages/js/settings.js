@@ -39,9 +39,14 @@ export class Settings extends EventTarget {
     return this.#models.find(({ id }) => id === this.#field("model").value) ?? this.#models[0] ?? null;
   }
 
+  /** Whether the model hears commands instead of writing what is said. */
+  get hearsCommands() {
+    return this.model?.facts.task === "spoken_command";
+  }
+
   /** What decoding needs, as both /v1/stream and the upload take it. */
   get decoding() {
-    const number = (name) => (this.#field(name).value === "" ? undefined : Number(this.#field(name).value));
+    const number = (name) => this.#number(name);
     const scorer = this.#field("scorer").checked && !this.#field("scorer").disabled;
     const hot = this.hotWords;
     return withoutUndefined({
@@ -55,7 +60,12 @@ export class Settings extends EventTarget {
     });
   }
 
-  /** Those, and what a stream has besides. */
+  /** What listening for commands needs, as both /v1/detect and the upload take it. */
+  get listening() {
+    return withoutUndefined({ model: this.model?.id, threshold: this.#number("threshold") });
+  }
+
+  /** What decoding needs, and what a stream has besides. */
   get streaming() {
     const ends = this.#field("endpointing").checked;
     return withoutUndefined({
@@ -78,6 +88,10 @@ export class Settings extends EventTarget {
   get fault() {
     const field = [...this.#form.elements].find((candidate) => candidate.willValidate && !candidate.validity.valid);
     return field ? `${field.labels[0].firstChild.textContent.trim()}: ${field.validationMessage}` : null;
+  }
+
+  #number(name) {
+    return this.#field(name).value === "" ? undefined : Number(this.#field(name).value);
   }
 
   #field(name) {
@@ -137,6 +151,9 @@ export class Settings extends EventTarget {
   #follow() {
     const facts = this.model?.facts ?? {};
     const hasScorer = Boolean(facts.scorer);
+    byId("of-commands").hidden = !this.hearsCommands;
+    byId("of-texts").hidden = this.hearsCommands;
+    this.#field("threshold").placeholder = facts.threshold?.toPrecision(4) ?? "";
     this.#field("scorer").disabled = !hasScorer;
     const scored = hasScorer && this.#field("scorer").checked;
     byId("scorer-weights").hidden = !scored;

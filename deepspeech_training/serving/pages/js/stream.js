@@ -1,4 +1,4 @@
-// A recording over /v1/stream (docs/protocols.md): connects, sends, connects again when the line breaks, tells losses.
+// A recording over /v1/stream or /v1/detect (docs/protocols.md): connects, sends, connects again when the line breaks, tells losses.
 //
 // The times that the server tells count from the start of its session. After a break a new session begins with what was
 // said since the last finished sentence; its times are put behind those that were told before. Of a sentence that is
@@ -6,7 +6,7 @@
 
 import { KEPT_S, ReplayBuffer } from "./replay.js";
 import { Trouble } from "./trouble.js";
-import { utteranceOf } from "./utterances.js";
+import { utteranceOf, utteranceOfCommand } from "./utterances.js";
 
 const IN_FLIGHT_S = 2; // sound in the browser's send queue beyond which we wait
 const BURST_S = 5; // after a break: sent at once, the rest at BURST_SPEED times the pace of speech
@@ -45,8 +45,10 @@ export class SpeechStream extends EventTarget {
   #finishing = null; // {resolve, asked}
   #timers = new Set();
 
-  constructor(server, settings, sampleRate) {
+  /** `clipSeconds`: of a model of commands, whose answers come over /v1/detect. */
+  constructor(server, settings, sampleRate, clipSeconds = null) {
     super();
+    this.clipSeconds = clipSeconds;
     this.server = server;
     this.settings = settings;
     this.rate = sampleRate;
@@ -97,7 +99,7 @@ export class SpeechStream extends EventTarget {
     this.#emit("state", { state: "connecting" });
     let socket;
     try {
-      socket = this.server.webSocket("v1/stream");
+      socket = this.server.webSocket(this.clipSeconds ? "v1/detect" : "v1/stream");
     } catch (error) {
       this.#fail(new Trouble("gone", `The browser does not connect: ${error.message}`));
       return;
@@ -139,6 +141,9 @@ export class SpeechStream extends EventTarget {
       this.#settle(moved(message.end));
       this.#emit("partial", null);
       this.#emit("final", utteranceOf(message, this.#origin / this.rate));
+    } else if (message.type === "detection") {
+      this.#settle(moved(message.time));
+      this.#emit("final", utteranceOfCommand(message, this.clipSeconds, this.#origin / this.rate));
     } else if (message.type === "pong") this.#recognised = this.#pinged - message.lag_s * this.rate;
     else if (message.type === "done") this.#settle(this.replay.end / this.rate);
   }

@@ -13,6 +13,19 @@ export function utteranceOf(final, offset) {
   };
 }
 
+/** A command, {label, time, score}: the score is that of the `clipSeconds` before its time. */
+export function utteranceOfCommand({ label, time, score }, clipSeconds, offset) {
+  const [start, end] = [Math.max(0, time - clipSeconds) + offset, time + offset];
+  return {
+    text: label,
+    words: [{ text: label, start, end, confidence: score }],
+    alternatives: [],
+    confidence: score,
+    start,
+    end,
+  };
+}
+
 /** verbose_json of /v1/audio/transcriptions: an utterance for each segment that has text. */
 export function utterancesOf(answer, offset) {
   const words = wordsOf(answer.words, offset);
