@@ -29,7 +29,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
         "--model",
         required=True,
         metavar="PATH",
-        help="a .tflite, the folder of an export or of several, or a registry of models",
+        help="an exported model, the folder of an export or of several, or a registry of models",
     )
     add_options(parser)
     return parser

@@ -4,6 +4,7 @@ The format is that of safetensors (`array_file`). Its metadata have one text, `d
 spellings and the network. Matrices may be int8, with a scale for each column under `NAME/scale`.
 """
 
+import hashlib
 import json
 import os
 import stat
@@ -42,7 +43,7 @@ class PronunciationFile:
         source, target: how words are given, and how they are written.
         network: what it computes.
         weights: float32 by canonical name.
-        num_bytes: of the file.
+        num_bytes, sha256: of the file.
         kind: "float32" or "int8", of the weights in the file.
         language: a BCP 47 tag, or "".
     """
@@ -54,6 +55,7 @@ class PronunciationFile:
     network: WordModel
     weights: Mapping[str, np.ndarray] = field(repr=False)
     num_bytes: int
+    sha256: str
     kind: str
     language: str
 
@@ -94,7 +96,18 @@ class PronunciationFile:
             network = _network(said["network"], source, target, most=len(data))
             kind = "int8" if any(array.dtype == np.int8 for array in arrays.values()) else "float32"
             weights = _weights(arrays, network.weight_shapes())
-            return cls(path, said["task"], source, target, network, weights, len(data), kind, str(said["language"]))
+            return cls(
+                path,
+                said["task"],
+                source,
+                target,
+                network,
+                weights,
+                len(data),
+                hashlib.sha256(data).hexdigest(),
+                kind,
+                str(said["language"]),
+            )
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ModelError(
                 f"{path}: the model is damaged or of another kind: {error}\n"

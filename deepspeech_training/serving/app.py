@@ -19,13 +19,14 @@ from deepspeech_training.serving import (
     openai_realtime,
     own_stream,
     pages,
+    pronunciations,
     vosk,
 )
 from deepspeech_training.serving.access_log import AccessMiddleware
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.health import Pulse
 from deepspeech_training.serving.limits import limit_fields
-from deepspeech_training.serving.models import Served
+from deepspeech_training.serving.models import Hearing, Served
 from deepspeech_training.serving.security import SecurityMiddleware
 from deepspeech_training.serving.service import Service
 from deepspeech_training.version import VERSION
@@ -45,6 +46,7 @@ def routes() -> list[BaseRoute]:
         Route("/v1/drift", drift),
         Route("/v1/audio/transcriptions", openai_files.transcriptions, methods=["POST"]),
         Route("/v1/audio/translations", openai_files.translations, methods=["POST"]),
+        Route("/v1/g2p", pronunciations.answer, methods=["GET", "POST"]),
         Route("/v1/compare", openai_files.compare, methods=["POST"]),
         Route("/v1/audio/classifications", classifications.classify, methods=["POST"]),
         Route("/models/{model}", classifications.classify, methods=["POST"]),
@@ -119,8 +121,9 @@ async def fault(request: Request, error: Exception) -> Response:
 
 
 async def config(request: Request) -> Response:
-    """GET /v1/config: what a page must know beforehand; the models only where the key is right."""
+    """GET /v1/config: what a page must know beforehand; the models that hear only where the key is right."""
     service: Service = request.app.state.service
+    hearing = service.engine.of_kind(Hearing)
     admitted = service.security.has_key(request.scope)
     return JSONResponse(
         {
@@ -132,7 +135,7 @@ async def config(request: Request) -> Response:
             "protocols": sorted(
                 path for route in request.app.routes if (path := getattr(route, "path", "")).startswith("/v1/")
             ),
-            "models": [_as_openai(served, service) for served in service.engine.models.values()] if admitted else [],
+            "models": [_as_openai(served, service) for served in hearing.values()] if admitted else [],
         }
     )
 

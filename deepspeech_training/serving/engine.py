@@ -6,23 +6,26 @@ streams each has at most one job in the pool.
 
 import asyncio
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
+from deepspeech_training.runtime.pronouncer import Answer
 from deepspeech_training.runtime.utterances import Endpointing, StreamSettings
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.files import AsyncFile
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
-from deepspeech_training.serving.models import Served, ServedCommands, ServedModel
+from deepspeech_training.serving.models import Served, ServedCommands, ServedModel, ServedWords
 from deepspeech_training.serving.streams import AsyncSession
 from deepspeech_training.serving.workers import FILES_AT_ONCE, Workers
 
 # What clients of other services call their models: the default one is meant.
 ALIASES = ("", "default", "whisper-1", "gpt-4o-transcribe", "gpt-4o-mini-transcribe", "gpt-realtime-whisper")
 MAX_RESULTS = 50
+ROWS_OF_WORDS = 64  # hypotheses of words that are computed together: a fraction of a second
 Kind = TypeVar("Kind", bound=Served)
 
 
@@ -60,6 +63,8 @@ class Engine:
         self._ids = itertools.count(1)
         self._file_turn = asyncio.Semaphore(FILES_AT_ONCE)
         self._files = 0  # in work, and those that wait
+        self._word_turn = asyncio.Semaphore(1)
+        self._pronounced = 0  # requests of words in work, and those that wait
         self._uploads = 0  # requests whose file arrives, waits or is decoded
         metrics.watch(lag_s=self.lag_s, files=lambda: self._files, models=lambda: self.of_kind(ServedModel))
 
@@ -69,8 +74,8 @@ class Engine:
 
     @property
     def busy(self) -> bool:
-        """Whether a stream or a file is in work."""
-        return bool(self._sessions) or self._files > 0 or self._uploads > 0
+        """Whether a stream, a file or a request of words is in work."""
+        return bool(self._sessions) or self._files > 0 or self._uploads > 0 or self._pronounced > 0
 
     def lag_s(self) -> float:
         """Seconds of audio that the stream which is furthest behind waits for."""
@@ -111,15 +116,26 @@ class Engine:
         offered = self._offered(ServedCommands)
         return self._named(name, offered, ServedCommands) if name else next(iter(offered.values()))
 
+    def words(self, name: str | None = None) -> ServedWords:
+        """The model of words of that name, without a name the first one.
+
+        Raises:
+            ServingError: as `model`.
+        """
+        offered = self._offered(ServedWords)
+        return self._named(name, offered, ServedWords) if name else next(iter(offered.values()))
+
     def any_model(self, name: str) -> Served:
         """The model of that name, whatever its task.
 
         Raises:
             ServingError: unknown_model, or not_ready while there is none.
         """
-        if name not in self.models:
-            return self.model(name)  # refuses, or knows it by an alias
-        return self.models[name]
+        if not self.models:
+            raise self.waits_for.error()
+        if name in ALIASES:
+            return self.model(name)
+        return self._named(name, self.models, Served)
 
     def _offered(self, kind: type[Kind]) -> dict[str, Kind]:
         if not self.models:
@@ -262,6 +278,35 @@ class Engine:
             file.close()
             raise
         return file
+
+    async def pronounce(
+        self, served: ServedWords, words: Sequence[str], *, width: int, count: int
+    ) -> list[list[Answer]]:
+        """The likeliest answers to each word, in pieces that keep no stream waiting for long.
+
+        Args:
+            width, count: as `Pronouncer.answers` has them.
+        Raises:
+            ServingError: overloaded, draining or not_ready, at once.
+        """
+        self._check_open()
+        if self._pronounced > self.limits.max_waiting:
+            raise ServingError(
+                f"{self.limits.max_waiting} requests are waiting already (--max_waiting)", "overloaded", retry_after_s=2
+            )
+        self._pronounced += 1
+        together = max(ROWS_OF_WORDS // max(width, count), 1)
+        found: list[list[Answer]] = []
+        try:
+            async with self._word_turn:
+                for first in range(0, len(words), together):
+                    piece = words[first : first + together]
+                    answers, _ = await self._workers.run(partial(served.model.answers, piece, width=width, count=count))
+                    found += answers
+        finally:
+            self._pronounced -= 1
+        self.metrics.words_answered.labels(served.name).inc(len(words))
+        return found
 
     def begin_upload(self) -> None:
         """A file begins to arrive; `end_upload` when the request needs it no more.

@@ -13,6 +13,7 @@ from deepspeech_training.reporting.evidence import Answers, Evidence
 from deepspeech_training.runtime.commands import SpokenCommandModel
 from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.pronunciation_file import PronunciationFile
 from deepspeech_training.serving.sources import ModelSource
 
 NOT_MEASURED = {"wer": None, "cer": None, "measured_on": None, "weights": None}
@@ -50,8 +51,25 @@ def facts_of_commands(source: ModelSource, model: SpokenCommandModel) -> dict[st
     }
 
 
-def _facts(source: ModelSource, file: ModelFile, answers: Answers) -> dict[str, Any]:
-    """What all have."""
+def facts_of_words(source: ModelSource, file: PronunciationFile) -> dict[str, Any]:
+    """Of a model of words."""
+    facts = _facts_of_source(source)
+    return {
+        **facts,
+        "language": facts["language"] or file.language,
+        "bytes": file.num_bytes,
+        "sha256": file.sha256,
+        "task": file.task,
+        "network": file.network.describe(),
+        "weights": file.kind,
+        "given": list(file.source.symbols),
+        "written": list(file.target.symbols),
+        **_wer_of_words(source.folder),
+    }
+
+
+def _facts_of_source(source: ModelSource) -> dict[str, Any]:
+    """What is known of any model without opening it."""
     card = read_card(source.folder) if source.folder else {}
     return {
         "language": card.get("language", ""),
@@ -59,9 +77,16 @@ def _facts(source: ModelSource, file: ModelFile, answers: Answers) -> dict[str, 
         "version": str(source.registered.number) if source.registered else card.get("model_version"),
         "author": card.get("author"),
         "license": card.get("license"),
-        "sample_rate": file.geometry.sample_rate,
         "created": int(source.path.stat().st_mtime),
         "file": source.path.name,
+    }
+
+
+def _facts(source: ModelSource, file: ModelFile, answers: Answers) -> dict[str, Any]:
+    """What all have that hear."""
+    return {
+        **_facts_of_source(source),
+        "sample_rate": file.geometry.sample_rate,
         "bytes": len(file.data),
         "sha256": hashlib.sha256(file.data).hexdigest(),
         "network": {name: list(shape) for name, shape in file.state_shapes.items()},
@@ -103,6 +128,19 @@ def _accuracy(folder: Path | None) -> dict[str, Any]:
                 if model["accuracy"] is not None:
                     on = f"{len(found['clips'])} clips of the test set"
                     facts |= {"accuracy": float(model["accuracy"]), "measured_on": on}
+    except (KeyError, TypeError, ValueError, AttributeError):
+        pass
+    return facts
+
+
+def _wer_of_words(folder: Path | None) -> dict[str, Any]:
+    """The share of wrong words that the parity report has, where it was made on a test set."""
+    facts: dict[str, Any] = {"wer": None, "measured_on": None}
+    try:
+        found = read_parity(folder) if folder else {}
+        for model in found.get("models", {}).values():
+            if model["exported"] and model["wer"] is not None:
+                facts = {"wer": float(model["wer"]), "measured_on": f"{len(found['words'])} words of the test set"}
     except (KeyError, TypeError, ValueError, AttributeError):
         pass
     return facts

@@ -9,8 +9,6 @@ import time
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
-from deepspeech_training.audio.synthetic_speech import synthesize_seconds
-from deepspeech_training.runtime.stream import to_int16
 from deepspeech_training.serving.models import Served
 from deepspeech_training.serving.service import Service
 
@@ -21,7 +19,8 @@ STUCK_S = 60.0  # a job of a stream takes a fraction of a second
 
 
 class Pulse:
-    """Recognises a built-in second in a thread of its own: at full load it does not wait behind the streams."""
+    """Tries a model out in a thread of its own, as with a built-in second of speech: at full load it does not wait
+    behind the streams."""
 
     def __init__(self) -> None:
         self._checked_at = -math.inf
@@ -46,20 +45,19 @@ class Pulse:
             elif not service.engine.models:
                 self._fault = ""  # still loading: alive, though not ready
             else:
-                self._fault = await _hears(next(iter(service.engine.models.values())))
+                self._fault = await _works(next(iter(service.engine.models.values())))
         finally:
             self._checked_at, self._check = time.monotonic(), None
 
 
-async def _hears(served: Served) -> str:
+async def _works(served: Served) -> str:
     """A thread that does not come back is left behind: it is a daemon, so that the process can still end."""
     loop, done = asyncio.get_running_loop(), asyncio.Event()
     faults: list[str] = []
 
     def work() -> None:
         try:
-            audio, _ = synthesize_seconds(1.0, sample_rate=served.sample_rate)
-            served.hear(to_int16(audio))
+            served.try_out()
         except Exception as error:
             faults.append(f"{type(error).__name__} while recognising a built-in second")
         finally:

@@ -4,6 +4,7 @@ from dataclasses import Field, dataclass, field, fields
 from typing import Any
 
 from deepspeech_training.errors import FlagError
+from deepspeech_training.runtime.pronouncer import MAX_SYMBOLS
 
 MB = 2**20
 
@@ -31,6 +32,8 @@ class Limits:
     beam_width: int = _limit(100, "", "beam width of streams and files that name none, where there is a scorer")
     max_beam_width: int = _limit(1024, "", "beam width that a client may ask for")
     max_hot_words: int = _limit(500, "", "hot words of a client", least=0)
+    max_words: int = _limit(100, "", "words of a request to /v1/g2p")
+    max_word_symbols: int = _limit(50, "", "letters or phones of a word there")
     idle_s: float = _limit(60.0, "s", "how long a stream or an upload may send nothing")
     send_timeout_s: float = _limit(10.0, "s", "how long a client may leave unread what it is sent")
     grace_s: float = _limit(20.0, "s", "how long streams and files may take to end after SIGTERM", least=0)
@@ -40,6 +43,8 @@ class Limits:
             value, least = getattr(self, limit.name), limit.metadata["least"]
             if not least <= value <= 1e9:
                 raise FlagError(f"--{limit.name} {value:g}: it must be a number from {least:g} to 1e9")
+        if self.max_word_symbols > MAX_SYMBOLS:
+            raise FlagError(f"--max_word_symbols {self.max_word_symbols}: no model takes more than {MAX_SYMBOLS}")
 
     @property
     def max_upload_bytes(self) -> int:

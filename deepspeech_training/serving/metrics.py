@@ -80,6 +80,9 @@ class Metrics:
         self.commands = Counter(
             "deepspeech_commands", "Spoken commands heard in streams and files", ["model", "label"], registry=registry
         )
+        self.words_answered = Counter(
+            "deepspeech_words_answered", "Words pronounced or spelt by /v1/g2p", ["model"], registry=registry
+        )
         self._ready = Gauge("deepspeech_ready", "1 while the service takes on work, as /ready says", registry=registry)
 
     def count(self, model: str, figures: Figures) -> None:

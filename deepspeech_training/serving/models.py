@@ -14,15 +14,19 @@ from deepspeech_training.registry.store import Version
 from deepspeech_training.runtime.commands import SpokenCommandModel
 from deepspeech_training.runtime.model import Model
 from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.model_files import read_model_file
 from deepspeech_training.runtime.profile import Profile
+from deepspeech_training.runtime.pronouncer import Pronouncer
+from deepspeech_training.runtime.pronunciation_file import PronunciationFile
 from deepspeech_training.runtime.stream import to_int16
 from deepspeech_training.runtime.utterances import StreamSettings, transcribe
 from deepspeech_training.serving.drift import Window
-from deepspeech_training.serving.facts import facts_of_commands, facts_of_model
+from deepspeech_training.serving.facts import facts_of_commands, facts_of_model, facts_of_words
 from deepspeech_training.serving.sources import ModelSource
 
 # Resident bytes for each byte of the file: XNNPACK's layout of int8 weights (docs/inference.md); float32 takes less.
 BYTES_PER_INTERPRETER = 6
+BYTES_PER_WEIGHT = 8  # of a model of words: float32, and as much for what it computes
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -33,7 +37,6 @@ class Served:
         facts: what a client may know of it (facts.py).
     """
 
-    task: ClassVar[str]
     does: ClassVar[str]  # what it does, after "which"
     asked_by: ClassVar[str]  # where it is asked
     name: str
@@ -45,16 +48,30 @@ class Served:
         return self.facts["language"]
 
     @property
-    def sample_rate(self) -> int:
-        return self.facts["sample_rate"]
+    def task(self) -> str:
+        return self.facts["task"]
 
-    def hear(self, audio: np.ndarray) -> None:
-        """Let it hear int16 samples at its rate, of which nothing comes."""
+    def try_out(self) -> None:
+        """Let it do a little of what it does, of which nothing comes."""
         raise NotImplementedError
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ServedModel(Served):
+class Hearing(Served):
+    """One that hears."""
+
+    @property
+    def sample_rate(self) -> int:
+        return self.facts["sample_rate"]
+
+    def second(self) -> np.ndarray:
+        """A second of speech, int16 samples at its rate."""
+        audio, _ = synthesize_seconds(1.0, sample_rate=self.sample_rate)
+        return to_int16(audio)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ServedModel(Hearing):
     """One of speech to text.
 
     Attributes:
@@ -63,7 +80,6 @@ class ServedModel(Served):
         window: what it has heard lately.
     """
 
-    task = "speech_to_text"
     does = "writes what is said"
     asked_by = "POST /v1/audio/transcriptions or /v1/stream"
     model: Model
@@ -72,21 +88,32 @@ class ServedModel(Served):
     knows: Callable[[str], bool] | None = None
     window: Window = field(default_factory=Window, repr=False)
 
-    def hear(self, audio: np.ndarray) -> None:
-        self.model.stt(audio)
+    def try_out(self) -> None:
+        self.model.stt(self.second())
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ServedCommands(Served):
+class ServedCommands(Hearing):
     """One of spoken commands."""
 
-    task = "spoken_command"
     does = "hears commands"
     asked_by = "POST /v1/audio/classifications or /v1/detect"
     model: SpokenCommandModel
 
-    def hear(self, audio: np.ndarray) -> None:
-        self.model.classify(audio)
+    def try_out(self) -> None:
+        self.model.classify(self.second())
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ServedWords(Served):
+    """One of words: to their pronunciations, or back."""
+
+    does = "pronounces or spells words"
+    asked_by = "GET or POST /v1/g2p"
+    model: Pronouncer
+
+    def try_out(self) -> None:
+        self.model.answers([self.model.source.symbols[0]])
 
 
 def load(sources: Sequence[ModelSource], *, num_threads: int) -> list[Served]:
@@ -100,12 +127,14 @@ def load(sources: Sequence[ModelSource], *, num_threads: int) -> list[Served]:
     for source in sources:
         if source.registered is not None:
             source.registered.check()
-    files = [ModelFile.read(source.path) for source in sources]
+    files = [read_model_file(source.path) for source in sources]
     check_memory(files, num_threads, free=available_memory())
     return [_load(source, file, num_threads) for source, file in zip(sources, files, strict=True)]
 
 
-def _load(source: ModelSource, file: ModelFile, num_threads: int) -> Served:
+def _load(source: ModelSource, file: ModelFile | PronunciationFile, num_threads: int) -> Served:
+    if isinstance(file, PronunciationFile):
+        return ServedWords(name=source.name, facts=facts_of_words(source, file), model=file.pronouncer())
     if file.commands is not None:
         commands = SpokenCommandModel(file, num_threads=num_threads)
         return ServedCommands(name=source.name, facts=facts_of_commands(source, commands), model=commands)
@@ -125,17 +154,16 @@ def _load(source: ModelSource, file: ModelFile, num_threads: int) -> Served:
 
 
 def warm_up(served: Served) -> None:
-    """Let a model hear a second of speech as it will be decoded: compiled parts are compiled now, once on a machine."""
-    audio, _ = synthesize_seconds(1.0, sample_rate=served.sample_rate)
+    """Try a model out as it will be used: compiled parts are compiled now, once on a machine."""
     if not isinstance(served, ServedModel):
-        served.hear(to_int16(audio))
+        served.try_out()
         return
     settings = StreamSettings(scorer=served.scorer)
-    for _ in transcribe(served.model, to_int16(audio), sample_rate=served.sample_rate, settings=settings):
+    for _ in transcribe(served.model, served.second(), sample_rate=served.sample_rate, settings=settings):
         pass
 
 
-def check_memory(files: Sequence[ModelFile], num_threads: int, *, free: int | None) -> None:
+def check_memory(files: Sequence[ModelFile | PronunciationFile], num_threads: int, *, free: int | None) -> None:
     """Refuse models that would end the process for want of memory.
 
     Args:
@@ -143,7 +171,12 @@ def check_memory(files: Sequence[ModelFile], num_threads: int, *, free: int | No
     Raises:
         UserError: they need more than that.
     """
-    needed = sum(len(file.data) for file in files) * (1 + BYTES_PER_INTERPRETER * num_threads)
+    needed = sum(
+        BYTES_PER_WEIGHT * file.network.num_parameters
+        if isinstance(file, PronunciationFile)
+        else len(file.data) * (1 + BYTES_PER_INTERPRETER * num_threads)
+        for file in files
+    )
     if free is not None and needed > free:
         raise UserError(
             f"{', '.join(file.path for file in files)}: served on {num_threads - 1} threads the model needs some "

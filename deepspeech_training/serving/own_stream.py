@@ -14,7 +14,7 @@ from deepspeech_training.runtime.event_json import as_message
 from deepspeech_training.runtime.utterances import Endpointing, Event, Final, Partial, SpeechEnded, SpeechStarted
 from deepspeech_training.serving import values
 from deepspeech_training.serving.errors import ServingError
-from deepspeech_training.serving.models import Served
+from deepspeech_training.serving.models import Hearing
 from deepspeech_training.serving.websocket import Conversation, serve
 
 FORMATS = {"s16le": "int16", "f32le": "float32"}
@@ -109,7 +109,7 @@ class RawAudio(Conversation):
         """
         raise NotImplementedError
 
-    async def greet(self, served: Served, **more: Any) -> None:
+    async def greet(self, served: Hearing, **more: Any) -> None:
         """Say that the session is open."""
         await self.send(
             {

@@ -21,7 +21,7 @@ from deepspeech_training.serving.app import make_app
 from deepspeech_training.serving.engine import Engine
 from deepspeech_training.serving.limits import Limits
 from deepspeech_training.serving.metrics import Metrics
-from deepspeech_training.serving.models import Served, ServedModel, load, warm_up
+from deepspeech_training.serving.models import Served, ServedModel, ServedWords, load, warm_up
 from deepspeech_training.serving.ports import addresses_of, listen, running, tls_context, url_of
 from deepspeech_training.serving.reload import Reloader
 from deepspeech_training.serving.security import Security
@@ -262,7 +262,11 @@ async def background(work: Coroutine[Any, Any, Result]) -> AsyncIterator[asyncio
 def described(served: Served) -> str:
     """A line about a model, for the log."""
     facts = served.facts
-    size = f"Model {served.name}: {facts['bytes'] / 1e6:.1f} MB, {facts['sample_rate']} Hz"
+    size = f"Model {served.name}: {facts['bytes'] / 1e6:.1f} MB"
+    if isinstance(served, ServedWords):
+        wer = "" if facts["wer"] is None else f", WER {facts['wer']:.4f} on {facts['measured_on']}"
+        return f"{size}, {served.task}, language {served.language or 'unknown'}{wer}"
+    size += f", {facts['sample_rate']} Hz"
     if not isinstance(served, ServedModel):
         accuracy = "" if facts["accuracy"] is None else f", accuracy {facts['accuracy']:.4f} on {facts['measured_on']}"
         return f"{size}, commands {', '.join(facts['commands'])}{accuracy}"

@@ -6,6 +6,8 @@ from typing import Any
 
 from deepspeech_training.errors import UserError
 from deepspeech_training.registry.store import Version, is_registry, promoted_in
+from deepspeech_training.runtime.model_files import MODEL_SUFFIXES
+from deepspeech_training.runtime.pronunciation_file import SUFFIX
 
 
 @dataclass(frozen=True)
@@ -14,7 +16,7 @@ class ModelSource:
 
     Args:
         name: what requests call it.
-        path: the .tflite.
+        path: of the exported model.
         folder: the export folder, with the card and the parity report; None for a file alone.
         scorer: the .scorer that it is decoded with, or None.
         note: what is to be known of it, such as that its training continues.
@@ -40,46 +42,58 @@ class ModelSource:
 def find_sources(path: Path, scorer: Path | None = None) -> list[ModelSource]:
     """The models under a path, by name.
 
-    A `.tflite` is one model, called as the file. A folder with one `.tflite` is an export, called as the folder. In
-    any other folder each `.tflite`, and each folder with one in it, is a model by its own name. A `.scorer` beside a
-    model in an export folder is its scorer, unless `scorer` names one for all. Of a registry, which is checked first,
-    it is the promoted version of each model.
+    A file, `.tflite` or `.g2p`, is one model, called as the file. A folder with one of them is an export, called as the
+    folder. In any other folder each of them, and each folder with one in it, is a model by its own name. A `.scorer`
+    beside a model in an export folder is its scorer, unless `scorer` names one for all. Of a registry, which is checked
+    first, it is the promoted version of each model.
 
     Raises:
         UserError: there is none.
     """
     if path.is_file():
-        return [ModelSource(path.name.removesuffix(".tflite"), path, None, scorer)]
+        return [_of_file(path, scorer)]
     if not path.exists():
         raise UserError(
             f"--model {path}: there is no such file or folder (looked for {path.absolute()})\n"
-            "Name a .tflite, the folder of an export (--export_dir), or a folder of several."
+            "Name an exported model, the folder of an export (--export_dir), or a folder of several."
         )
     if is_registry(path):
         return _promoted(path, scorer)
-    files = sorted(path.glob("*.tflite"))
-    exports = sorted(folder for folder in path.iterdir() if folder.is_dir() and len(list(folder.glob("*.tflite"))) == 1)
+    files = _models_in(path)
+    exports = sorted(folder for folder in path.iterdir() if folder.is_dir() and len(_models_in(folder)) == 1)
     if len(files) == 1 and not exports:
         return [_in_folder(path.absolute(), scorer)]
-    sources = [ModelSource(file.name.removesuffix(".tflite"), file, None, scorer) for file in files]
+    sources = [_of_file(file, scorer) for file in files]
     sources += [_in_folder(folder, scorer) for folder in exports if not folder.name.startswith(".")]
     if not sources:
         raise UserError(
-            f"--model {path}: no .tflite in it, and none in its folders\n"
+            f"--model {path}: no {' or '.join(MODEL_SUFFIXES)} in it, and none in its folders\n"
             "Export a checkpoint: deepspeech export --checkpoint_dir DIR --export_dir DIR."
         )
     names = [source.name for source in sources]
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise UserError(f"--model {path}: a file and a folder are both called {twice[0]}: rename one")
+        raise UserError(f"--model {path}: files or folders are both called {twice[0]}: rename one")
     return sources
 
 
+def _models_in(folder: Path) -> list[Path]:
+    return sorted(path for suffix in MODEL_SUFFIXES for path in folder.glob(f"*{suffix}"))
+
+
+def _of_file(path: Path, scorer: Path | None) -> ModelSource:
+    """A model without a folder of its own; one of words is never decoded with a scorer."""
+    return ModelSource(path.stem, path, None, None if path.suffix == SUFFIX else scorer)
+
+
 def _in_folder(folder: Path, scorer: Path | None) -> ModelSource:
+    (path,) = _models_in(folder)
+    if path.suffix == SUFFIX:
+        return ModelSource(folder.name, path, folder, None)
     scorers = sorted(folder.glob("*.scorer"))
     if scorer is None and len(scorers) > 1:
         raise UserError(f"{folder}: it has {len(scorers)} scorers; keep the one that the model is to be used with")
-    return ModelSource(folder.name, next(folder.glob("*.tflite")), folder, scorer or (scorers[0] if scorers else None))
+    return ModelSource(folder.name, path, folder, scorer or (scorers[0] if scorers else None))
 
 
 def _promoted(path: Path, scorer: Path | None) -> list[ModelSource]:
