@@ -345,3 +345,8 @@ def _scorer_arrays(scorer: Scorer | None) -> tuple[TrieArrays, Dictionary]:
         array.flags.writeable = False
     data, sizes, levels, states, arcs = empty
     return TrieArrays(data, sizes, levels), Dictionary(states, arcs, 0)
+
+
+def compile_beam() -> None:
+    """Compile the search now, or load what was compiled on this machine before."""
+    BeamDecoder("a", width=1).decode(np.full((1, 2), 0.5, np.float32))

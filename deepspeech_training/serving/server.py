@@ -7,12 +7,14 @@ import signal
 import socket
 import ssl
 import sys
+import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
 from deepspeech_training.console import Console
+from deepspeech_training.decoding.beam import compile_beam
 from deepspeech_training.errors import EXIT_OK
 from deepspeech_training.runtime.network import without_delegate_notice
 from deepspeech_training.serving import vosk
@@ -27,6 +29,7 @@ from deepspeech_training.serving.reload import Reloader
 from deepspeech_training.serving.security import Security
 from deepspeech_training.serving.service import Service
 from deepspeech_training.serving.sources import ModelSource, find_sources
+from deepspeech_training.serving.workers import rank_behind_streams
 from deepspeech_training.serving.wyoming import WyomingServer, announced
 
 EXIT_INTERRUPTED = 130
@@ -125,6 +128,7 @@ async def _serve(
         ports += await stack.enter_async_context(other_ports(service, settings, sockets, tls, console))
         sys.stdout.write(f"Listening on {url_of(sockets.main, settings.host, tls=tls is not None)}\n")
         sys.stdout.flush()
+        threading.Thread(target=_prepare_beam, name="beam", daemon=True).start()
         reloader = Reloader(
             engine,
             lambda: find_sources(settings.model, settings.scorer),
@@ -153,6 +157,13 @@ async def _load(sources: Sequence[ModelSource], settings: Settings, engine: Engi
         return {served.name: served for served in models}
 
     engine.models.update(await asyncio.to_thread(work))
+
+
+def _prepare_beam() -> None:
+    """Compile the beam search behind the streams' work: of a greedy model, too, clients ask for alternatives, as the
+    page does, and what the first one says would wait for it. The process does not wait for this thread when it ends."""
+    rank_behind_streams()
+    compile_beam()
 
 
 @contextlib.asynccontextmanager

@@ -23,7 +23,7 @@ class Workers:
 
     def __init__(self, num_threads: int):
         self._streams = ThreadPoolExecutor(num_threads, "recognition")
-        self._files = ThreadPoolExecutor(FILES_AT_ONCE, "files", initializer=_rank_behind_streams)
+        self._files = ThreadPoolExecutor(FILES_AT_ONCE, "files", initializer=rank_behind_streams)
         self._running: dict[int, float] = {}  # when the job of a thread began
 
     async def run(self, work: Callable[[], Result]) -> tuple[Result, float]:
@@ -58,7 +58,8 @@ def _timed(work: Callable[[], Result]) -> tuple[Result, float]:
     return work(), time.perf_counter() - begin
 
 
-def _rank_behind_streams() -> None:
+def rank_behind_streams() -> None:
+    """Let the thread that calls this run when streams leave time."""
     # Linux ranks each thread by itself; where it must not be changed, files just compete with the streams.
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), FILE_NICENESS)

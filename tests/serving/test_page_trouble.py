@@ -82,6 +82,21 @@ def test_a_microphone_that_is_blocked_or_missing_is_told_and_how_to_mend_it(play
     without.close()
 
 
+def test_audio_that_does_not_start_is_told(browser, server):
+    """As in Firefox on a machine without any loudspeaker; the seconds of waiting are cut short."""
+    with chromium.visit(browser, server.url) as visitor:
+        visitor.ready().page.evaluate(
+            """() => {
+              AudioContext.prototype.resume = () => new Promise(() => {});
+              const wait = setTimeout;
+              window.setTimeout = (act, ms) => wait(act, Math.min(ms, 200));
+            }"""
+        )
+        visitor.page.click("#record")
+        assert "does not start its audio" in visitor.notice("microphone")
+        assert visitor.page.inner_text("#record-label") == "Record"
+
+
 def test_an_insecure_address_is_told_and_files_work_there(browser, make_server, small_model, speech_wav):
     server = make_server("--model", small_model, "--allowed_hosts", "speech.test")
     with chromium.visit(browser, server.url.replace("127.0.0.1", "speech.test")) as visitor:

@@ -30,7 +30,7 @@ def test_it_says_where_it_listens_and_ends_with_0_when_it_is_told_to(make_server
     ("make", "said"),
     [
         (lambda path: path, "there is no such file or folder"),
-        (lambda path: path.mkdir() or path, "no .tflite in it"),
+        (lambda path: path.mkdir() or path, "no .tflite or .g2p in it"),
         (lambda path: (path.write_bytes(b"") and None) or path, "the file is empty"),
         (lambda path: path.write_bytes(random_model()[:-3000]) and path, "damaged"),
     ],

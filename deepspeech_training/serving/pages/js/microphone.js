@@ -2,6 +2,7 @@
 
 import { microphoneForbidden, microphoneTrouble, Trouble } from "./trouble.js";
 
+const STARTS_IN_MS = 10_000; // Firefox waits for ever where nothing plays sound
 const SILENT_CHUNKS = 50; // 5 s of nothing but zeros: no microphone is that quiet
 
 /**
@@ -26,10 +27,10 @@ export class Microphone extends EventTarget {
       this.#stream = await navigator.mediaDevices.getUserMedia({ audio });
       this.#context = new AudioContext();
       await this.#context.audioWorklet.addModule(new URL("microphone-worklet.js", import.meta.url));
-      await this.#context.resume();
+      await within(STARTS_IN_MS, this.#context.resume());
     } catch (error) {
       await this.close();
-      throw microphoneTrouble(error);
+      throw error instanceof Trouble ? error : microphoneTrouble(error);
     }
     const node = new AudioWorkletNode(this.#context, "chunks", { numberOfOutputs: 0 });
     node.port.onmessage = ({ data }) => this.#heard(data);
@@ -61,4 +62,14 @@ export class Microphone extends EventTarget {
   #emit(name, detail) {
     this.dispatchEvent(new CustomEvent(name, { detail }));
   }
+}
+
+/** The result of a promise; throws Trouble if that takes longer. */
+function within(ms, promise) {
+  const late = new Trouble(
+    "no_audio",
+    "The browser does not start its audio. Connect a loudspeaker or headphones, or close other programs that use " +
+      "sound, and try again.",
+  );
+  return Promise.race([promise, new Promise((_, reject) => setTimeout(() => reject(late), ms))]);
 }
