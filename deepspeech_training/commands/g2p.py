@@ -30,8 +30,9 @@ def parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "--model",
         metavar="PATH",
-        default=DEFAULT_CHECKPOINT_DIR,
-        help="an exported model (.g2p), its folder, or a folder of checkpoints (default %(default)s)",
+        action="append",
+        help="an exported model (.g2p), its folder, or a folder of checkpoints; several answer together, by the mean "
+        f"of their probabilities (default {DEFAULT_CHECKPOINT_DIR})",
     )
     parser.add_argument(
         "--which",
@@ -63,7 +64,7 @@ def run(flags: argparse.Namespace, console: Console) -> None:
             raise FlagError(f"--{name} {getattr(flags, name)}: must be from 1 to {MOST_ANSWERS}")
     if flags.words and flags.file:
         raise FlagError("--file: words are given too; leave one of the two out")
-    pronouncer = load_pronouncer(flags.model, which=flags.which, console=console)
+    pronouncer = load_pronouncer(*(flags.model or [DEFAULT_CHECKPOINT_DIR]), which=flags.which, console=console)
     together = 1 if not flags.words and not flags.file and sys.stdin.isatty() else TOGETHER
     for block in _blocks(_words(flags), together):
         for place, word in block:

@@ -94,7 +94,7 @@ def _compared(
     """The report, and what is wrong: the n-best answers to each word by the files and by the checkpoint."""
     given = [word.given for word in words]
     is_judged = any(word.right for word in words)
-    checkpoint = Pronouncer(model.network, model.weights, model.source, model.target)
+    checkpoint = Pronouncer.of(model.network, model.weights, model.source, model.target)
     wanted = checkpoint.search(given, width=DEFAULT_WIDTH)
     faults, models = [], {}
     for kind, data in files.items():

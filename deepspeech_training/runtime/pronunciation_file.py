@@ -115,7 +115,7 @@ class PronunciationFile:
             ) from error
 
     def pronouncer(self) -> Pronouncer:
-        return Pronouncer(self.network, self.weights, self.source, self.target)
+        return Pronouncer.of(self.network, self.weights, self.source, self.target)
 
 
 def write_pronunciation(

@@ -19,6 +19,7 @@ from models.small_words import (
 
 from deepspeech_training.array_file import packed, unpacked
 from deepspeech_training.commands.main import main
+from deepspeech_training.data.spelling import LETTERS, Spelling
 from deepspeech_training.exporting import pronunciation
 from deepspeech_training.runtime import ModelError
 from deepspeech_training.runtime.model_files import read_model_file
@@ -58,6 +59,12 @@ def test_the_exported_model_answers_as_the_checkpoint_does(folder, network, caps
         assert main(["g2p", "--model", str(folder / model), "--count", "3", *WORDS]) == 0
         said.append(capsys.readouterr().out)
     assert len(said[0].splitlines()) == 15 and said[0] == said[1] == said[2]
+    assert main(["g2p", "--model", str(folder / "run"), "--model", str(folder / "out"), *WORDS]) == 0
+    assert capsys.readouterr().out.splitlines() == [line.rpartition("\t")[0] for line in said[0].splitlines()[::3]]
+    other = Spelling(LETTERS, tuple("abcdefh"))
+    (folder / "other.g2p").write_bytes(exported_words(network, source=other))
+    assert main(["g2p", "--model", str(folder / "out"), "--model", str(folder / "other.g2p"), "abc"]) == 1
+    assert "other.g2p: it was trained with other symbols" in capsys.readouterr().err
     assert main(["export", *map(str, flags)]) == 2 and "exported there already" in capsys.readouterr().err
     assert main(["export", *map(str, flags[:4]), "--remove_export"]) == 0
     assert read_model_file(folder / "out/output_graph.g2p").kind == "int8"
@@ -153,5 +160,5 @@ def test_weights_that_are_not_finite_or_of_another_kind_are_refused():
 def test_a_file_is_read_as_it_was_written():
     file = PronunciationFile.of_bytes(exported_words(), "words.g2p")
     assert (file.source, file.target) == (LETTERS_GIVEN, PHONES_WRITTEN)
-    alone = Pronouncer(TRANSFORMER, random_word_weights(TRANSFORMER), LETTERS_GIVEN, PHONES_WRITTEN)
+    alone = Pronouncer.of(TRANSFORMER, random_word_weights(TRANSFORMER), LETTERS_GIVEN, PHONES_WRITTEN)
     assert file.pronouncer().answers(WORDS, count=3) == alone.answers(WORDS, count=3)

@@ -41,11 +41,17 @@ def save_words_checkpoint(folder: Path, network: WordModel) -> Path:
     return CheckpointFolder(folder, Console()).save_best(1, state, lambda: random_word_weights(network))
 
 
-def exported_words(network: WordModel = TRANSFORMER, *, task: str = "word_to_ipa", quantize: bool = False) -> bytes:
+def exported_words(
+    network: WordModel = TRANSFORMER,
+    *,
+    task: str = "word_to_ipa",
+    source: Spelling = LETTERS_GIVEN,
+    quantize: bool = False,
+) -> bytes:
     return write_pronunciation(
         random_word_weights(network),
         task=task,
-        source=LETTERS_GIVEN,
+        source=source,
         target=PHONES_WRITTEN,
         network=network,
         language="en",

@@ -102,9 +102,9 @@ def test_an_answer_that_never_ends_is_cut_off_and_what_is_together_changes_nothi
     weights = weights_of(network)
     weights["output/bias"][0] = -50.0  # the end is never likely
     letters = Spelling(LETTERS, tuple("abcdefg"))
-    endless = Pronouncer(network, weights, letters, Spelling(LETTERS, tuple("uvwxyz")))
+    endless = Pronouncer.of(network, weights, letters, Spelling(LETTERS, tuple("uvwxyz")))
     assert all(len(answer.text) <= 2 * 2 + 8 for answer in endless.answers(["ab"], width=3, count=3)[0])
-    pronouncer = Pronouncer(network, weights_of(network), letters, Spelling(LETTERS, tuple("uvwxyz")))
+    pronouncer = Pronouncer.of(network, weights_of(network), letters, Spelling(LETTERS, tuple("uvwxyz")))
     several = pronouncer.answers(["ab", "", "gfedcba", "a?"], width=4, count=2)
     assert several[1] == [] and letters.strange("a?") == ("?",)
     assert [len(answers) for answers in several] == [2, 0, 2, 2]
@@ -113,3 +113,33 @@ def test_an_answer_that_never_ends_is_cut_off_and_what_is_together_changes_nothi
     assert [answer.text for answer in alone] == [answer.text for answer in several[0]]
     with pytest.raises(ValueError, match="201 symbols"):
         pronouncer.answers(["a" * 201])
+
+
+def test_an_ensemble_answers_by_the_mean_of_the_probabilities():
+    letters, symbols = Spelling(LETTERS, tuple("abcdefg")), Spelling(LETTERS, tuple("uvwxyz"))
+    members = [Pronouncer.of(network, weights_of(network), letters, symbols) for network in NETWORKS[::2]]
+    together, given = Pronouncer.together(members), [letters.numbers("ab"), letters.numbers("gfedc")]
+    answers = together.search(given, width=3)
+    for word, found in zip(given, answers, strict=True):
+        for log_prob, written in found:
+            total = 0.0
+            for place in range(len(written) + 1):
+                symbol = written[place] if place < len(written) else 0
+                total += np.log(np.mean([probability(one, word, written[:place], symbol) for one in members]))
+            assert log_prob == pytest.approx(total, abs=1e-4)
+    twice = Pronouncer.together([members[0], members[0]]).answers(["ab", "gf"], count=3)
+    alone = members[0].answers(["ab", "gf"], count=3)
+    for one, other in zip(twice, alone, strict=True):
+        assert [a.text for a in one] == [a.text for a in other]
+        assert [a.probability for a in one] == pytest.approx([a.probability for a in other], rel=1e-5)
+    others = Pronouncer.of(NETWORKS[0], weights_of(NETWORKS[0]), letters, Spelling(LETTERS, tuple("tuvwxy")))
+    with pytest.raises(ValueError, match="other symbols"):
+        Pronouncer.together([members[0], others])
+
+
+def probability(pronouncer: Pronouncer, word, before, symbol: int) -> float:
+    """Of a symbol after others, by the computation at once instead of step by step."""
+    computation = pronouncer._computation
+    memory = computation.encode(np.array([word], np.int32), np.array([len(word)], np.int32))
+    logits = computation.logits(memory, np.array([[0, *before]], np.int32))[0, -1]
+    return float(np.exp(logits[symbol] - logits.max()) / np.exp(logits - logits.max()).sum())

@@ -90,7 +90,7 @@ class WordTask:
 
     def examination(self) -> WordExamination:
         assert self._weights is not None, "a test begins with weights"
-        pronouncer = Pronouncer(self.network, self._weights, self.direction.source, self.direction.target)
+        pronouncer = Pronouncer.of(self.network, self._weights, self.direction.source, self.direction.target)
         return WordExamination(pronouncer, self.decode, self.direction.target, width=self._beam_width)
 
     def exported(
