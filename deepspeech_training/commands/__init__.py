@@ -98,6 +98,7 @@ SECTIONS: dict[str, dict[str, Command]] = {
     },
     "Publish": {
         "publish model": Command("commands.publish_model", "a model and its card, for the Hugging Face hub"),
+        "publish space": Command("commands.publish_space", "a page to try a model, as a Hugging Face Space"),
     },
     "The program": {
         "doctor": Command("commands.doctor", "check GPU, driver, volume, disk, memory and packages"),
