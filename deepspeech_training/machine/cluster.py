@@ -130,6 +130,7 @@ def _of_slurm(environment: Mapping[str, str]) -> Cluster | None:
         rank, job = int(environment["SLURM_PROCID"]), int(environment["SLURM_JOB_ID"])
         hosts = expand_hosts(environment["SLURM_STEP_NODELIST"])
         per_host = expand_counts(environment["SLURM_STEP_TASKS_PER_NODE"])
+        places = [(host, place) for host, tasks in zip(hosts, per_host, strict=True) for place in range(tasks)]
     except (KeyError, ValueError) as error:
         raise FlagError(
             f"Slurm has started {count} tasks, but its variables do not say where ({type(error).__name__}: {error})\n"
@@ -138,9 +139,7 @@ def _of_slurm(environment: Mapping[str, str]) -> Cluster | None:
     if environment.get("SLURM_DISTRIBUTION", "block").split(",")[0].split(":")[0] not in ("block", ""):
         raise FlagError("Slurm deals the tasks otherwise than block by block: use srun --distribution=block")
     first = FIRST_PORT + job * PORTS_OF_A_JOB % NUM_PORTS
-    workers = tuple(
-        f"{host}:{first + place}" for host, tasks in zip(hosts, per_host, strict=True) for place in range(tasks)
-    )
+    workers = tuple(f"{host}:{first + place}" for host, place in places)
     return _checked(workers, rank, f"Slurm's job {job}")
 
 
@@ -151,10 +150,10 @@ def expand_hosts(text: str) -> list[str]:
     ['login', 'gpu08-ib', 'gpu09-ib', 'gpu10-ib', 'gpu12-ib']
     """
     hosts: list[str] = []
-    for part in re.findall(r"(?:[^,\[]|\[[^\]]*\])+", text):
-        match = re.fullmatch(r"([^\[]*)(?:\[([\d,-]+)\](.*))?", part)
-        if match is None:
-            raise ValueError(f"{part!r} is no list of hosts")
+    for part in re.split(r",(?![^\[]*\])", text):
+        match = re.fullmatch(r"([^\[\]]*)(?:\[([\d,-]+)\](.*))?", part)
+        if match is None or not part:
+            raise ValueError(f"{text!r} is no list of hosts")
         if match[2] is None:
             hosts.append(part)
             continue

@@ -38,7 +38,7 @@ def _facts(run: Run, machine: Machine, plan: Plan) -> dict[str, Any]:
     flags = as_dict(run.config)
     return {
         "the version": VERSION,
-        "the number of devices": len(machine.devices),
+        "the number of GPUs": len(machine.devices) if machine.on_gpu else 0,
         "the precision": machine.compute_dtype,
         "what it begins with": run.source.kind,
         **{f"--{n}": v for n, v in flags.items() if not FLAGS[n].quiet and not FLAGS[n].path and n not in OWN_FLAGS},

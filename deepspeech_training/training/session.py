@@ -12,7 +12,7 @@ from typing import Any
 
 from deepspeech_training.checkpoints.source import source_of_evaluation
 from deepspeech_training.config import ParsedFlags
-from deepspeech_training.console import WARN, Console, print_result
+from deepspeech_training.console import ERROR, Console, print_result
 from deepspeech_training.machine.cluster import find_cluster
 from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import Events
@@ -83,7 +83,7 @@ def carry_out(
         console.info(cluster.line())
         if not cluster.is_first:
             parsed = replace(parsed, config=of_another_worker(parsed.config))
-            console = Console(level=max(console.level, WARN), show_progressbar=False)
+            console = Console(level=ERROR, show_progressbar=False)
     events = Events([ConsoleSink(console, log_steps=parsed.config.reporting.log_steps)])
     console = EventConsole(console, events)
     with announce.ending(events):

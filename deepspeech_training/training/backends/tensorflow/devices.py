@@ -85,6 +85,12 @@ def list_devices(task: str = "") -> list[tuple[str, str]]:
     return [(name.rpartition("/device:")[2], "CPU") for name in cpus]
 
 
+def own_device(name: str) -> str:
+    """The full name of a device of this process, such as "CPU:0": beside other workers the short one is theirs too."""
+    first = tf.config.list_logical_devices()[0].name  # its own ones come first
+    return f"{first.rpartition('/device:')[0]}/device:{name}"
+
+
 def cpu_has_bfloat16() -> bool:
     """Whether the processor multiplies bfloat16 itself (x86 AMX or AVX-512 BF16, Arm BF16)."""
     try:

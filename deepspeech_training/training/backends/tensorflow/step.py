@@ -13,6 +13,7 @@ from deepspeech_training.features.normalisation import Normalisation
 from deepspeech_training.models.base import AcousticModel, group_of
 from deepspeech_training.tasks.base import Task, Tensors
 from deepspeech_training.training.backends.base import Part, Peers, Update, UpdateRules
+from deepspeech_training.training.backends.tensorflow.devices import own_device
 from deepspeech_training.training.backends.tensorflow.kernels import checked_kernels
 from deepspeech_training.training.backends.tensorflow.workers import Workers
 
@@ -59,12 +60,14 @@ class TensorFlowBackend:
         if self._workers is not None:
             self._strategy = self._workers.strategy
         elif len(devices) > 1:
-            self._strategy = tf.distribute.MirroredStrategy([f"/{name}" for name in devices])
+            self._strategy = tf.distribute.MirroredStrategy([own_device(name) for name in devices])
         else:
             self._strategy = tf.distribute.get_strategy()
         self._shares = self._strategy.num_replicas_in_sync > 1
-        self._device = None if self._shares else f"/{devices[0]}"
-        with self._strategy.scope(), tf.device(self._device):
+        # Where there are several, the strategy says which. What it is given is made on the host: with no word of the
+        # device, TensorFlow may choose that of another worker, and waits for ever.
+        self._device = own_device("CPU:0") if self._shares else own_device(devices[0])
+        with self._strategy.scope(), tf.device(None if self._shares else self._device):
             self.model = task.network.build(self.kernels, normalisation=normalisation, **training_options)
             # What is evaluated: the network of the averages, or the one that is trained.
             self.average = self.model
@@ -320,7 +323,7 @@ def over_batches(function: Callable[..., Any], batches: Iterable[Batch], *, devi
     compiled = tf.function(function, reduce_retracing=True)
     for batch in batches:
         if batch.samples:
-            with tf.device(f"/{device}"):
+            with tf.device(own_device(device)):
                 results = compiled({name: tf.constant(array) for name, array in batch.arrays.items()})
             yield batch, tf.nest.map_structure(lambda tensor: tensor.numpy(), results)
 
