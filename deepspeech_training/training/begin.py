@@ -97,13 +97,14 @@ def train(run: Run, machine: Machine) -> tuple[Backend, RunState, Transfer | Non
         UserError: a batch does not fit into memory, nothing usable is left to train on, or the disk is full.
     """
     plan, peers = _plan(run, num_devices=machine.num_devices), machine.peers
-    checkpoint = _checkpoint_to_begin_with(run, peers)
     check_same(run, machine, plan)
+    checkpoint = _checkpoint_to_begin_with(run, peers)
     resumed = checkpoint if run.source.kind == "resume" else None
     state = RunState(learning_rate=run.config.optimizer.learning_rate)
     if resumed is not None:
         state = RunState.from_json(peers.exchange(resumed.model.run)[0], run.task.metrics)
-    log, sinks = None, []
+    log: JsonLines | None = None
+    sinks: list[Sink] = []
     sessions: list[str] = []
     if run.call.is_first:
         log, sinks = _sinks(run, resumed, state)

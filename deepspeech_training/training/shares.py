@@ -51,7 +51,7 @@ class SharedBatch:
         kept = [place for place, sample in enumerate(self.samples) if sample.id not in dropped]
         if len(kept) == len(self.samples):
             return self
-        samples, costs = (tuple(values[place] for place in kept) for values in (self.samples, self.costs))
+        samples, costs = tuple(self.samples[place] for place in kept), tuple(self.costs[place] for place in kept)
         return SharedBatch(self.own.without(dropped), samples, costs, self.faults)
 
 
