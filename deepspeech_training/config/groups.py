@@ -393,7 +393,8 @@ class ClusterFlags:
     )
     rank: int = flag(
         -1,
-        "which of --workers this process is; 0 writes the checkpoints",
+        "which of --workers this process is, counted from 0; that one writes the checkpoints",
+        unit="number",
         default_is="what Slurm or a Kubernetes Indexed Job says",
         at_least=0,
         special=-1,
