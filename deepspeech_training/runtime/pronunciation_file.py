@@ -28,6 +28,7 @@ FORMAT = 1
 MAX_FILE_BYTES = 1 << 30
 MAX_HEADER_BYTES = 1 << 22
 MAX_SYMBOLS_KNOWN = 20_000
+MAX_SYMBOL_CHARACTERS = 100
 MAX_SIZE = 8192  # of a network in any respect, such as its width
 MAX_LAYERS = 100
 _KEY, _SCALE = "deepspeech", "/scale"
@@ -92,7 +93,7 @@ class PronunciationFile:
                 raise ValueError(f"it was written by a later version of this program (format {said['format']})")
             if said["task"] not in TASKS:
                 raise ValueError(f"it is of the task {str(said['task'])[:40]!r}")
-            source, target = (Spelling.from_description(said[side]) for side in ("source", "target"))
+            source, target = (_spelling(said[side]) for side in ("source", "target"))
             network = _network(said["network"], source, target, most=len(data))
             kind = "int8" if any(array.dtype == np.int8 for array in arrays.values()) else "float32"
             weights = _weights(arrays, network.weight_shapes())
@@ -153,6 +154,20 @@ def _in_8_bits(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.rint(matrix / scale).astype(np.int8), scale
 
 
+def _spelling(description: Mapping[str, Any]) -> Spelling:
+    """What the file says of a side.
+
+    Raises:
+        KeyError, TypeError, ValueError: it is none.
+    """
+    symbols = description["symbols"]
+    if not isinstance(symbols, list) or not 1 <= len(symbols) <= MAX_SYMBOLS_KNOWN:
+        raise ValueError(f"it has no list of 1 to {MAX_SYMBOLS_KNOWN:,} symbols")
+    if any(not isinstance(symbol, str) or len(symbol) > MAX_SYMBOL_CHARACTERS for symbol in symbols):
+        raise ValueError("a symbol is no text, or too long for one")
+    return Spelling.from_description(description)
+
+
 def _network(description: Mapping[str, Any], source: Spelling, target: Spelling, *, most: int) -> WordModel:
     """What the file describes, of a size that `most` bytes can have, and with the symbols of the spellings.
 
@@ -163,8 +178,6 @@ def _network(description: Mapping[str, Any], source: Spelling, target: Spelling,
     name = fields.pop("name")
     if name not in NETWORKS[TASKS[0]]:
         raise ValueError(f"{str(name)[:40]!r} is no network of words")
-    if max(len(source.symbols), len(target.symbols)) > MAX_SYMBOLS_KNOWN:
-        raise ValueError(f"it has more than {MAX_SYMBOLS_KNOWN:,} symbols")
     for key, value in fields.items():
         bound = MAX_LAYERS if key == "layers" else MAX_SYMBOLS_KNOWN + 2 if key.startswith("num_") else MAX_SIZE
         if type(value) is not int or not 1 <= value <= bound:

@@ -138,6 +138,8 @@ def changed(**fields) -> bytes:
         (changed(name="conformer"), "'conformer' is no network of words"),
         (changed(source={"kind": "letters", "symbols": ["a"]}), "takes 9 and gives 7"),
         (changed(target={"kind": "letters", "symbols": ["a", "a"]}), "twice"),
+        (changed(source={"kind": "letters", "symbols": list(range(7))}), "no text"),
+        (changed(source={"kind": "letters", "symbols": []}), "no list of 1 to"),
         (changed(source=7), "damaged or of another kind"),
     ],
 )

@@ -50,7 +50,8 @@ def test_word_and_phone_error_rates_are_those_of_the_nearest_right_answer():
 TRAINING = """
 import json, deepspeech_training as ds
 run = ds.train_ipa_model({path!r}, {folder!r}, epochs={epochs}, test_files=[{path!r}], mode="cpu", d_model=32, layers=1,
-    heads=2, dropout_rate=0.0, train_batch_size=16, learning_rate=0.01, dev_share=0.1, resume_from_checkpoint={resume})
+    heads=2, dropout_rate=0.0, train_batch_size=16, learning_rate=0.01, dev_share=0.1, resume_from_checkpoint={resume},
+    export_dir={folder!r} + "-export", export_quantize=False)
 print(json.dumps([run.reports[0].figures(), run.reports[0].as_json(), len(run.history)]))
 """
 
@@ -112,8 +113,10 @@ def test_a_transformer_learns_to_pronounce_and_says_what_it_was_trained_on(tmp_p
     right = sum(entry["answers"][0]["text"] in entry["right"] for entry in entries)
     assert epochs == 30 and right > 90 and figures["wer"] == pytest.approx(1 - right / 120)
     in_numpy = load_pronouncer(folder)
+    exported = load_pronouncer(tmp_path / "run-export")
     for entry in entries[:40]:  # the same network, in a process without TensorFlow
         answers = in_numpy.answers([entry["source"]], count=5)[0]
+        assert exported.answers([entry["source"]], count=5)[0] == answers
         assert [answer.text for answer in answers] == [answer["text"] for answer in entry["answers"]]
         probabilities = [answer["probability"] for answer in entry["answers"]]
         assert [answer.probability for answer in answers] == pytest.approx(probabilities, rel=1e-3)
