@@ -53,7 +53,6 @@ NEED_TENSORFLOW = (
     TENSORFLOW + ".devices",
     TENSORFLOW + ".kernels",
     TENSORFLOW + ".step",
-    TENSORFLOW + ".workers",
 )
 
 

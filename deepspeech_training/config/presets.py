@@ -121,7 +121,7 @@ TASK_VALUES: dict[str, Mapping[str, bool | int | float | str]] = {
 }
 
 
-def _conformer(size, batch_size, learning_rate, dropout_rate, epochs, warmup_epochs, ema):
+def _conformer(size, batch_size, learning_rate, dropout_rate, epochs, warmup_epochs, ema, **more):
     return MappingProxyType(
         {
             "conformer_size": size,
@@ -138,7 +138,9 @@ def _conformer(size, batch_size, learning_rate, dropout_rate, epochs, warmup_epo
             "ema": ema,
             "dropout_rate": dropout_rate,
             "normalise_features": True,
+            "inter_ctc": 0.3,
             "epochs": epochs,
+            **more,
         }
     )
 
@@ -149,7 +151,7 @@ PRESETS: Mapping[str, Preset] = MappingProxyType(
             (0, 1),
             "a few words or commands, of few voices; free speech will not do",
             _values(256, 16, 0.001, 0.3, 150, 40, 25, 10),
-            _conformer("xs", 16, 0.001, 0.1, 80, 4, 0.99),
+            _conformer("xs", 16, 0.0015, 0.1, 60, 2, 0.99, heads=0),
         ),
         "small": Preset(
             (1, 10),

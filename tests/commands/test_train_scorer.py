@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shutil
 import zipfile
 
@@ -84,7 +85,7 @@ def test_deepspeechs_default_weights_count_instead_of_the_scorers_when_they_are_
 
 
 def test_a_scorer_of_the_training_transcripts(tmp_path):
-    write_csv(tmp_path / "train.csv", [("a.wav", 0, "red"), ("a.wav", 0, "Blue green"), ("a.wav", 0, "red")])
+    write_csv(tmp_path / "train.csv", [("a.wav", 0, "red"), ("a.wav", 0, "red Blue green"), ("a.wav", 0, "red")])
     soundfile.write(tmp_path / "a.wav", synthesize("red and green"), 16000)
     (tmp_path / "alphabet.txt").write_text("".join(f"{c}\n" for c in "Bdegnrlu "), encoding="utf-8")
     own = ("--alphabet_config_path", tmp_path / "alphabet.txt", "--n_hidden", 8)
@@ -110,6 +111,8 @@ def test_a_scorer_of_the_training_transcripts(tmp_path):
     )
     assert result.code == 0, result.err
     assert "Without the scorer, at the same beam width" in result.out
+    (counts,) = re.findall(r"n-grams of order 1, 2, ...: (.*)", result.err)
+    assert int(counts.split(", ")[3]) > 0  # of little text, what occurs once is kept
     scorer = Scorer.read(tmp_path / "run" / "train.scorer")
     assert all(word in scorer.language_model for word in ("red", "Blue", "green"))
     assert "yellow" not in scorer.language_model and "blue" not in scorer.language_model

@@ -16,6 +16,9 @@ from deepspeech_training.decoding.scorer import Scorer
 from deepspeech_training.errors import UserError
 from deepspeech_training.scorer.build import Estimation, Package, build_scorer
 
+# Transcripts of more words than this lose their rare n-grams, as DeepSpeech's scorers do; fewer need all they have.
+WORDS_TO_PRUNE = 1_000_000
+
 
 def read_scorer(path: str, alphabet: Labels) -> Scorer | None:
     """The scorer of a file, checked against the alphabet; None for "".
@@ -86,12 +89,13 @@ def scorer_of_training(alphabet: Labels, checked: CheckedData, folder: Path, *, 
         return package
     folder.mkdir(parents=True, exist_ok=True)
     transcripts = [s.transcript for found in checked.sets["train"] for s in found.samples]
+    prune = "0" if sum(len(transcript.split()) for transcript in transcripts) <= WORDS_TO_PRUNE else None
     with tempfile.TemporaryDirectory() as scratch:
         text = Path(scratch) / "transcripts of --train_files"
         text.write_text("".join(f"{transcript}\n" for transcript in transcripts), encoding="utf-8")
         build_scorer(
             Package(str(package), alphabet),
-            Estimation(discount_fallback=True),
+            Estimation(arpa_prune=prune, discount_fallback=True),
             texts=[str(text)],
             keep_case=True,
             console=console,

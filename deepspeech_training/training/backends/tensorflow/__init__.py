@@ -11,9 +11,8 @@ from deepspeech_training.config.groups import PerformanceFlags
 from deepspeech_training.console import stderr_without
 from deepspeech_training.data.loader import Batch
 from deepspeech_training.features.normalisation import Normalisation
-from deepspeech_training.machine.cluster import Cluster
 from deepspeech_training.tasks.base import Task
-from deepspeech_training.training.backends.base import Machine, Peers, UpdateRules
+from deepspeech_training.training.backends.base import Machine, UpdateRules
 
 if TYPE_CHECKING:
     from deepspeech_training.training.backends.tensorflow.step import TensorFlowBackend
@@ -35,12 +34,10 @@ class TensorFlow:
         with stderr_without(*START_UP_CHATTER):
             yield
 
-    def set_up(
-        self, flags: PerformanceFlags, cluster: Cluster | None = None, say: Callable[[str], None] = print
-    ) -> Machine:
+    def set_up(self, flags: PerformanceFlags) -> Machine:
         with self.loading():
             from deepspeech_training.training.backends.tensorflow import devices
-        return devices.set_up(flags, cluster, say)
+        return devices.set_up(flags)
 
     def probe(self) -> dict[str, Any]:
         machine = self.set_up(PerformanceFlags())
@@ -60,7 +57,6 @@ class TensorFlow:
         weights: Mapping[str, np.ndarray],
         *,
         devices: Sequence[str] = ("CPU:0",),
-        peers: Peers | None = None,
         compute_dtype: str = "float32",
         rules: UpdateRules | None = None,
         training_options: Mapping[str, Any] | None = None,
@@ -73,7 +69,6 @@ class TensorFlow:
             task,
             weights,
             devices=devices,
-            peers=peers,
             compute_dtype=compute_dtype,
             rules=rules or UpdateRules(),
             training_options=training_options or {},
