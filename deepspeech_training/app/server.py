@@ -8,6 +8,8 @@ import ssl
 import sys
 from collections.abc import Callable, Iterator
 
+from starlette.routing import BaseRoute
+
 from deepspeech_training.app import status_page
 from deepspeech_training.app.machine_facts import MachineFacts
 from deepspeech_training.app.run_choice import RunChoice
@@ -36,6 +38,8 @@ from deepspeech_training.serving.server import (
     other_ports,
 )
 from deepspeech_training.serving.service import Service
+from deepspeech_training.studio.benches import Benches
+from deepspeech_training.studio.listening import Listening
 from deepspeech_training.studio.routes import Studio
 from deepspeech_training.studio.store import Store
 
@@ -70,6 +74,12 @@ def open_studio(volume: Volume, *, wanted: bool) -> Iterator[Store | None]:
         yield store
 
 
+def studio_routes(store: Store, volume: Volume) -> list[BaseRoute]:
+    """What the page /studio asks for."""
+    benches = Benches(volume.listening, volume.corpora, volume.studio)
+    return [*Studio(store).routes(), *Listening(benches).routes()]
+
+
 async def _run(
     settings: Settings,
     sockets: Sockets,
@@ -100,7 +110,7 @@ async def _run(
         stack.enter_context(logging_to(console))
         stack.enter_context(stop.on_signals())
         stack.callback(engine.shut_down)
-        of_studio = [*Studio(store).routes(), training_route(supervisor, status)] if store else []
+        of_studio = [*studio_routes(store, volume), training_route(supervisor, status)] if store else []
         app = make_app(service, [*status_page.routes(status, volume), *of_studio, *routes()])
         ports = [await stack.enter_async_context(running(app, sockets.main, tls, settings.limits))]
         ports += await stack.enter_async_context(other_ports(service, settings, sockets, tls, console))

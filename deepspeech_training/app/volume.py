@@ -39,6 +39,10 @@ class Volume:
     def studio(self) -> Path:
         return self.root / "studio"
 
+    @property
+    def listening(self) -> Path:
+        return self.root / "listening"
+
     def signature(self) -> str:
         """Changes when a person changes data or flags: names, sizes and times of all that may be trained on."""
         digest = hashlib.sha256()

@@ -41,6 +41,7 @@ __all__ = [
     "transcribe",
 ]
 
+LONGEST_S = 30.0  # of a recording that is one utterance
 BLOCK_S = 60  # a recording is converted in blocks of so many seconds
 
 
@@ -147,7 +148,7 @@ def transcribe(
     *,
     sample_rate: int,
     settings: StreamSettings | None = None,
-    longest_s: float = 30.0,
+    longest_s: float = LONGEST_S,
     heard: Heard | None = None,
 ) -> Iterator[Final]:
     """The utterances of a whole recording, one after another as they are recognised.

@@ -11,7 +11,7 @@ from deepspeech_training.runtime.commands import Answer, CommandStream, SpokenCo
 from deepspeech_training.runtime.detection import Detection, Rule
 from deepspeech_training.runtime.media import MediaError, MediaLimits, decode
 from deepspeech_training.runtime.stream import to_int16
-from deepspeech_training.runtime.utterances import Final, StreamSettings, transcribe
+from deepspeech_training.runtime.utterances import LONGEST_S, Final, StreamSettings, transcribe
 from deepspeech_training.serving.errors import ServingError
 from deepspeech_training.serving.metrics import Metrics
 from deepspeech_training.serving.models import ServedModel
@@ -72,13 +72,25 @@ class AsyncFile:
             given_up.set()  # the client has left
         self.seconds = len(self._audio) / self._sample_rate
 
-    async def finals(self, served: ServedModel, settings: StreamSettings) -> AsyncIterator[Final]:
-        """What is said, sentence by sentence."""
+    @property
+    def sample_rate(self) -> int:
+        """Of what was decoded, in Hz."""
+        return self._sample_rate
+
+    def piece(self, start_s: float, end_s: float) -> np.ndarray:
+        """A part of what was decoded, int16 [samples]."""
+        return to_int16(self._audio[round(start_s * self._sample_rate) : round(end_s * self._sample_rate)])
+
+    async def finals(
+        self, served: ServedModel, settings: StreamSettings, *, longest_s: float = LONGEST_S
+    ) -> AsyncIterator[Final]:
+        """What is said, sentence by sentence; a recording of more than `longest_s` is cut at its silences."""
         found = transcribe(
             served.model,
             self._audio,
             sample_rate=self._sample_rate,
             settings=settings,
+            longest_s=longest_s,
             heard=listener(served, settings, self._metrics),
         )
         work_s = 0.0

@@ -1,1 +1,4 @@
-"""The studio: a corpus recorded in the browser. It knows nothing of models; `deepspeech app --studio` serves it."""
+"""The studio: a corpus recorded in the browser, or corrected there; `deepspeech app --studio` serves it.
+
+Only listening.py asks a model, that of the service.
+"""

@@ -55,12 +55,12 @@ class Project:
         found = json.loads((folder / PROJECT_FILE).read_text(encoding="utf-8"))
         self._plan = Plan(**{**found, "prompts": tuple(found["prompts"])})
         self._lock = threading.Lock()
-        self._people = {person.id: person for person in _read_all(folder / PEOPLE_DIR, lambda found: Person(**found))}
-        self._takes = {take.id: take for take in _read_all(folder / TAKES_DIR, Take.of_json)}
+        self._people = {person.id: person for person in read_all(folder / PEOPLE_DIR, lambda found: Person(**found))}
+        self._takes = {take.id: take for take in read_all(folder / TAKES_DIR, Take.of_json)}
         self._marks = {
             path.stem: mark
             for path in (folder / TAKES_DIR).glob("*.mark")
-            if path.stem in self._takes and (mark := _read(path, lambda found: Mark(**found)))
+            if path.stem in self._takes and (mark := read_record(path, lambda found: Mark(**found)))
         }
         self._current: dict[tuple[str, int], Take] = {}  # (person, prompt) -> the newest take
         for take in self._takes.values():
@@ -71,7 +71,7 @@ class Project:
         """Write a new one into a folder that is not there yet."""
         for name in (PEOPLE_DIR, TAKES_DIR):
             (folder / name).mkdir(parents=True)
-        write_atomically(folder / PROJECT_FILE, [_json(asdict(plan))])
+        write_atomically(folder / PROJECT_FILE, [as_bytes(asdict(plan))])
         fsync_folder(folder.parent)
         return cls(folder)
 
@@ -144,7 +144,7 @@ class Project:
             if mark == Mark():
                 path.unlink(missing_ok=True)
             else:
-                write_atomically(path, [_json(asdict(mark))])
+                write_atomically(path, [as_bytes(asdict(mark))])
             self._marks[name] = mark
             return mark
 
@@ -170,7 +170,7 @@ class Project:
                 raise Refused(f"a project has at most {MOST_PEOPLE} people", "too_large")
             name = file_name(pseudonym, self._people, "speaker")
             person = Person(name, pseudonym, self._plan.consent, now() if agreed else "")
-            write_atomically(self.folder / PEOPLE_DIR / f"{name}.json", [_json(asdict(person))])
+            write_atomically(self.folder / PEOPLE_DIR / f"{name}.json", [as_bytes(asdict(person))])
             self._people[name] = person
             return person
 
@@ -198,7 +198,7 @@ class Project:
             sound = self.sound_of(take)
             write_atomically(sound, [content])
             try:
-                write_atomically(sound.with_suffix(".json"), [_json(take.as_json())])
+                write_atomically(sound.with_suffix(".json"), [as_bytes(take.as_json())])
             except BaseException:
                 sound.unlink(missing_ok=True)
                 raise
@@ -256,7 +256,7 @@ class Project:
             if len(known) + len(new) > MOST_PROMPTS:
                 raise Refused(f"a project has at most {MOST_PROMPTS:,} prompts", "too_large")
             plan = replace(self._plan, prompts=(*self._plan.prompts, *new))
-            write_atomically(self.folder / PROJECT_FILE, [_json(asdict(plan))])
+            write_atomically(self.folder / PROJECT_FILE, [as_bytes(asdict(plan))])
             self._plan = plan
             return len(new)
 
@@ -266,16 +266,16 @@ class Project:
             self._current[place] = take
 
 
-def _json(value: Mapping[str, Any]) -> bytes:
+def as_bytes(value: Mapping[str, Any]) -> bytes:
     return json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n"
 
 
-def _read_all(folder: Path, make):
+def read_all(folder: Path, make):
     """What the JSON files of a folder say."""
-    return [found for path in sorted(folder.glob("*.json")) if (found := _read(path, make)) is not None]
+    return [found for path in sorted(folder.glob("*.json")) if (found := read_record(path, make)) is not None]
 
 
-def _read(path: Path, make):
+def read_record(path: Path, make):
     """What a JSON file says; None where it is damaged, which is told."""
     try:
         return make(json.loads(path.read_text(encoding="utf-8")))

@@ -32,7 +32,7 @@ OF_A_PROJECT = ("title", "texts", "language", "repeats", "telling_first", "conse
 AT_ONCE = 4  # takes that are measured and written; the others wait
 
 
-def _told(handler: Handler) -> Handler:
+def told(handler: Handler) -> Handler:
     """What a person can fix is answered with a sentence, whatever part of the studio has found it."""
 
     @functools.wraps(handler)
@@ -78,7 +78,7 @@ class Studio:
     def _project(self, request: Request) -> Project:
         return self._store.project(request.path_params["name"])
 
-    @_told
+    @told
     async def _list(self, request: Request) -> Response:
         """GET /v1/studio: the projects, the newest first, and what a page must know."""
         projects = sorted(self._store.projects, key=lambda project: project.plan.made_at, reverse=True)
@@ -90,7 +90,7 @@ class Studio:
             }
         )
 
-    @_told
+    @told
     async def _make(self, request: Request) -> Response:
         """POST /v1/studio/projects."""
         wanted = await json_of(request)
@@ -110,7 +110,7 @@ class Studio:
         project = await asyncio.to_thread(self._store.make, plan, repeats)
         return JSONResponse({**_in_short(project), **_left_out(found)}, 201)
 
-    @_told
+    @told
     async def _show(self, request: Request) -> Response:
         """GET /v1/studio/projects/NAME: its prompts and people."""
         project = self._project(request)
@@ -121,7 +121,7 @@ class Studio:
             people.append({**asdict(person), "takes": count, "seconds": round(seconds, 1)})
         return JSONResponse({**_in_short(project), **asdict(project.plan), "people": people})
 
-    @_told
+    @told
     async def _add_prompts(self, request: Request) -> Response:
         """POST .../prompts {"texts": ...}: more to read, after what is there."""
         project, wanted = self._project(request), await json_of(request)
@@ -130,7 +130,7 @@ class Studio:
         added = await asyncio.to_thread(project.add_prompts, found.texts)
         return JSONResponse({**_in_short(project), "added": added, **_left_out(found)})
 
-    @_told
+    @told
     async def _add_person(self, request: Request) -> Response:
         """POST .../people {"pseudonym": ..., "agreed": true}."""
         project, wanted = self._project(request), await json_of(request)
@@ -139,7 +139,7 @@ class Studio:
         person = await asyncio.to_thread(lambda: project.add_person(pseudonym, agreed=agreed))
         return JSONResponse(asdict(person), 201)
 
-    @_told
+    @told
     async def _person(self, request: Request) -> Response:
         """.../people/ID: GET what this person has read, and what comes next; DELETE all of it, in the corpus too."""
         project, name = self._project(request), request.path_params["person"]
@@ -159,7 +159,7 @@ class Studio:
         project.remove_person(name)
         corpus.forget(project, self._store.corpus_of(project), name)
 
-    @_told
+    @told
     async def _take(self, request: Request) -> Response:
         """.../takes/UUID: GET the sound; PUT a WAV, ?person=ID&prompt=N&recorded_at=TIME; DELETE takes it back."""
         project, identity = self._project(request), request.path_params["take"]
@@ -179,7 +179,7 @@ class Studio:
             )
         return JSONResponse(_as_json(take), 201)
 
-    @_told
+    @told
     async def _takes(self, request: Request) -> Response:
         """GET .../takes?order=oddest&person=ID&from=0: those that count, a page of them."""
         project, query = self._project(request), request.query_params
@@ -194,7 +194,7 @@ class Studio:
         ]
         return JSONResponse({"total": len(takes), "from": first, "page": PAGE, "takes": page})
 
-    @_told
+    @told
     async def _mark(self, request: Request) -> Response:
         """POST .../takes/UUID/mark {"dropped": true, "text": ""}: leave it out, or say what is really said."""
         project, wanted = self._project(request), await json_of(request)
@@ -204,7 +204,7 @@ class Studio:
         kept = await asyncio.to_thread(project.mark, request.path_params["take"].hex, mark)
         return JSONResponse(asdict(kept))
 
-    @_told
+    @told
     async def _save(self, request: Request) -> Response:
         """POST .../corpus: write the clips and CSVs of what has been recorded."""
         project = self._project(request)

@@ -111,7 +111,7 @@ def test_the_page_runs_with_its_requirements_alone(space, wav, tmp_path):
     """In an environment of its own, as the hub makes it; so the package index must be there."""
     venv.create(tmp_path / "venv", with_pip=True)
     python = tmp_path / "venv/bin/python"
-    environment = {**without_the_checkout(), "PYTHONUNBUFFERED": "1", "GRADIO_SERVER_PORT": "0", "HF_HUB_OFFLINE": "1"}
+    environment = {**without_the_checkout(), "PYTHONUNBUFFERED": "1", "HF_HUB_OFFLINE": "1"}
     install = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-r", "requirements.txt"]
     done = subprocess.run(install, cwd=space, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

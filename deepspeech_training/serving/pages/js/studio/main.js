@@ -1,5 +1,5 @@
 // The page at `/studio`: projects, people, and the booth where one of them reads. The address says where one is, so
-// that a reload resumes there: #/PROJECT/PERSON.
+// that a reload resumes there: #/PROJECT/PERSON, or #/:listen/NAME of recordings to correct.
 
 import { byId } from "../dom.js";
 import { download } from "../exports.js";
@@ -7,8 +7,10 @@ import { askForKey } from "../key-dialog.js";
 import { clearNotice, notice } from "../notices.js";
 import { Server } from "../server.js";
 import { Trouble } from "../trouble.js";
+import { Benches } from "./benches.js";
 import { Booth } from "./booth.js";
 import { CheckView } from "./check.js";
+import { DeskView } from "./desk.js";
 import { Outbox } from "./outbox.js";
 import { ProjectView } from "./project.js";
 import { Projects } from "./projects.js";
@@ -16,10 +18,13 @@ import { TrainingView } from "./training.js";
 
 const AGAIN_MS = 2000;
 const CHECK = ":check"; // instead of a person, whose names have no colon
+const LISTEN = ":listen"; // instead of a project
 const server = new Server();
 const outbox = new Outbox(server);
 const projects = new Projects(server, (name) => (location.hash = `/${name}`));
 const project = new ProjectView(server, (name, person) => (location.hash = `/${name}/${person}`));
+const benches = new Benches(server, (name) => (location.hash = `/${LISTEN}/${name}`));
+const desk = new DeskView(server);
 const training = new TrainingView(server, () => project.save());
 let booth = null;
 let check = null;
@@ -32,6 +37,7 @@ async function look() {
   const [name, person] = location.hash.slice(2).split("/");
   training.hide();
   check?.hide();
+  desk.hide();
   await booth?.leave();
   try {
     if (!booth) await begin();
@@ -41,7 +47,7 @@ async function look() {
   } catch (trouble) {
     if (!(trouble instanceof Trouble)) throw trouble;
     if (trouble.code === "no_key") return void wantKey();
-    if (trouble.code === "not_found" && name) return void (location.hash = person ? `/${name}` : "/");
+    if (trouble.code === "not_found" && name) return void (location.hash = person && name !== LISTEN ? `/${name}` : "/");
     connection("gone", "No server");
     notice("server", `${trouble.message} This page looks for it every few seconds.`, { dismiss: false });
     again = setTimeout(look, AGAIN_MS);
@@ -59,15 +65,19 @@ async function begin() {
 
 async function show(name, person) {
   const path = `v1/studio/projects/${name}`;
-  const view = person === CHECK ? "check" : person ? "booth" : name ? "project" : "projects";
-  if (view === "projects") projects.show((await server.get("v1/studio")).projects);
+  let view = person === CHECK ? "check" : person ? "booth" : name ? "project" : "projects";
+  if (name === LISTEN) view = "desk";
+  if (view === "projects") {
+    projects.show((await server.get("v1/studio")).projects);
+    benches.show((await server.get("v1/studio/listening")).listening);
+  } else if (view === "desk") await desk.show(person);
   else {
     const found = await server.get(path);
     if (view === "project") project.show(found);
     else if (view === "check") await check.show(found);
     else booth.enter(found, await server.get(`${path}/people/${person}`));
   }
-  for (const other of ["projects", "project", "check", "booth"]) byId(other).hidden = other !== view;
+  for (const other of ["projects", "project", "check", "booth", "desk"]) byId(other).hidden = other !== view;
   if (view === "project") training.show();
   if (view === "booth") byId("record").focus();
   else if (!isFirst) byId(`${view}-title`).focus();
