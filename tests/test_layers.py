@@ -53,6 +53,7 @@ NEED_TENSORFLOW = (
     TENSORFLOW + ".devices",
     TENSORFLOW + ".kernels",
     TENSORFLOW + ".step",
+    TENSORFLOW + ".workers",
 )
 
 

@@ -81,6 +81,25 @@ class Material:
         return str(folder / ALPHABET_FILE) if self.makes_alphabet else str(self.alphabet_path or "")
 
 
+@dataclass(frozen=True)
+class CommandClips:
+    """CSVs of spoken commands, which are used as they are; see `Material`."""
+
+    csvs: Mapping[str, tuple[str, ...]]
+    says: Sequence[str] = field(default=(), repr=False)
+    hours: float | None = None  # its clips are counted, not measured
+
+    def contents(self) -> Iterator[bytes]:
+        for name, paths in sorted(self.csvs.items()):
+            yield from (name.encode() + b"\0" + Path(path).read_bytes() for path in paths)
+
+    def write(self, folder: Path) -> dict[str, tuple[str, ...]]:
+        return dict(self.csvs)
+
+    def alphabet_flag(self, folder: Path) -> str:
+        return ""
+
+
 def _parts(found: VoiceFolder, missing: Sequence[str]) -> dict[str, list[VoiceClip]]:
     """The clips of each set; what would be a set that is there already is trained on."""
     parts = split(found)
@@ -109,12 +128,27 @@ def find(
     """
     if not folder.is_dir():
         return None
-    folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))]
-    csvs = {name: tuple(str(path) for f in folders if (path := f / f"{name}.csv").is_file()) for name in SETS}
-    csvs = {name: paths for name, paths in csvs.items() if paths} | dict(named)
+    csvs = _csvs_in(folder) | dict(named)
     if "train" in csvs:
         return of_csvs(csvs, alphabet, console, root=folder, may_drop=may_drop)
     return of_recordings(folder, alphabet, console, named=named)
+
+
+def _csvs_in(folder: Path) -> dict[str, tuple[str, ...]]:
+    """By set: train.csv, dev.csv and test.csv in a folder and in its folders."""
+    folders = [folder, *sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))]
+    csvs = {name: tuple(str(path) for f in folders if (path := f / f"{name}.csv").is_file()) for name in SETS}
+    return {name: paths for name, paths in csvs.items() if paths}
+
+
+def commands_in(folder: Path, named: Mapping[str, tuple[str, ...]]) -> CommandClips | None:
+    """The CSVs of spoken commands in the folder of corpora.
+
+    Args:
+        named: CSVs of sets that the flags name.
+    """
+    csvs = (_csvs_in(folder) if folder.is_dir() else {}) | dict(named)
+    return CommandClips(csvs, [f"{name}: {', '.join(csvs[name])}" for name in csvs]) if "train" in csvs else None
 
 
 def of_csvs(

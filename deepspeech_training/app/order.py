@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deepspeech_training.alphabet import alphabet_of_flags
 from deepspeech_training.app import corpora
-from deepspeech_training.app.corpora import Material
+from deepspeech_training.app.corpora import CommandClips, Material
 from deepspeech_training.app.volume import CONFIG_FILE, FLAGFILE, Volume
 from deepspeech_training.config import Config, ParsedFlags, as_dict
 from deepspeech_training.config.flag import join_list
@@ -22,7 +22,7 @@ from deepspeech_training.data.shard_folder import csvs_of_sets
 from deepspeech_training.errors import FlagError
 from deepspeech_training.models import DEFAULT_NETWORK, model_class
 
-SPEECH = "speech_to_text"
+SPEECH, COMMANDS = "speech_to_text", "spoken_command"
 VARIABLE = "TRAIN_FLAGS"
 OF_A_PRESET = frozenset(name for preset in PRESETS.values() for name in preset.values)
 # For less than an hour: the flags of bin/run-commands.sh, whose scorer is for clips that repeat the same few texts.
@@ -34,6 +34,13 @@ RECIPE = shlex.split(
     "--augment vtlp[factor=1~0.12] --augment pitch[p=0.7,pitch=1~0.15] --augment tempo[p=0.8,factor=1.2~0.6] "
     "--augment equalizer[p=0.7,db=0~6] --augment silence[p=0.7,before=150~150,after=150~150,dbfs=-55~25] "
     "--train_scorer --automatic_mixed_precision"
+)
+# The flags of bin/run-speech-commands.sh, for spoken commands.
+RECIPE_OF_COMMANDS = shlex.split(
+    "--train_batch_size 16 --epochs 60 --learning_rate 0.003 --lr_schedule cosine --warmup_epochs 2 --ema 0.995 "
+    "--max_grad_norm 5 --dropout_rate 0.1 --augment gain[db=-7.5~17.5] --augment noise[p=0.7,snr=27~20,slope=-3~3] "
+    "--augment vtlp[factor=1~0.12] --augment equalizer[p=0.7,db=0~6] --augment speed[p=0.7,factor=1~0.15] "
+    "--augment silence[p=0.8,before=300~300,after=150~150,dbfs=-55~25] --augment time_mask[p=0.6,n=2,size=60~60]"
 )
 # Fewer clips than it was made for: smaller batches and more epochs, so that there are as many steps. With 70 steps (60
 # takes in batches of 32) a model writes nothing.
@@ -79,6 +86,7 @@ class Order:
     says: tuple[str, ...]
     variables: Mapping[str, str]
     size_flag: str
+    listens: bool = False  # the export fits a threshold on --dev_files
 
     @property
     def train(self) -> list[str]:
@@ -95,7 +103,8 @@ class Order:
 
     def export(self, folder: Path) -> list[str]:
         """The best checkpoint, compared on the test set."""
-        words = ["export", *self.words, *NOT_TO_TRAIN, *ONLY_TO_TRAIN, f"--test_files={join_list(self.test_files)}"]
+        unneeded = [word for word in NOT_TO_TRAIN if not (self.listens and word == "--dev_files=")]
+        words = ["export", *self.words, *unneeded, *ONLY_TO_TRAIN, f"--test_files={join_list(self.test_files)}"]
         return [*words, f"--export_dir={folder}", "--remove_export"]
 
     def register(self, export_dir: Path, registry: Path) -> list[str]:
@@ -140,7 +149,7 @@ def find_order(volume: Volume, environment: Mapping[str, str], name: str, consol
         test_files, hours = csvs.get("test", ()), material.hours
         says += material.says
         if preset:
-            says.append(f"{hours:.2f} hours to train on: {preset}")
+            says.append(f"{hours:.2f} hours to train on: {preset}" if hours is not None else preset)
     export_dir = parsed.config.export.export_dir
     config = parse_flags(words).config  # a fault of them together is told before anything is begun
     scorer = str(folder / "train.scorer") if config.decoder.train_scorer else config.decoder.scorer_file
@@ -158,6 +167,7 @@ def find_order(volume: Volume, environment: Mapping[str, str], name: str, consol
         tuple(says),
         variables,
         model_class(config.geometry.network).size_flag if config.training.task == SPEECH else "",
+        listens=bool(config.commands.other_speech_files),
     )
 
 
@@ -183,16 +193,18 @@ def _names_data(config: Config) -> bool:
     return bool(config.data.train_files or config.voice.voice_data_dir or config.voice.text_data)
 
 
-def _material(volume: Volume, parsed: ParsedFlags, console: Console) -> Material | None:
-    """The clips of the flags, else of the volume; None where there are none, or where they are no speech to text."""
+def _material(volume: Volume, parsed: ParsedFlags, console: Console) -> Material | CommandClips | None:
+    """The clips of the flags, else of the volume; None where there are none, or where the task needs no clips."""
     config = parsed.config
-    if config.training.task != SPEECH:
+    if config.training.task not in (SPEECH, COMMANDS):
         return None
     decoder = config.decoder
     named = alphabet_of_flags(decoder.alphabet_config_path, bytes_output_mode=decoder.bytes_output_mode)
     may_drop = config.data.on_bad_row == "drop"
     given = {"train": config.data.train_files, "dev": config.data.dev_files, "test": config.data.test_files}
     given = csvs_of_sets({name: paths for name, paths in given.items() if paths})
+    if config.training.task == COMMANDS:
+        return corpora.commands_in(volume.corpora, given)
     if "train" in given:
         return corpora.of_csvs(given, named, console)
     if config.voice.voice_data_dir:
@@ -202,8 +214,10 @@ def _material(volume: Volume, parsed: ParsedFlags, console: Console) -> Material
     return corpora.find(volume.corpora, named, console, named=given, may_drop=may_drop)
 
 
-def _suited(material: Material, network: str) -> tuple[str, list[str]]:
+def _suited(material: Material | CommandClips, network: str) -> tuple[str, list[str]]:
     """Settings for so many hours of training data: in words, and as flags."""
+    if isinstance(material, CommandClips):
+        return "the settings of bin/run-speech-commands.sh", RECIPE_OF_COMMANDS
     if material.hours >= LITTLE_DATA_H or network != DEFAULT_NETWORK:
         preset = suited(material.hours)
         return f"--preset {preset}, for {PRESETS[preset].expect}", [f"--preset={preset}"]
@@ -229,7 +243,7 @@ def _for_clips(num_clips: int) -> tuple[int, int, list[str]]:
     return epochs, size, [more.get(flag, word) for flag, word in zip(["", *RECIPE], RECIPE, strict=False)]
 
 
-def _fingerprint(parsed: ParsedFlags, material: Material | None, settings: Sequence[str]) -> str:
+def _fingerprint(parsed: ParsedFlags, material: Material | CommandClips | None, settings: Sequence[str]) -> str:
     """Of the flags that are given, of those that the app has chosen, and of the data; not of where it lies."""
     values = as_dict(parsed.config)
     given: Sequence[tuple[str, object]] = sorted((name, values[name]) for name in parsed.given if name not in PRIVATE)

@@ -1,6 +1,6 @@
 """A checkpoint or an export -> what it is, where it comes from, whether it is sound.
 
-It reads our checkpoints and their folders, exported `.tflite` files, and the TensorFlow 1 checkpoints of DeepSpeech
+It reads our checkpoints and their folders, exported models, and the TensorFlow 1 checkpoints of DeepSpeech
 0.9.3's trainer, all without TensorFlow.
 """
 
@@ -27,7 +27,8 @@ from deepspeech_training.reporting.diagnosis import Diagnosis, diagnose
 from deepspeech_training.reporting.evidence import Answers, Evidence
 from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure
 from deepspeech_training.reporting.history import Epoch
-from deepspeech_training.runtime.model_file import ModelFile
+from deepspeech_training.runtime.model_files import MODEL_SUFFIXES, read_model_file
+from deepspeech_training.runtime.pronunciation_file import PronunciationFile
 
 NAME = re.compile(r"(?P<stem>(?P<kind>train|best)-\d{1,15})(-\d+)?\.(json|safetensors)")
 
@@ -84,7 +85,7 @@ def inspect(path: Path, *, which: str = "auto", clip: str | None = None, console
     match = NAME.fullmatch(path.name)
     if match:
         return _inspect_state(path.with_name(f"{match['stem']}.json"), clip)
-    if path.suffix == ".tflite":
+    if path.suffix in MODEL_SUFFIXES:
         return _inspect_export(path, clip)
     prefix = find_tf1_checkpoint(path)
     if prefix is not None:
@@ -93,7 +94,8 @@ def inspect(path: Path, *, which: str = "auto", clip: str | None = None, console
         raise UserError(f"{path}: no such file or folder")
     raise UserError(
         f"{path}: neither a checkpoint nor an exported model\n"
-        "Give a folder of checkpoints, a train-*.json or best-*.json in it, a .tflite, or DeepSpeech's train-200.index."
+        "Give a folder of checkpoints, a train-*.json or best-*.json in it, an exported model, or DeepSpeech's "
+        "train-200.index."
     )
 
 
@@ -108,7 +110,7 @@ def _inspect_folder(folder: Path, *, which: str, clip: str | None, console: Cons
     prefix = find_tf1_checkpoint(folder, which)
     if prefix is not None:
         return _inspect_tf1(prefix, clip)
-    exports = sorted(folder.glob("*.tflite"))
+    exports = sorted(path for suffix in MODEL_SUFFIXES for path in folder.glob(f"*{suffix}"))
     if len(exports) == 1:
         return _inspect_export(exports[0], clip)
     inside = exports or sorted({p.parent for p in folder.glob("*/*.json") if NAME.fullmatch(p.name)})
@@ -238,7 +240,9 @@ def _training_facts(path: Path, model: TrainedModel, *, stopped: str | None) -> 
 
 
 def _inspect_export(path: Path, clip: str | None) -> Inspection:
-    file = ModelFile.read(path)
+    file = read_model_file(path)
+    if isinstance(file, PronunciationFile):
+        return _inspect_words(path, file)
     weights = dict(file.constants(least=1000))
     answers, heard = answers_of_export(file, clip)
     facts = {
@@ -269,6 +273,31 @@ def _inspect_export(path: Path, clip: str | None) -> Inspection:
         answers=answers,
         history=[],
         diagnosis=diagnose(Evidence(not_finite=_count_not_finite(weights), answers=answers)),
+    )
+
+
+def _inspect_words(path: Path, file: PronunciationFile) -> Inspection:
+    facts = {
+        "training": {"saved_at": path.stat().st_mtime},
+        "data": [],
+        "alphabet": None,
+        "alphabet_of_bytes": False,
+        "classes": list(file.target.symbols),
+        "network": file.network.describe(),
+        "parameters": file.network.num_parameters,
+        "task": file.task,
+        "kind_of_weights": file.kind,
+        "clip": "",
+    }
+    return Inspection(
+        path=path,
+        kind="export",
+        files=_sizes([path]),
+        facts=facts,
+        weights=_weight_figures(file.weights),
+        answers=None,
+        history=[],
+        diagnosis=diagnose(Evidence(not_finite=_count_not_finite(file.weights))),
     )
 
 

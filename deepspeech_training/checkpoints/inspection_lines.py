@@ -19,7 +19,8 @@ def lines(found: Inspection) -> Iterator[str]:
     """The report for a person."""
     facts, training = found.facts, found.facts["training"]
     average_of = training.get("average_of", ())
-    yield f"{found.path}: " + ("an average of checkpoints" if average_of else found.kind)
+    what = [facts[name] for name in ("task", "kind_of_weights") if name in facts]
+    yield f"{found.path}: " + ", ".join(["an average of checkpoints" if average_of else found.kind, *what])
     yield "Files     " + ", ".join(f"{file['name']} {size(file['bytes'])}" for file in found.files)
     saved = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(training["saved_at"]))
     if "epoch" in training:

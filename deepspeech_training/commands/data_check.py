@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from deepspeech_training.audio.sdb import is_sdb
 from deepspeech_training.config import ParsedFlags, parse_flags
 from deepspeech_training.config.command_line import FlagParser
 from deepspeech_training.console import Console
@@ -95,8 +96,12 @@ def run(flags: CheckFlags, console: Console) -> int:
 
 
 def _check_shards(checked: CheckedData[SpeechSample], console: Console) -> int:
-    """Compare the checksums of all shards that the rows name; returns the number of faults."""
-    shards = shards_of(sample.path for _, found in checked.all_sets() for sample in found.samples)
+    """Compare the checksums of all shards that the rows name; returns the number of faults.
+
+    DeepSpeech's sample databases have none.
+    """
+    named = shards_of(sample.path for _, found in checked.all_sets() for sample in found.samples)
+    shards = [shard for shard in named if not is_sdb(shard)]
     if not shards:
         return 0
     faults = 0

@@ -20,7 +20,7 @@ def parser(prog: str) -> argparse.ArgumentParser:
     parser.add_argument(
         "path",
         metavar="PATH",
-        help="folder of checkpoints, one of its files, a .tflite, or a checkpoint of DeepSpeech's own trainer",
+        help="folder of checkpoints, one of its files, an exported model, or a checkpoint of DeepSpeech's own trainer",
     )
     parser.add_argument(
         "--which",

@@ -382,6 +382,27 @@ class ComputeFlags:
 
 
 @dataclass(frozen=True)
+class ClusterFlags:
+    workers: tuple[str, ...] = flag(
+        (),
+        "addresses of all the processes that train together, in the order of their ranks, this one too; none: it "
+        "trains alone, whatever the environment says",
+        unit="host:port",
+        default_is="what TF_CONFIG or Slurm says, else alone",
+        quiet=True,
+    )
+    rank: int = flag(
+        -1,
+        "which of --workers this process is, counted from 0; that one writes the checkpoints",
+        unit="number",
+        default_is="what Slurm or a Kubernetes Indexed Job says",
+        at_least=0,
+        special=-1,
+        quiet=True,
+    )
+
+
+@dataclass(frozen=True)
 class PerformanceFlags:
     inter_op_parallelism_threads: int = flag(
         0, "threads that run operations side by side", unit="threads", zero="one for each CPU device", at_least=0
@@ -863,6 +884,7 @@ class Config:
     commands: CommandFlags = field(default_factory=CommandFlags, metadata={"title": "Spoken commands"})
     optimizer: OptimizerFlags = field(default_factory=OptimizerFlags, metadata={"title": "Optimizer (Adam)"})
     compute: ComputeFlags = field(default_factory=ComputeFlags, metadata={"title": "What to compute on"})
+    cluster: ClusterFlags = field(default_factory=ClusterFlags, metadata={"title": "Several machines"})
     performance: PerformanceFlags = field(default_factory=PerformanceFlags, metadata={"title": "Performance"})
     checkpoint: CheckpointFlags = field(default_factory=CheckpointFlags, metadata={"title": "Checkpoints"})
     transfer: TransferFlags = field(default_factory=TransferFlags, metadata={"title": "Fine-tuning and transfer"})

@@ -17,6 +17,7 @@ from deepspeech_training.errors import UserError
 from deepspeech_training.text_files import SAVE_AS_UTF8, NotDecoded, decode
 
 SPEAKER_COLUMNS = ("client_id", "speaker")
+LABEL_COLUMNS = ("label", "transcript")  # the first of them that a CSV has is what a clip is to be told apart by
 SDB_COLUMNS = ("wav_filename", "wav_filesize", "transcript")
 TEXT_SHOWN = 200  # characters of a transcript in a message
 MAX_FIELD_CHARACTERS = 1 << 20  # far more than any transcript: a longer field is a quote that never closes

@@ -35,7 +35,7 @@ def vocabulary_of(card: Mapping[str, Any]) -> frozenset[str] | None:
         card: of `ExportFiles.card`.
     """
     paths = [data["csv"] for data in card["data"] if data["set"] == "train"]
-    if not paths or " " not in card["model"]["alphabet"]:
+    if not paths or " " not in (card["model"]["alphabet"] or ()):  # of commands there is none
         return None
     try:
         return frozenset(word for path in paths for row in read_rows(path) for word in row.transcript.split())

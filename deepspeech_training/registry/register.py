@@ -23,6 +23,7 @@ from deepspeech_training.registry.store import (
     checked_name,
 )
 from deepspeech_training.registry.writer import as_bytes, writing
+from deepspeech_training.runtime.model_file import ModelFile
 
 Promote = Literal["better", "always", "never"]
 
@@ -90,13 +91,14 @@ def register(
     vocabulary = vocabulary_of(card)
     if vocabulary is not None:
         contents[VOCABULARY_FILE] = "\n".join(sorted(vocabulary)).encode()
-    if test_files:
+    file = ModelFile.read(export.model)
+    if test_files and file.commands is None:
         card["profile"] = measure_reference(
             export.model, export.scorer, test_files, vocabulary, processes=processes, console=console
         )
     while True:
         against = _promoted(registry, name)
-        verdict = _judge(against, measured, promote, processes, console)
+        verdict = _judge(against, file, measured, promote, processes, console)
         with writing(registry, console) as writer:
             if _promoted(registry, name) != against:
                 continue
@@ -138,9 +140,15 @@ def _as_it_is(registry: Registry, version: Version) -> Registered:
 
 
 def _judge(
-    against: Version | None, measured: Sequence[SetResults], promote: Promote, processes: int, console: Console
+    against: Version | None,
+    file: ModelFile,
+    measured: Sequence[SetResults],
+    promote: Promote,
+    processes: int,
+    console: Console,
 ) -> Verdict:
-    """The gate: on the same test sets the new model must not make more word errors than the promoted one."""
+    """The gate: on the same test sets the new model must not make more errors than the promoted one, of words or, where
+    it hears commands, of clips."""
     if promote == "never":
         return Verdict(False, "it was asked for: --promote never")
     if promote == "always":
@@ -151,15 +159,20 @@ def _judge(
         against.check()
     except DamagedModel as error:
         return Verdict(True, f"version {against.number} cannot be used: {str(error).splitlines()[0]}")
+    before_file = ModelFile.read(against.model_path)
+    if (before_file.commands is None) != (file.commands is None):
+        return Verdict(True, f"version {against.number} has another task")
+    if file.commands is not None and before_file.labels != file.labels:
+        return Verdict(True, f"version {against.number} hears other commands: {', '.join(before_file.labels[:12])}")
     if not measured:
         return Verdict(False, f"no --test_files to compare it with version {against.number} on, which is promoted")
     before = _results_of(against, measured, processes, console)
     check_same(before, measured)
     old, new = Scores.of(before), Scores.of(measured)
     found = difference(old.word_errors, new.word_errors, new.words, new.units)
-    figures = (
-        f"WER {new.wer.value:.4f} against {old.wer.value:.4f} of version {against.number} on {len(new.words):,} clips"
-    )
+    rate = "WER" if file.commands is None else "wrong answers"
+    promoted = f"{old.wer.value:.4f} of version {against.number}"
+    figures = f"{rate} {new.wer.value:.4f} against {promoted} on {len(new.words):,} clips"
     if found.value > 0:
         sure = "more than chance makes" if found.is_certain else "which chance may have made"
         return Verdict(False, f"{figures}: worse by {found}, {sure}")

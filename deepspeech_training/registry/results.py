@@ -10,13 +10,15 @@ from typing import Any
 import numpy as np
 
 from deepspeech_training.console import Console
-from deepspeech_training.data.rows import read_rows
+from deepspeech_training.data.rows import LABEL_COLUMNS, read_rows
 from deepspeech_training.errors import UserError
 from deepspeech_training.registry.bootstrap import Interval, interval, units_of
 from deepspeech_training.registry.store import RESULTS_FILE, DamagedModel, Version, read_json
 from deepspeech_training.reporting.metrics import Result
 from deepspeech_training.runtime.beam import BeamOptions
 from deepspeech_training.runtime.evaluate import evaluate
+from deepspeech_training.runtime.evaluate_commands import evaluate_commands
+from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.version import VERSION
 
 KIND = f"deepspeech_training {VERSION}"  # of what an earlier version heard nothing is taken
@@ -102,9 +104,14 @@ def measure(
 ) -> list[SetResults]:
     """Let a model hear test sets, decoded as it is served.
 
+    The references and hypotheses of a model of commands are classes, so that its WER is the share of wrong answers.
+
     Raises:
         UserError: the model or a CSV cannot be used.
     """
+    file = ModelFile.read(model)
+    if file.commands is not None:
+        return [_of_commands(file, csv_path, console) for csv_path in csv_paths]
     beam = BeamOptions(None if scorer is None else str(scorer))
     measured = []
     for csv_path in csv_paths:
@@ -115,14 +122,25 @@ def measure(
     return measured
 
 
-def fingerprint(csv_path: str) -> str:
-    """Tells whether two CSVs are the same test set: of the transcripts and the bytes of the audio, in their order.
+def _of_commands(file: ModelFile, csv_path: str, console: Console) -> SetResults:
+    found = evaluate_commands(file, csv_path, console=console).results
+    speakers = {row.wav_filename: row.speaker for row in read_rows(csv_path, text_columns=LABEL_COLUMNS)}
+    return SetResults(
+        csv_path,
+        fingerprint(csv_path, text_columns=LABEL_COLUMNS),
+        tuple(Result(one.wav_filename, one.wanted, one.heard, one.loss) for one in found),
+        tuple(speakers.get(one.wav_filename) for one in found),
+    )
+
+
+def fingerprint(csv_path: str, *, text_columns: Sequence[str] = ("transcript",)) -> str:
+    """Tells whether two CSVs are the same test set: of the texts and the bytes of the audio, in their order.
 
     Raises:
         UserError: the CSV cannot be used.
     """
     digest = hashlib.sha256(KIND.encode())
-    for row in read_rows(csv_path):
+    for row in read_rows(csv_path, text_columns=text_columns):
         digest.update(f"\0{row.transcript}\0".encode())
         try:
             with open(Path(csv_path).parent / row.wav_filename, "rb") as file:

@@ -138,9 +138,9 @@ def _epoch_done(event: EpochDone) -> str:
         if found.best_epoch == found.epoch:
             parts.append(f"best so far, saved as {event.saved}")
         else:
-            by = next(figure for figure in (LOSS, *event.judged_by) if figure.name == found.best_by)
-            value = by.text(found.best_figures[by.name])
-            parts.append(f"best {by.label} {value} in epoch {found.best_epoch + 1}")
+            by = next((figure for figure in (LOSS, *event.judged_by) if figure.name == found.best_by), None)
+            value = f" {by.label} {by.text(found.best_figures[by.name])}" if by else ""
+            parts.append(f"best{value} in epoch {found.best_epoch + 1}")
     if found.patience:
         parts.append(f"patience {found.epochs_without_improvement}/{found.patience}")
     parts.append(f"rate {found.learning_rate:.3g}")

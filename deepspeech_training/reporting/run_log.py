@@ -4,11 +4,13 @@ import contextlib
 import json
 import threading
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from deepspeech_training.reporting.events import EpochDone, Event, StepDone, read_event
+from deepspeech_training.reporting.events import EpochDone, Event, Outcome, SetTested, Started, StepDone, read_event
+from deepspeech_training.reporting.figures import SPEECH_TO_TEXT, Figure
 from deepspeech_training.reporting.messages import words
 
 LINES_KEPT = 100
@@ -39,6 +41,7 @@ class RunLog:
         self._epochs: dict[int, dict[str, Any]] = {}
         self._lines: deque[dict[str, Any]] = deque(maxlen=LINES_KEPT)
         self._validated = 0
+        self._judged_by: Sequence[Figure] = SPEECH_TO_TEXT
 
     def read(self) -> None:
         """Take in what has been added."""
@@ -85,6 +88,10 @@ class RunLog:
             self._validated += 1
         if isinstance(event, EpochDone):
             self._epochs[event.figures.epoch] = {"time": event.time, **event.figures.as_json()}
+        if isinstance(event, Started):
+            self._judged_by = event.judged_by
+        elif isinstance(event, EpochDone | SetTested | Outcome):
+            event = replace(event, judged_by=self._judged_by)  # which the start alone has written
         if not isinstance(event, StepDone):
             with contextlib.suppress(TypeError, ValueError):  # without a number that the sentence needs
                 self._keep_lines(event)

@@ -1,6 +1,7 @@
 """An exported model of spoken commands at work: int16 samples -> the class of a clip, or the commands in a stream."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +11,8 @@ from deepspeech_training.runtime.intake import Intake
 from deepspeech_training.runtime.model_file import CommandsSaid, ModelError, ModelFile
 from deepspeech_training.runtime.stream import ExportedNetwork, Recorder
 
-NO_COMMANDS = ("_unknown_", "_silence_")
+UNKNOWN, SILENCE = "_unknown_", "_silence_"
+NO_COMMANDS = (UNKNOWN, SILENCE)
 
 
 @dataclass(frozen=True)
@@ -168,6 +170,13 @@ class CommandSession:
     def finish(self) -> list[Detection]:
         """What is heard in the rest; the session ends."""
         return [*self._stream.feed(self._intake.flush()), *self._stream.finish()]
+
+
+def class_of(label: str, names: Sequence[str]) -> str | None:
+    """The class of a clip that says `label`, among classes; None where it belongs to none."""
+    if label in names:
+        return label
+    return UNKNOWN if UNKNOWN in names and label != SILENCE else None
 
 
 def loudest(audio: np.ndarray, length: int) -> np.ndarray:

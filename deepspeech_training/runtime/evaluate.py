@@ -40,15 +40,21 @@ def evaluate(model_path: str, csv_path: str, *, processes: int, console: Console
                 results.append(Result(row.wav_filename, row.transcript, heard["text"] or "", 0.0, **others))
             else:
                 faults.append(f"{csv_path}, row {row.row}: {fault}")
-    listed = faults[:LISTED_FAULTS] + [f"and {len(faults) - LISTED_FAULTS:,} more"] * (len(faults) > LISTED_FAULTS)
-    for line in listed:
-        console.warn(line)
+    warn_of(faults, console)
     if not results:
         raise UserError(f"{csv_path}: none of its {len(rows):,} rows can be tested on")
     if faults:
         console.warn(f"{len(faults):,} of {len(rows):,} rows are left out of WER and CER")
     knows = Scorer.read(beam.scorer).language_model.__contains__ if beam.scorer else None
     return SetReport(csv_path, tuple(results), knows)
+
+
+def warn_of(faults: Sequence[str], console: Console) -> None:
+    """Name the first rows that cannot be used, and the number of the others."""
+    for line in faults[:LISTED_FAULTS]:
+        console.warn(line)
+    if len(faults) > LISTED_FAULTS:
+        console.warn(f"and {len(faults) - LISTED_FAULTS:,} more")
 
 
 def _transcripts(

@@ -48,6 +48,7 @@ def facts_of_commands(source: ModelSource, model: SpokenCommandModel) -> dict[st
         "threshold": model.rule.threshold,
         "hold_off_s": model.rule.hold_off_s,
         **_accuracy(source.folder),
+        **(_answered(source.registered) if source.registered else {}),
     }
 
 
@@ -144,6 +145,12 @@ def _wer_of_words(folder: Path | None) -> dict[str, Any]:
     except (KeyError, TypeError, ValueError, AttributeError):
         pass
     return facts
+
+
+def _answered(version: Version) -> dict[str, Any]:
+    """The same of commands."""
+    tested = _tested(version)
+    return {"accuracy": 1 - tested["wer"], "measured_on": tested["measured_on"]} if tested else {}
 
 
 def _tested(version: Version) -> dict[str, Any]:

@@ -112,8 +112,8 @@ def start(run: "Run", machine: Machine, plan: Plan, transfer: Transfer | None) -
         if config.batches.batch_seconds
         else f"{config.batches.train_batch_size} clips each"
     )
-    if len(machine.devices) > 1:
-        batches += f" and device ({len(machine.devices)} devices)"
+    if machine.num_devices > 1:
+        batches += f" and device ({machine.num_devices} devices)"
     batches_per_epoch = len(plan.batches(1))
     started = Started(
         version=VERSION,
@@ -171,7 +171,7 @@ def source_of_weights(
     for what, then, here in (
         ("threads", checkpoint.model.threads, {"intra_op": machine.intra_op, "inter_op": machine.inter_op}),
         ("precision", checkpoint.model.precision, machine.compute_dtype),
-        ("devices", checkpoint.model.devices, len(machine.devices)),
+        ("devices", checkpoint.model.devices, machine.num_devices),
     ):
         if then != here:
             run.console.info(f"Other {what} than before ({then} -> {here}): last digits may differ")

@@ -26,8 +26,9 @@ from deepspeech_training.reporting.json_log import JsonLines
 from deepspeech_training.reporting.tensorboard import TensorBoard
 from deepspeech_training.tasks.base import Hears, TakesWeights
 from deepspeech_training.training import announce
+from deepspeech_training.training.agreement import check_same
 from deepspeech_training.training.backends import BACKENDS, DEFAULT_BACKEND
-from deepspeech_training.training.backends.base import Backend, Machine, UpdateRules
+from deepspeech_training.training.backends.base import Alone, Backend, Machine, Peers, UpdateRules
 from deepspeech_training.training.loop import Trainer, TrainingData
 from deepspeech_training.training.memory import memory_for_audio, try_heaviest_batches
 from deepspeech_training.training.run import Run
@@ -50,7 +51,7 @@ def set_up(run: Run) -> Machine:
     run.console.say(*choice.line)
     run.log.update(mode=choice.mode, chosen=[gpu.uuid for gpu in choice.gpus])
     choice.apply(os.environ)
-    machine = BACKENDS[DEFAULT_BACKEND].set_up(run.config.performance)
+    machine = BACKENDS[DEFAULT_BACKEND].set_up(run.config.performance, run.call.cluster, run.console.warn)
     if choice.uses_gpu and not machine.on_gpu:
         what = (
             "TensorFlow does not see the GPU that was chosen: it was installed without CUDA, or its libraries are "
@@ -78,6 +79,8 @@ def backend_for_evaluation(run: Run, machine: Machine, source: Source, trained: 
     run.console.info(f"Uses {checkpoint.path} (step {progress.step:,}{epochs})")
     if isinstance(run.task, TakesWeights):
         run.task.take_weights(weights)
+    if machine.peers.count > 1:  # the others have ended
+        return _backend(run, replace(machine, devices=machine.devices[:1], peers=Alone()), _Start(weights))
     if trained is None or trained.trains_other_weights:
         return _backend(run, machine, _Start(weights))
     trained.set_weights(weights)
@@ -93,39 +96,51 @@ def train(run: Run, machine: Machine) -> tuple[Backend, RunState, Transfer | Non
         Interrupted: a signal came; the state is saved.
         UserError: a batch does not fit into memory, nothing usable is left to train on, or the disk is full.
     """
-    plan = _plan(run, num_devices=len(machine.devices))
-    checkpoint = _checkpoint_to_begin_with(run)
+    plan, peers = _plan(run, num_devices=machine.num_devices), machine.peers
+    check_same(run, machine, plan)
+    checkpoint = _checkpoint_to_begin_with(run, peers)
     resumed = checkpoint if run.source.kind == "resume" else None
     state = RunState(learning_rate=run.config.optimizer.learning_rate)
     if resumed is not None:
-        state = RunState.from_json(resumed.model.run, run.task.metrics)
-    log = JsonLines(run.folder.folder / "events.jsonl")
-    # Without a checkpoint to resume, what the log has is of a run that was killed before its first.
-    log.cut_back(0 if resumed is None else resumed.model.log_length)
-    sinks: list[Sink] = [log]
-    if run.config.reporting.summary_dir:
-        sinks.append(TensorBoard(Path(run.config.reporting.summary_dir), resumed_step=state.step))
-    sessions = run.log.continue_run([] if resumed is None else resumed.model.sessions)
-    write_atomically(run.folder.folder / "flags.txt", [("\n".join(to_flag_lines(run.config)) + "\n").encode()])
+        state = RunState.from_json(peers.exchange(resumed.model.run)[0], run.task.metrics)
+    log: JsonLines | None = None
+    sinks: list[Sink] = []
+    sessions: list[str] = []
+    if run.call.is_first:
+        log, sinks = _sinks(run, resumed, state)
+        sessions = run.log.continue_run([] if resumed is None else resumed.model.sessions)
+        write_atomically(run.folder.folder / "flags.txt", [("\n".join(to_flag_lines(run.config)) + "\n").encode()])
     start = _start(run, machine, checkpoint)
     backend = _backend(run, machine, start)
-    if machine.on_gpu:
+    if machine.on_gpu and run.call.is_first:
         sinks.append(GpuMonitor(run.events))
     with run.events.also_to(*sinks):
         announce.start(run, machine, plan, start.transfer)
         announce.source_of_weights(run, machine, start.transfer, resumed, state)
         _settle_plan(run, state, plan)
         if resumed is not None:
-            backend.set_state(resumed.arrays)
+            backend.set_state(peers.from_first(resumed.arrays))
             _settle_schedule(run, state, resumed)
         _settle_rate(run, state)
         _train(run, machine, backend, plan, state, log, _description(run, machine, start.transfer, sessions))
-        announce.outcome(run, state, log.path)
+        if log is not None:
+            announce.outcome(run, state, log.path)
     if state.quarantine:
         run.console.warn(
             f"{len(state.quarantine):,} clips were left out in training: {run.folder.folder / 'rejected.csv'}"
         )
     return backend, state, start.transfer
+
+
+def _sinks(run: Run, resumed: Checkpoint | None, state: RunState) -> tuple[JsonLines, list[Sink]]:
+    """events.jsonl, as long as it was at the checkpoint, and all that the training is told to."""
+    log = JsonLines(run.folder.folder / "events.jsonl")
+    # Without a checkpoint to resume, what the log has is of a run that was killed before its first.
+    log.cut_back(0 if resumed is None else resumed.model.log_length)
+    sinks: list[Sink] = [log]
+    if run.config.reporting.summary_dir:
+        sinks.append(TensorBoard(Path(run.config.reporting.summary_dir), resumed_step=state.step))
+    return log, sinks
 
 
 @dataclass(frozen=True)
@@ -158,10 +173,13 @@ def _plan(run: Run, *, num_devices: int) -> Plan:
     )
 
 
-def _checkpoint_to_begin_with(run: Run) -> Checkpoint | None:
+def _checkpoint_to_begin_with(run: Run, peers: Peers) -> Checkpoint | None:
     """Load the source, None for new weights; checkpoints that do not belong to the run are set aside."""
     source, folder = run.source, run.folder
     checkpoint = None if source.found is None else source.found.load()
+    peers.exchange("loaded")  # so that nothing is moved that another worker is about to load
+    if not run.call.is_first:
+        return checkpoint
     if checkpoint is None or source.kind != "resume":
         aside = folder.set_aside()
         if aside is not None:
@@ -186,10 +204,12 @@ def _start(run: Run, machine: Machine, checkpoint: Checkpoint | None) -> _Start:
             step = checkpoint.model.progress.step
             transfer = replace(transfer, source=os.path.abspath(checkpoint.path), step=step)
             weights = transfer.weights(checkpoint.arrays, weights, run.prepared.labels)
+    weights = machine.peers.from_first(weights)
     if not run.config.geometry.normalise_features:
         return _Start(weights, transfer)
     assert isinstance(network, AcousticModel), "others are refused the flag"
-    normalisation = Normalisation.from_arrays(resumed.arrays) if resumed is not None else _measured(run, machine)
+    measured = resumed.arrays if resumed is not None else _measured(run, machine).as_arrays()
+    normalisation = Normalisation.from_arrays(machine.peers.from_first(measured))
     assert normalisation is not None, "the flag is fixed in a run"
     if resumed is not None or (transfer is not None and network.groups[0] in transfer.old_layers):
         weights = network.unfold(weights, normalisation)
@@ -230,6 +250,7 @@ def _backend(run: Run, machine: Machine, start: _Start) -> Backend:
         run.task,
         start.weights,
         devices=machine.devices,
+        peers=machine.peers,
         compute_dtype=machine.compute_dtype,
         rules=UpdateRules(
             beta1=config.optimizer.beta1,
@@ -254,7 +275,7 @@ def _description(run: Run, machine: Machine, transfer: Transfer | None, sessions
         "transfer": None if transfer is None else transfer.as_json(),
         "threads": {"intra_op": machine.intra_op, "inter_op": machine.inter_op},
         "precision": machine.compute_dtype,
-        "devices": len(machine.devices),
+        "devices": machine.num_devices,
         "sessions": sessions,
         "augment_sources": dict(run.prepared.recordings),
         "judged_by": [figure.as_json() for figure in run.task.figures],
@@ -318,11 +339,11 @@ def _train(
     backend: Backend,
     plan: Plan,
     state: RunState,
-    log: JsonLines,
+    log: JsonLines | None,
     description: dict[str, Any],
 ) -> None:
     config, schedule = run.config, schedule_of(run)
-    dev_batch_size = config.batches.dev_batch_size * len(machine.devices)
+    dev_batch_size = config.batches.dev_batch_size * machine.num_devices
     data = TrainingData(
         plan,
         dev_sets=run.data.sets.get("dev", []),
@@ -352,6 +373,7 @@ def _train(
             state=state,
             saver=saver,
             events=run.events,
+            peers=machine.peers,
         )
         is_over = state.epoch >= schedule.epochs or schedule.stops(state.schedule, state.epoch)
         if not is_over and not config.batches.skip_batch_test:

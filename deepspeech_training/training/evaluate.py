@@ -1,6 +1,7 @@
 """Losses and answers of a data set: for the validation inside a run and for the test after it."""
 
 import hashlib
+import math
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, astuple, dataclass, field
@@ -8,11 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from deepspeech_training.data.loader import Batch, Loader
+from deepspeech_training.data.loader import Loader
 from deepspeech_training.data.sample import Sample
 from deepspeech_training.reporting.events import SetFigures
 from deepspeech_training.tasks.base import Examination, Metrics, Task
-from deepspeech_training.training.backends.base import Backend
+from deepspeech_training.training.backends.base import Backend, Peers
+from deepspeech_training.training.shares import share_of, shared
 
 BATCHES_AHEAD = 8
 
@@ -33,16 +35,53 @@ def batches_fingerprint(sets: Sequence[Sequence[Sequence[Sample]]]) -> str:
     return digest.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Answered:
+    """What came of a batch of a validation, in all workers.
+
+    Args:
+        samples: those that could be loaded, in the order of the plan.
+        losses: of each of them.
+        texts: the answer to each, where it is a text, else None.
+        metrics: of each worker's share.
+        bad: samples without a finite loss, with the reason.
+    """
+
+    samples: Sequence[Sample]
+    losses: Sequence[float]
+    texts: Sequence[str | None]
+    metrics: Sequence[Metrics]
+    bad: Sequence[tuple[Sample, str]]
+
+
 def evaluate_batches(
-    backend: Backend, task: Task, loader: Loader, batches: Sequence[Sequence[Sample]]
-) -> Iterator[tuple[Batch, np.ndarray, Sequence[Any]]]:
-    """Yield each batch with its losses float32 [samples] and its answers."""
-    for batch in loader.batches(batches):
-        if not batch.samples:
-            yield batch, np.zeros(0, np.float32), []
-            continue
-        losses, answers = backend.evaluate_step(batch)
-        yield batch, losses, task.decode(answers)
+    backend: Backend, task: Task, loader: Loader, batches: Sequence[Sequence[Sample]], peers: Peers
+) -> Iterator[Answered]:
+    """Yield what came of each batch; every worker evaluates its share of it, and all get the same."""
+    for planned, batch in zip(batches, loader.batches(share_of(one, peers) for one in batches), strict=True):
+        losses, answers = np.zeros(0, np.float32), []
+        if batch.samples:
+            losses, found = backend.evaluate_step(batch)
+            answers = list(task.decode(found))
+        metrics = task.metrics()
+        for sample, answer in zip(batch.samples, answers, strict=True):
+            metrics.add(sample, answer)
+        texts = [answer if isinstance(answer, str) else None for answer in answers]
+        together = shared(planned, batch, peers)
+        heard = peers.exchange([losses.tolist(), texts, list(astuple(metrics))])
+        all_losses = [loss for part in heard for loss in part[0]]
+        not_finite = [
+            (sample, f"has a loss of {loss}")
+            for sample, loss in zip(together.samples, all_losses, strict=True)
+            if not math.isfinite(loss)
+        ]
+        yield Answered(
+            together.samples,
+            all_losses,
+            [text for part in heard for text in part[1]],
+            [task.metrics(*part[2]) for part in heard],
+            [*together.faults, *not_finite],
+        )
 
 
 @dataclass
@@ -54,25 +93,21 @@ class Sums:
     loss: float = 0.0
     not_finite: int = 0
 
-    def add(self, batch: Batch, losses: np.ndarray, answers: Sequence[Any]) -> list[tuple[Sample, str]]:
-        """Take in a batch; returns the samples that could not be used, each with the reason."""
-        bad = list(batch.faults)
-        for sample, loss, answer in zip(batch.samples, losses, answers, strict=True):
-            if np.isfinite(loss):
+    def add(self, answered: Answered) -> None:
+        """Take in a batch."""
+        for loss in answered.losses:
+            if math.isfinite(loss):
                 self.clips += 1
-                self.loss += float(loss)
+                self.loss += loss
             else:
                 self.not_finite += 1
-                bad.append((sample, f"has a loss of {loss}"))
-            self.metrics.add(sample, answer)
-        return bad
+        self.metrics = _sum([self.metrics, *answered.metrics])
 
     @classmethod
     def together(cls, parts: Sequence["Sums"]) -> "Sums":
         """The sums over several sets as one."""
-        metrics = [part.metrics for part in parts]
         return cls(
-            type(metrics[0])(*(sum(numbers) for numbers in zip(*map(astuple, metrics), strict=True))),
+            _sum([part.metrics for part in parts]),
             sum(part.clips for part in parts),
             sum(part.loss for part in parts),
             sum(part.not_finite for part in parts),
@@ -90,6 +125,10 @@ class Sums:
         values = dict(values)
         own = {name: values.pop(name) for name in ("clips", "loss", "not_finite")}
         return cls(metrics(**values), **own)
+
+
+def _sum(metrics: Sequence[Metrics]) -> Metrics:
+    return type(metrics[0])(*(sum(numbers) for numbers in zip(*map(astuple, metrics), strict=True)))
 
 
 @dataclass

@@ -37,6 +37,12 @@ class _Interrupts:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:
                 signal.signal(number, self._handle)
 
+    def renew(self) -> None:
+        """Take over again those that were taken over: compiled code may have done so since, unseen by Python."""
+        for number in EXIT_CODES:
+            if signal.getsignal(number) == self._handle:
+                signal.signal(number, self._handle)
+
     @contextlib.contextmanager
     def taken_over(self) -> Iterator[None]:
         """Take over the signals for a block, where Python lets us: in the main thread."""

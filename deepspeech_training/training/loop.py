@@ -30,7 +30,7 @@ from deepspeech_training.reporting.events import (
 )
 from deepspeech_training.reporting.validated import ValidatedClips
 from deepspeech_training.tasks.base import Task
-from deepspeech_training.training.backends.base import Backend
+from deepspeech_training.training.backends.base import Backend, Peers
 from deepspeech_training.training.evaluate import (
     Sums,
     ValidationState,
@@ -41,6 +41,7 @@ from deepspeech_training.training.evaluate import (
 from deepspeech_training.training.interrupt import Interrupted, interrupts
 from deepspeech_training.training.saver import Saver
 from deepspeech_training.training.schedule import Schedule
+from deepspeech_training.training.shares import share_of, shared
 from deepspeech_training.training.speed import Speed
 from deepspeech_training.training.state import RunState
 from deepspeech_training.training.steps import Steps
@@ -80,6 +81,7 @@ class Trainer:
         state: of a fresh or a resumed run; changed in place.
         saver: keeps checkpoints.
         events: receives what happens.
+        peers: with which it trains; all of them have the same plan and state.
     """
 
     def __init__(
@@ -93,8 +95,10 @@ class Trainer:
         state: RunState,
         saver: Saver,
         events: Events,
+        peers: Peers,
     ):
         self.state = state
+        self._peers = peers
         self._backend, self._task, self._data, self._loader = backend, task, data, loader
         self._schedule, self._saver, self._events = schedule, saver, events
         plan = data.plan
@@ -147,9 +151,11 @@ class Trainer:
         started, seconds_before = time.perf_counter(), state.seconds
         waited_before, waited_at_start = state.seconds_waited, self._loader.seconds_waited
         left = range(state.step_in_epoch, len(batches))
-        planned = ([plan.samples[i] for i in batches[number]] for number in left)
-        for batch in self._loader.batches(planned, augment=self._augmentation(len(batches))):
-            updated = self._steps.update(batch, self._rate(state.step_in_epoch))
+        shares = (share_of([plan.samples[i] for i in batches[number]], self._peers) for number in left)
+        loaded = self._loader.batches(shares, augment=self._augmentation(len(batches)))
+        for number, batch in zip(left, loaded, strict=True):
+            together = shared([plan.samples[i] for i in batches[number]], batch, self._peers)
+            updated = self._steps.update(together, self._rate(state.step_in_epoch))
             state.step += 1
             state.step_in_epoch += 1
             state.seconds = seconds_before + time.perf_counter() - started
@@ -219,17 +225,18 @@ class Trainer:
             what = f"Validating on {current.name}"
             self._events.emit(ValidationBegun(what, len(batches), done=progress.batch_index, step=state.step))
             remaining = batches[progress.batch_index :]
-            for batch, losses, answers in evaluate_batches(self._backend, self._task, self._loader, remaining):
-                for sample, reason in progress.sums[progress.set_index].add(batch, losses, answers):
+            for found in evaluate_batches(self._backend, self._task, self._loader, remaining, self._peers):
+                progress.sums[progress.set_index].add(found)
+                for sample, reason in found.bad:
                     self._events.emit(WarningNote(f"{sample.id} ({sample.path}) {reason}", state.step))
                 if progress.set_index < len(data.dev_sets):
-                    heard.add(batch.samples, losses, answers)
+                    heard.add(found.samples, found.losses, found.texts)
                 progress.batch_index += 1
                 self._events.emit(ValidationStepDone(state.step))
                 self._save_if_due()
             progress.set_index += 1
             progress.batch_index = 0
-        heard.write(self._saver.folder.folder, state.epoch)
+        self._saver.save_validated(heard, state.epoch)
         figures = [sums.figures(s.name) for s, sums in zip(sets, progress.sums, strict=True)]
         return figures[: len(data.dev_sets)], figures[len(data.dev_sets) :]
 
@@ -295,9 +302,10 @@ class Trainer:
         except UserError as error:  # raised again at every restart, it would end the run for good
             self._events.emit(WarningNote(f"{error}\nThe weights stay as they are.", state.step))
             best = None
-        if best is not None:
-            self._backend.set_state(best.arrays)
-            state.updates = best.model.progress.updates or 0
+        updates = self._peers.exchange(None if best is None else best.model.progress.updates or 0)[0]
+        if updates is not None:  # of the first worker, which alone has read it
+            self._backend.set_state(self._peers.from_first({} if best is None else best.arrays))
+            state.updates = updates
         state.learning_rate *= self._schedule.plateau.plateau_reduction
         assert state.schedule.best_epoch is not None  # there is no plateau before the first best
         self._events.emit(
@@ -315,14 +323,21 @@ class Trainer:
         self._saver.save(self.state, self._backend.state)
 
     def _save_if_due(self) -> None:
-        if interrupts.requested() is not None:
+        """Save or stop where the first worker's clock or a signal to any of them says so: all do at the same step."""
+        exit_code, due = self._agreed()
+        if exit_code is not None or due:
             self._save()
-            self._stop_if_asked()
-        elif self._saver.is_due:
-            self._save()
+        self._stop(exit_code)
 
     def _stop_if_asked(self) -> None:
-        exit_code = interrupts.requested()
+        self._stop(self._agreed()[0])
+
+    def _agreed(self) -> tuple[int | None, bool]:
+        """The exit code of a signal that any of the workers has got, and whether it is time to save."""
+        asked = self._peers.exchange([interrupts.requested(), self._saver.is_due])
+        return next((exit_code for exit_code, _ in asked if exit_code is not None), None), asked[0][1]
+
+    def _stop(self, exit_code: int | None) -> None:
         if exit_code is not None:
             where = f"saved at step {self.state.step:,} in {self._saver.folder.folder}"
             raise Interrupted(exit_code, f"{where}; {self._saver.how_to_resume}")

@@ -13,6 +13,7 @@ from deepspeech_training.machine.resources import available_memory, memory_limit
 from deepspeech_training.models.base import Network
 from deepspeech_training.tasks.base import Task
 from deepspeech_training.training.backends.base import Backend, Machine
+from deepspeech_training.training.shares import share_of, shared
 
 PROCESS_BYTES = 600_000_000  # of Python, TensorFlow and its libraries, before there is a model
 
@@ -70,7 +71,7 @@ def try_heaviest_batches(
     Raises:
         UserError: it does not fit; says which value does.
     """
-    num_devices = len(machine.devices)
+    num_devices, peers = machine.num_devices, machine.peers
 
     def lengthened(_: Sample, example: Example) -> Example:
         return task.lengthened(example)
@@ -80,23 +81,26 @@ def try_heaviest_batches(
         frames = max(task.frames(task.longest(s.cost)) for s in samples)
 
         def needed(clips: int) -> int:
-            return PROCESS_BYTES + task.network.step_bytes(clips=clips * num_devices, frames=frames)
+            return PROCESS_BYTES + task.network.step_bytes(clips=clips * len(machine.devices), frames=frames)
 
         per_device = -(-len(samples) // num_devices)
         if needed(per_device) > available:
             fitting = next((n for n in range(per_device - 1, 0, -1) if needed(n) <= available), 0)
             figures = f": it needs about {needed(per_device) / 1e9:.1f} GB, {available / 1e9:.1f} GB are free"
             raise UserError(_message(task, samples, fitting, by_seconds=by_seconds, figures=figures))
-    batch = loader.load_now(samples, augment=lengthened if task.augments else None)
+    own = loader.load_now(share_of(samples, peers), augment=lengthened if task.augments else None)
+    batch = shared(samples, own, peers)
     tried = len(batch.samples)  # a clip that cannot be read any more is no question of memory
     while batch.samples:
-        keys = clip_keys(batch.samples, seed=0, step=0)
+        keys = clip_keys(batch.own.samples, seed=0, step=0)
         try:
-            backend.train_step(batch, keys, learning_rate=0.0, updates=0, apply=False)
+            backend.train_step(batch.own, keys, learning_rate=0.0, updates=0, apply=False, part=batch.part)
         except OutOfMemory as error:
             half = len(batch.samples) // 2
             if half == 0:
                 raise UserError(_message(task, samples, 0, by_seconds=by_seconds)) from error
+            if peers.count > 1:  # the others may have had enough, and wait for this one
+                raise
             batch = batch.without([s.id for s in batch.samples[half:]])
             continue
         if len(batch.samples) < tried:
@@ -104,9 +108,9 @@ def try_heaviest_batches(
         break
     dev = as_list(dev_samples)
     longest_dev = [dev[place] for place in np.argsort(-dev.costs, kind="stable")[:dev_batch_size].tolist()]
-    batch = loader.load_now(longest_dev)
-    if batch.samples:
-        backend.evaluate_step(batch)
+    longest = loader.load_now(share_of(longest_dev, peers))
+    if longest.samples:
+        backend.evaluate_step(longest)
 
 
 def _message(task: Task, samples: Sequence[Sample], fitting: int, *, by_seconds: bool, figures: str = "") -> str:

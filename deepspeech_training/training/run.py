@@ -30,6 +30,7 @@ from deepspeech_training.data.folder import has_audio
 from deepspeech_training.data.sample import CheckedData
 from deepspeech_training.data.sample_list import Joined, SampleList, as_list
 from deepspeech_training.errors import FlagError, UserError
+from deepspeech_training.machine.cluster import Cluster
 from deepspeech_training.machine.device_choice import Choice, choose
 from deepspeech_training.machine.resources import HOW_TO_MOUNT, read_resources, will_be_lost
 from deepspeech_training.models.base import AcousticModel
@@ -83,6 +84,7 @@ class Call:
         command: as it was typed, for the session log.
         work: what it asks for.
         choice: what to compute on; None where nothing is computed, in an export alone.
+        cluster: with whom it trains; None where it does so alone.
         exporter: the folder of the export, checked; None without one.
         folder: where checkpoints are saved; locked while the call trains.
         console: its lines are events.
@@ -94,10 +96,25 @@ class Call:
     command: str
     work: Work
     choice: Choice | None
+    cluster: Cluster | None
     exporter: "ExportFolder | None"
     folder: CheckpointFolder
     console: Console
     events: Events
+
+    @property
+    def is_first(self) -> bool:
+        """Whether it writes what a training leaves behind: of several workers one does."""
+        return self.cluster is None or self.cluster.is_first
+
+    @property
+    def own_folder(self) -> Path:
+        """Where this process keeps what it has found out of the data: that of the checkpoints, or one in it."""
+        return (
+            self.folder.folder
+            if self.cluster is None or self.is_first
+            else self.folder.folder / (f"worker-{self.cluster.rank}")
+        )
 
     @property
     def device(self) -> Choice:
@@ -230,7 +247,16 @@ def kinds_of_data(config: Config) -> frozenset[str]:
     )
 
 
-def call_of(parsed: ParsedFlags, *, only: str, console: Console, events: Events) -> Call:
+def of_another_worker(config: Config) -> Config:
+    """The flags of a worker that is not the first: it trains, and does nothing else."""
+    return config.replace(
+        test_files=(), export_dir="", one_shot_infer="", text_data=(), train_scorer=False, scorer="", scorer_path=""
+    )
+
+
+def call_of(
+    parsed: ParsedFlags, *, only: str, console: Console, events: Events, cluster: Cluster | None = None
+) -> Call:
     """Check what the flags ask for, and on what: all that can be said without looking at checkpoints and data.
 
     Raises:
@@ -247,7 +273,7 @@ def call_of(parsed: ParsedFlags, *, only: str, console: Console, events: Events)
     if work.computes or work.text:
         choice = choose(config.compute, read_resources(), visible=os.environ.get("CUDA_VISIBLE_DEVICES"))
     folder = CheckpointFolder(config.checkpoint.save_dir, console)
-    return Call(config, parsed.given, parsed.command_line, work, choice, exporter, folder, console, events)
+    return Call(config, parsed.given, parsed.command_line, work, choice, cluster, exporter, folder, console, events)
 
 
 def _exporter(config: Config, console: Console) -> "ExportFolder":
@@ -275,9 +301,10 @@ def prepare(call: Call) -> Run:
     load_folder = load_folder_of(config.checkpoint, config.data, config.training.relu_clip, console)
     if work.train:
         _check_that_it_will_be_kept(config.checkpoint)
-        call.folder.lock()
+        if call.is_first:
+            call.folder.lock()
         used: Folder = call.folder
-        log = call.begin_log(config.checkpoint.logs_dir)
+        log = call.begin_log(config.checkpoint.logs_dir if call.is_first else call.own_folder)
         source = source_of_training(config.checkpoint, call.given, call.folder, load_folder)
     else:
         used = folder_to_evaluate(config.checkpoint, call.folder, load_folder)
@@ -293,7 +320,7 @@ def prepare(call: Call) -> Run:
     config = config.replace(**adopted_flags(source, as_dict(config), call.given, continues=continues, console=console))
     check_network(config, call.given)
     log.update(flags=as_dict(config), checkpoint_dir=str(used.folder))
-    prepared = prepare_task(Order(config, source, work.train, used.folder, console))
+    prepared = prepare_task(Order(config, source, work.train, call.own_folder if work.train else used.folder, console))
     best_by = figure_to_judge_by(config.checkpoint.best_by, prepared.task).name
     run = Run(call, log, source, replace(prepared, config=prepared.config.replace(best_by=best_by)))
     log.update(flags=as_dict(run.config))

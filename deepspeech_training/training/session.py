@@ -4,6 +4,7 @@ Flags, checkpoints, alphabet and every row of every CSV are checked before Tenso
 not import it.
 """
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,7 +12,8 @@ from typing import Any
 
 from deepspeech_training.checkpoints.source import source_of_evaluation
 from deepspeech_training.config import ParsedFlags
-from deepspeech_training.console import Console, print_result
+from deepspeech_training.console import ERROR, Console, print_result
+from deepspeech_training.machine.cluster import find_cluster
 from deepspeech_training.reporting.console_sink import ConsoleSink, EventConsole
 from deepspeech_training.reporting.events import Events
 from deepspeech_training.reporting.session_log import SessionLog
@@ -19,7 +21,7 @@ from deepspeech_training.tasks.base import Report, Transcribes
 from deepspeech_training.training import announce, outside, text_scorer
 from deepspeech_training.training.backends.base import Backend
 from deepspeech_training.training.export import export, with_export_dir
-from deepspeech_training.training.run import Call, Run, call_of, prepare
+from deepspeech_training.training.run import Call, Run, call_of, of_another_worker, prepare, work_of
 
 
 @dataclass(frozen=True)
@@ -75,14 +77,21 @@ def carry_out(
     """
     if only == "export":
         parsed = replace(parsed, config=with_export_dir(parsed.config))
+    trains = not only and work_of(parsed.config).train
+    cluster = find_cluster(parsed.config.cluster, os.environ) if trains else None
+    if cluster is not None:
+        console.info(cluster.line())
+        if not cluster.is_first:
+            parsed = replace(parsed, config=of_another_worker(parsed.config))
+            console = Console(level=ERROR, show_progressbar=False)
     events = Events([ConsoleSink(console, log_steps=parsed.config.reporting.log_steps)])
     console = EventConsole(console, events)
     with announce.ending(events):
         for notice in parsed.notices:
             console.warn(notice)
-        call = call_of(parsed, only=only, console=console, events=events)
+        call = call_of(parsed, only=only, console=console, events=events, cluster=cluster)
         try:
-            tell = outside.wanted(call.config) if call.work.train or call.work.test else {}
+            tell = outside.wanted(call.config) if call.is_first and (call.work.train or call.work.test) else {}
             if call.work.train:
                 outside.add_notifications(call, tell)
             return _done(call, tell, show or (lambda text: print_result(text, console)))
@@ -127,6 +136,8 @@ def _computed(run: Run, finished: FinishedRun, show: Callable[[str], None]) -> F
             last_checkpoint=next(iter(run.folder.state_files("train")), None),
             stopped=state.stopped,
         )
+        if not run.call.is_first:
+            return finished
     tests = "test" in run.data.sets
     if tests or run.work.infer:
         backend = begin.backend_for_evaluation(run, machine, source, backend)

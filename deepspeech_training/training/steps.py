@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from deepspeech_training.data.loader import Batch
 from deepspeech_training.data.plan import clip_keys
 from deepspeech_training.data.sample import Rejection, Sample
 from deepspeech_training.data.sample_list import as_list
@@ -12,6 +11,7 @@ from deepspeech_training.errors import UserError
 from deepspeech_training.reporting.events import BadClip, Events, WarningNote
 from deepspeech_training.training.backends.base import Backend
 from deepspeech_training.training.saver import Saver
+from deepspeech_training.training.shares import SharedBatch
 from deepspeech_training.training.state import RunState
 
 OFFENCES_TO_QUARANTINE = 2
@@ -38,7 +38,7 @@ class Steps:
         if state.quarantine:
             self._save_rejections()  # the check of the data has written the list without them
 
-    def update(self, loaded: Batch, learning_rate: float) -> tuple[float, float] | None:
+    def update(self, loaded: SharedBatch, learning_rate: float) -> tuple[float, float] | None:
         """Make one update with the usable samples of a batch; returns its mean loss and gradient norm.
 
         Returns:
@@ -54,8 +54,7 @@ class Steps:
         if loaded.samples and not batch.samples:
             return None  # quarantined samples only: nothing new is wrong
         while batch.samples:
-            keys = clip_keys(batch.samples, seed=self._seed, step=state.step)
-            losses, norm = self._backend.train_step(batch, keys, learning_rate=learning_rate, updates=state.updates)
+            losses, norm = self._step(batch, learning_rate)
             if np.isfinite(norm) and np.isfinite(losses).all():
                 state.updates += 1
                 state.barren_steps = 0
@@ -64,7 +63,7 @@ class Steps:
                 state.clips += len(losses)
                 state.samples_done += batch.cost
                 return float(losses.mean()), norm
-            offenders = self._offenders(batch, keys, losses)
+            offenders = self._offenders(batch, losses)
             if len(offenders) == len(batch.samples) or not offenders:
                 named = [f"{sample.id} {reason}" for sample, reason in offenders[:3]]
                 named += ["..."] if len(offenders) > 3 else []
@@ -86,7 +85,14 @@ class Steps:
             )
         return None
 
-    def _offenders(self, batch: Batch, keys: np.ndarray, losses: np.ndarray) -> list[tuple[Sample, str]]:
+    def _step(self, batch: SharedBatch, learning_rate: float, *, apply: bool = True) -> tuple[np.ndarray, float]:
+        """The losses of all samples, and the norm of the gradient."""
+        keys = clip_keys(batch.own.samples, seed=self._seed, step=self._state.step)
+        return self._backend.train_step(
+            batch.own, keys, learning_rate=learning_rate, updates=self._state.updates, apply=apply, part=batch.part
+        )
+
+    def _offenders(self, batch: SharedBatch, losses: np.ndarray) -> list[tuple[Sample, str]]:
         """What makes a step's loss or gradient not finite: each sample is tried alone if the losses do not tell."""
         found = [
             (sample, f"has a loss of {loss}")
@@ -95,11 +101,9 @@ class Steps:
         ]
         if found:
             return found
-        for place, sample in enumerate(batch.samples):
+        for sample in batch.samples:
             alone = batch.without(s.id for s in batch.samples if s.id != sample.id)
-            _, norm = self._backend.train_step(
-                alone, keys[place : place + 1], learning_rate=0.0, updates=self._state.updates, apply=False
-            )
+            _, norm = self._step(alone, 0.0, apply=False)
             if not np.isfinite(norm):
                 found.append((sample, "has a gradient that is not finite"))
         return found

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from training.processes import ROOT, make_corpus, transcripts, write_csv
 
-from deepspeech_training.app.order import RECIPE, find_order
+from deepspeech_training.app.order import RECIPE, RECIPE_OF_COMMANDS, find_order
 from deepspeech_training.app.volume import Volume, VolumeLock
 from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
@@ -133,6 +133,21 @@ def test_the_settings_for_little_data_are_those_of_the_script():
     script = (ROOT / "bin" / "run-commands.sh").read_text(encoding="utf-8")
     words = script.partition('DeepSpeech.py" \\\n')[2].partition('"$@"')[0].replace("\\\n", " ").replace("'", "")
     assert words.split() == RECIPE
+
+
+def test_commands_in_the_corpora_have_the_settings_of_their_script_and_no_alphabet(tmp_path):
+    path = make_corpus(tmp_path / "corpora" / "mine", ["yes", "no"] * 3, name="train.csv")
+    asked = "--task spoken_command --labels yes,no"
+    order = order_of(tmp_path, TRAIN_FLAGS=asked)
+    config = config_of(order)
+    assert config.data.train_files == (str(path),) and config.training.epochs == 60
+    assert not config.decoder.alphabet_config_path and "run-speech-commands.sh" in order.preset
+    assert "--dev_files=" in order.export(tmp_path)
+    other = order_of(tmp_path, TRAIN_FLAGS=f"{asked} --epochs 3 --other_speech_files other.csv")
+    assert config_of(other).augmentation.augment == () and "--dev_files=" not in other.export(tmp_path)
+    script = (ROOT / "bin" / "run-speech-commands.sh").read_text(encoding="utf-8")
+    words = script.partition('DeepSpeech.py" \\\n')[2].partition('"$@"')[0].replace("\\\n", " ").replace("'", "")
+    assert words.split() == ["--task", "spoken_command", *RECIPE_OF_COMMANDS]
 
 
 def test_other_data_or_flags_are_another_training_and_the_same_again_is_the_same(tmp_path):

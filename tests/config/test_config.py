@@ -164,6 +164,8 @@ OURS = {
     "batch_seconds": 0.0,
     "max_grad_norm": 0.0,
     "logical_cpus": 1,
+    "workers": (),
+    "rank": -1,
     "ephemeral": False,
     "lr_schedule": "constant",
     "warmup_epochs": 0.0,

@@ -164,6 +164,10 @@ def test_a_folder_of_databases_and_bad_clips_are_told(train, sdb, tmp_path, caps
     again[1] += ["--on_bad_row", "drop"]
     assert run(*again) == 0 and len(list(read_samples(sdb))) == 3
     assert run("data stats", [str(sdb.parent)]) == 0 and "3 clips" in capsys.readouterr().out
+    (tmp_path / "letters.txt").write_text(" \na\nb\nc\nd\né\nf\n", encoding="utf-8")
+    letters = ["--alphabet_config_path", str(tmp_path / "letters.txt"), "--checkpoint_dir", str(tmp_path / "none")]
+    assert run("data check", ["--train_files", str(sdb), *letters]) == 0
+    assert "3 rows can be used, 0 cannot" in capsys.readouterr().out
     for flags, said in (
         (["--format", "sdb", "--shard_size", "1GB"], "--shard_size: not with --format sdb"),
         (["--format", "flac", "--by_size"], "--by_size: only with --format sdb"),

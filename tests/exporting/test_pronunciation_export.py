@@ -65,6 +65,10 @@ def test_the_exported_model_answers_as_the_checkpoint_does(folder, network, caps
     (folder / "other.g2p").write_bytes(exported_words(network, source=other))
     assert main(["g2p", "--model", str(folder / "out"), "--model", str(folder / "other.g2p"), "abc"]) == 1
     assert "other.g2p: it was trained with other symbols" in capsys.readouterr().err
+    assert main(["inspect", str(folder / "out")]) == 0
+    told = capsys.readouterr().out
+    assert "output_graph.g2p: export, word_to_ipa, float32" in told and f", {network.name}, num_classes 7" in told
+    assert "Classes   6: eɪ b tʃ d iː f" in told
     assert main(["export", *map(str, flags)]) == 2 and "exported there already" in capsys.readouterr().err
     assert main(["export", *map(str, flags[:4]), "--remove_export"]) == 0
     assert read_model_file(folder / "out/output_graph.g2p").kind == "int8"

@@ -13,12 +13,15 @@ from tasks.command_sounds import RATE, flags, make_commands, sound
 from training.processes import differing_arrays, kill_in, run, run_state
 
 from deepspeech_training.augment.recordings import AudioSource
+from deepspeech_training.commands.main import main
 from deepspeech_training.commands.main import run as run_command
 from deepspeech_training.config.groups import DataFlags
 from deepspeech_training.console import Console
 from deepspeech_training.errors import FlagError, UserError
 from deepspeech_training.features.geometry import FeatureGeometry
+from deepspeech_training.registry.store import Registry
 from deepspeech_training.reporting.commands import CommandReport, CommandResult, write_picture
+from deepspeech_training.reporting.run_log import RunLog
 from deepspeech_training.runtime import SpokenCommandModel
 from deepspeech_training.tasks.spoken_command.classes import Classes, classes_of
 from deepspeech_training.tasks.spoken_command.clips import checked_commands, cut_of_noise, labels_of
@@ -134,6 +137,14 @@ def assert_it_is_exported_and_hears(paths, folder, export, capsys):
     inspected = json.loads(capsys.readouterr().out)
     assert inspected["classes"] == ["low", "high", "rising", "_unknown_", "_silence_"]
     assert inspected["answers"]["text"] in inspected["classes"] and inspected["alphabet"] is None
+    assert run_command("evaluate", ["--model", model, "--csv", paths["test"], "--report_count", "0"]) == 0
+    evaluated = capsys.readouterr().out
+    assert evaluated.startswith(f"Test on {paths['test']} - accuracy: ") and "precision" in evaluated
+    registered = ["models", "register", str(export), "--name", "sounds", "--dir", str(export.parent / "models")]
+    assert main([*registered, "--test_files", paths["test"], "--checkpoint_dir", str(folder)]) == 0
+    assert capsys.readouterr().out == "sounds/1\n"
+    (test,) = Registry(export.parent / "models").version("sounds", 1).card()["tests"]
+    assert 1 - test["wer"]["value"] == pytest.approx(float(evaluated.split()[5]), abs=1e-4)
     assert run_command("transcribe", ["--model", model, clip]) == 1
     assert "a model of spoken commands" in capsys.readouterr().err
 
@@ -156,6 +167,10 @@ def test_commands_are_trained_tested_exported_and_inspected(tmp_path, capsys):
     assert found["classes"] == ["low", "high", "rising", "_unknown_", "_silence_"]
     assert_it_is_exported_and_hears(paths, folder, tmp_path / "export", capsys)
     assert found["answers"]["text"] in found["classes"] and "accuracy" in json.dumps(found["history"])
+    log = RunLog(folder / "events.jsonl")
+    log.read()
+    told = [line["text"] for line in log.lines()]
+    assert any("accuracy" in text for text in told if text.startswith("Epoch  12 of 12")), told
 
 
 @pytest.mark.slow

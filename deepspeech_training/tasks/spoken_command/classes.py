@@ -6,9 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from deepspeech_training.errors import FlagError
+from deepspeech_training.runtime.commands import NO_COMMANDS, SILENCE, UNKNOWN, class_of
 
-UNKNOWN, SILENCE = "_unknown_", "_silence_"
-OTHERS = (UNKNOWN, SILENCE)  # what is no command, at the end of the classes
+OTHERS = NO_COMMANDS  # at the end of the classes
 
 
 @dataclass(frozen=True)
@@ -24,9 +24,7 @@ class Classes:
 
     def class_of(self, label: str) -> str | None:
         """The class of a row's label; None where it belongs to none."""
-        if label in self.names:
-            return label
-        return UNKNOWN if UNKNOWN in self.names and label != SILENCE else None
+        return class_of(label, self.names)
 
     @property
     def commands(self) -> tuple[str, ...]:

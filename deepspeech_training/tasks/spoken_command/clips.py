@@ -11,7 +11,7 @@ import numpy as np
 from deepspeech_training.augment.recordings import AudioSource
 from deepspeech_training.config.groups import DataFlags
 from deepspeech_training.console import Console
-from deepspeech_training.data.rows import Row, read_rows
+from deepspeech_training.data.rows import LABEL_COLUMNS, Row, read_rows
 from deepspeech_training.data.sample import CheckedData, SampleSet, write_rejections
 from deepspeech_training.data.samples import check_sets
 from deepspeech_training.data.speech_sample import SpeechSample
@@ -19,7 +19,6 @@ from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.tasks.spoken_command.classes import SILENCE, Classes
 
-TEXT_COLUMNS = ("label", "transcript")
 QUIETEST_DB = -40.0  # of a cut of noise, against the recording
 TENTHS = {"train": (0.0, 0.8), "dev": (0.8, 0.9), "test": (0.9, 1.0)}  # of each recording of noise, for each set
 
@@ -50,7 +49,7 @@ class CommandSample:
 
 def labels_of(csv_paths: Sequence[str]) -> list[str]:
     """The labels of all rows of some CSVs, from the column `label`, without it `transcript`."""
-    return [row.transcript.strip() for path in csv_paths for row in read_rows(path, text_columns=TEXT_COLUMNS)]
+    return [row.transcript.strip() for path in csv_paths for row in read_rows(path, text_columns=LABEL_COLUMNS)]
 
 
 def checked_commands(
@@ -82,7 +81,7 @@ def checked_commands(
         return CheckedData()
 
     def read(csv_path: str) -> list[Row]:
-        return [_with_class(row, classes) for row in read_rows(csv_path, text_columns=TEXT_COLUMNS)]
+        return [_with_class(row, classes) for row in read_rows(csv_path, text_columns=LABEL_COLUMNS)]
 
     checked = check_sets(
         csvs,

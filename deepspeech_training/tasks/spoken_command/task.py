@@ -16,7 +16,7 @@ from deepspeech_training.checkpoints.describe import Checkpoint
 from deepspeech_training.config import Config
 from deepspeech_training.console import Console
 from deepspeech_training.data.loader import ArraySpec, BatchSpec, Example, SampleFault
-from deepspeech_training.data.rows import audio_path, read_rows
+from deepspeech_training.data.rows import LABEL_COLUMNS, audio_path, read_rows
 from deepspeech_training.data.shard_folder import csvs_of_sets
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
@@ -26,7 +26,7 @@ from deepspeech_training.runtime.commands import loudest
 from deepspeech_training.tasks.base import Answers, CostUnit
 from deepspeech_training.tasks.hearing import DRAWS
 from deepspeech_training.tasks.spoken_command.classes import Classes
-from deepspeech_training.tasks.spoken_command.clips import TEXT_COLUMNS, CommandSample, cut_of_noise
+from deepspeech_training.tasks.spoken_command.clips import CommandSample, cut_of_noise
 from deepspeech_training.tasks.spoken_command.metrics import Accuracy, CommandExamination, Heard
 
 if TYPE_CHECKING:
@@ -202,7 +202,7 @@ def recordings_to_listen_to(
     commands = {command.lower() for command in classes.commands}
     named = csvs_of_sets({"dev": config.data.dev_files, "other_speech": config.commands.other_speech_files})
     for path in named["dev"]:
-        for row in read_rows(path, text_columns=TEXT_COLUMNS):
+        for row in read_rows(path, text_columns=LABEL_COLUMNS):
             label = row.transcript.strip()
             if not row.fault and label in classes.commands:
                 said.append(Clip(audio_path(path, row.wav_filename), label))

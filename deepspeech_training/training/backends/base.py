@@ -27,7 +27,42 @@ import numpy as np
 from deepspeech_training.config.groups import PerformanceFlags
 from deepspeech_training.data.loader import Batch
 from deepspeech_training.features.normalisation import Normalisation
+from deepspeech_training.machine.cluster import Cluster
 from deepspeech_training.tasks.base import Answers, Task
+
+
+class Peers(Protocol):
+    """The processes that train together, of which this is one; all of them make the same calls in the same order.
+
+    Args:
+        count: of them.
+        rank: which one this is, from 0.
+    """
+
+    count: int
+    rank: int
+
+    def exchange(self, value: Any) -> list[Any]:
+        """Give each process a JSON value of this one; returns those of all, by rank.
+
+        Raises:
+            UserError: one of them has ended; it is named.
+        """
+
+    def from_first(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        """The arrays of the process of rank 0, whatever the others have."""
+
+
+class Alone:
+    """The peers of a process that trains by itself."""
+
+    count, rank = 1, 0
+
+    def exchange(self, value: Any) -> list[Any]:
+        return [value]
+
+    def from_first(self, arrays: Mapping[str, np.ndarray]) -> Mapping[str, np.ndarray]:
+        return arrays
 
 
 @dataclass(frozen=True)
@@ -35,13 +70,14 @@ class Machine:
     """What a run computes with.
 
     Args:
-        devices: names such as "CPU:0" or "GPU:1".
+        devices: of this process, names such as "CPU:0" or "GPU:1".
         description: of the devices, for a person.
         compute_dtype: "float32" or "bfloat16".
         precision: for a person, with the reason where it is not what was asked for.
         intra_op, inter_op: threads.
         on_gpu: devices are GPUs.
         versions: of the libraries that compute, by their names.
+        peers: with which it trains; all have as many devices.
     """
 
     devices: tuple[str, ...]
@@ -52,6 +88,24 @@ class Machine:
     inter_op: int
     on_gpu: bool
     versions: Mapping[str, str]
+    peers: Peers = field(default_factory=Alone)
+
+    @property
+    def num_devices(self) -> int:
+        """Of all processes."""
+        return len(self.devices) * self.peers.count
+
+
+class Part(NamedTuple):
+    """Which rows of a batch that several processes share are those of this one.
+
+    Args:
+        first: the place of its first row among all rows.
+        total: the rows of all processes.
+    """
+
+    first: int
+    total: int
 
 
 @dataclass(frozen=True)
@@ -111,28 +165,35 @@ def ema_decay(decay: float, updates: int) -> float:
 class Backend(Protocol):
     """A model in training: its weights, Adam's moments, and the compiled steps on one or several devices."""
 
-    num_devices: int
-
     def train_step(
-        self, batch: Batch, clip_keys: np.ndarray, *, learning_rate: float, updates: int, apply: bool = True
+        self,
+        batch: Batch,
+        clip_keys: np.ndarray,
+        *,
+        learning_rate: float,
+        updates: int,
+        apply: bool = True,
+        part: Part | None = None,
     ) -> tuple[np.ndarray, float]:
         """Run one step and, if every loss and the gradient are finite, update the weights.
 
         Args:
-            batch: from the loader.
+            batch: from the loader; of several processes the rows of this one, which may be none.
             clip_keys: uint32 [batch], what the randomness of the step draws from; see `data.plan.clip_keys`.
             learning_rate: Adam's.
             updates: how many updates were made before.
             apply: False only computes.
+            part: where these rows are among those of all processes; None where there is one process.
         Returns:
-            losses float32 [batch] and the global norm of the gradient. The weights changed if and only if `apply`
-            and all of these are finite.
+            losses float32 [total], those of all processes, and the global norm of the gradient. The weights changed
+            if and only if `apply` and all of these are finite.
         Raises:
             OutOfMemory: the batch does not fit; nothing has changed.
+            UserError: another process has ended.
         """
 
     def evaluate_step(self, batch: Batch) -> tuple[np.ndarray, Answers]:
-        """Losses float32 [batch], and what `Task.decode` makes answers of."""
+        """Losses float32 [batch], and what `Task.decode` makes answers of; of this process alone."""
 
     @property
     def num_parameters(self) -> int: ...
@@ -168,8 +229,16 @@ class Library(Protocol):
     def loading(self) -> AbstractContextManager[None]:
         """A block in which Keras is imported: it sets up Keras for this library, and hides the lines both write."""
 
-    def set_up(self, flags: PerformanceFlags) -> Machine:
-        """Import the library, fix its threads and devices, and say what there is; once, before anything is computed."""
+    def set_up(
+        self, flags: PerformanceFlags, cluster: Cluster | None = None, say: Callable[[str], None] = print
+    ) -> Machine:
+        """Import the library, fix its threads and devices, and say what there is; once, before anything is computed.
+
+        With a cluster it waits for the other workers; `say` gets a line where that takes long.
+
+        Raises:
+            UserError: the threads are fixed already, or not all workers have come.
+        """
 
     def probe(self) -> dict[str, Any]:
         """Set up, compute a little on each device, and say what came out, for `doctor`: JSON values.
@@ -184,6 +253,7 @@ class Library(Protocol):
         weights: Mapping[str, np.ndarray],
         *,
         devices: Sequence[str] = ("CPU:0",),
+        peers: Peers | None = None,
         compute_dtype: str = "float32",
         rules: UpdateRules | None = None,
         training_options: Mapping[str, Any] | None = None,
@@ -196,6 +266,7 @@ class Library(Protocol):
             task: what is trained.
             weights: initial weights by canonical name.
             devices: one gives a plain step, several share every batch in equal parts.
+            peers: with which it trains, those of `Machine`; None where it is alone.
             compute_dtype: of matrix products, "float32" or "bfloat16".
             rules: how it is trained.
             training_options: of the network, such as rates of dropout; see `Network.training_options`.

@@ -11,8 +11,9 @@ from deepspeech_training.config.groups import PerformanceFlags
 from deepspeech_training.console import stderr_without
 from deepspeech_training.data.loader import Batch
 from deepspeech_training.features.normalisation import Normalisation
+from deepspeech_training.machine.cluster import Cluster
 from deepspeech_training.tasks.base import Task
-from deepspeech_training.training.backends.base import Machine, UpdateRules
+from deepspeech_training.training.backends.base import Machine, Peers, UpdateRules
 
 if TYPE_CHECKING:
     from deepspeech_training.training.backends.tensorflow.step import TensorFlowBackend
@@ -34,10 +35,12 @@ class TensorFlow:
         with stderr_without(*START_UP_CHATTER):
             yield
 
-    def set_up(self, flags: PerformanceFlags) -> Machine:
+    def set_up(
+        self, flags: PerformanceFlags, cluster: Cluster | None = None, say: Callable[[str], None] = print
+    ) -> Machine:
         with self.loading():
             from deepspeech_training.training.backends.tensorflow import devices
-        return devices.set_up(flags)
+        return devices.set_up(flags, cluster, say)
 
     def probe(self) -> dict[str, Any]:
         machine = self.set_up(PerformanceFlags())
@@ -57,6 +60,7 @@ class TensorFlow:
         weights: Mapping[str, np.ndarray],
         *,
         devices: Sequence[str] = ("CPU:0",),
+        peers: Peers | None = None,
         compute_dtype: str = "float32",
         rules: UpdateRules | None = None,
         training_options: Mapping[str, Any] | None = None,
@@ -69,6 +73,7 @@ class TensorFlow:
             task,
             weights,
             devices=devices,
+            peers=peers,
             compute_dtype=compute_dtype,
             rules=rules or UpdateRules(),
             training_options=training_options or {},

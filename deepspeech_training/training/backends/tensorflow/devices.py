@@ -1,5 +1,6 @@
 """TensorFlow's devices, threads and versions."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -8,12 +9,14 @@ import tensorflow as tf
 
 from deepspeech_training.config.groups import PerformanceFlags
 from deepspeech_training.errors import UserError
+from deepspeech_training.machine.cluster import Cluster
 from deepspeech_training.machine.resources import usable_cores
-from deepspeech_training.training.backends.base import Machine
+from deepspeech_training.training.backends.base import Alone, Machine, Peers
+from deepspeech_training.training.backends.tensorflow.workers import join
 
 
-def set_up(flags: PerformanceFlags) -> Machine:
-    """Configure threads and devices, and say what there is; once per process, before any computation.
+def set_up(flags: PerformanceFlags, cluster: Cluster | None = None, say: Callable[[str], None] = print) -> Machine:
+    """Configure threads and devices, join the cluster, say what there is; once per process, before any computation.
 
     One thread runs operations (inter_op) unless the flag says otherwise: the recurrent loop is a chain of small ones,
     and handing them from thread to thread costs 10 % at n_hidden 512 (benchmarks/train_throughput.py).
@@ -37,7 +40,8 @@ def set_up(flags: PerformanceFlags) -> Machine:
         ) from error
     if flags.log_placement:
         tf.debugging.set_log_device_placement(True)
-    found = list_devices()
+    peers: Peers = Alone() if cluster is None else join(cluster, say)
+    found = list_devices("" if cluster is None else f"/task:{cluster.rank}/")
     on_gpu = found[0][0].startswith("GPU")
     compute_dtype, precision = "float32", "float32"
     if flags.automatic_mixed_precision:
@@ -48,6 +52,8 @@ def set_up(flags: PerformanceFlags) -> Machine:
     names = ", ".join(f"{name} {text}" if text != "CPU" else name for name, text in found)
     if not on_gpu:
         names += f" ({usable_cores()} cores, no GPU)"
+    if cluster is not None:
+        names += f", {cluster.name(cluster.rank)} of {peers.count}"
     return Machine(
         devices=tuple(name for name, _ in found),
         description=names,
@@ -57,20 +63,32 @@ def set_up(flags: PerformanceFlags) -> Machine:
         inter_op=inter_op,
         on_gpu=on_gpu,
         versions={"tensorflow": tf.__version__, "keras": keras.__version__},
+        peers=peers,
     )
 
 
-def list_devices() -> list[tuple[str, str]]:
-    """Devices to train on, best first: (name, description). GPUs if there are any, else the logical CPUs."""
-    gpus = tf.config.list_logical_devices("GPU")
+def list_devices(task: str = "") -> list[tuple[str, str]]:
+    """Devices to train on, best first: (name, description). GPUs if there are any, else the logical CPUs.
+
+    Args:
+        task: what the names of this worker's devices have in them, as TensorFlow lists those of all workers.
+    """
+    gpus = [gpu.name for gpu in tf.config.list_logical_devices("GPU") if task in gpu.name]
     if gpus:
         found = []
-        for logical, physical in zip(gpus, tf.config.list_physical_devices("GPU"), strict=True):
+        for name, physical in zip(gpus, tf.config.list_physical_devices("GPU"), strict=True):
             details = tf.config.experimental.get_device_details(physical)
             capability = ".".join(str(part) for part in details.get("compute_capability", ()))
-            found.append((logical.name.removeprefix("/device:"), f"{details.get('device_name')} ({capability})"))
+            found.append((name.rpartition("/device:")[2], f"{details.get('device_name')} ({capability})"))
         return found
-    return [(cpu.name.removeprefix("/device:"), "CPU") for cpu in tf.config.list_logical_devices("CPU")]
+    cpus = [cpu.name for cpu in tf.config.list_logical_devices("CPU") if task in cpu.name]
+    return [(name.rpartition("/device:")[2], "CPU") for name in cpus]
+
+
+def own_device(name: str) -> str:
+    """The full name of a device of this process, such as "CPU:0": beside other workers the short one is theirs too."""
+    first = tf.config.list_logical_devices()[0].name  # its own ones come first
+    return f"{first.rpartition('/device:')[0]}/device:{name}"
 
 
 def cpu_has_bfloat16() -> bool:
