@@ -3,11 +3,14 @@
 import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 from deepspeech_training.checkpoints.inspection import inspect
 from deepspeech_training.checkpoints.inspection_lines import lines
 from deepspeech_training.console import Console
 from deepspeech_training.errors import EXIT_OK, EXIT_RUN
+from deepspeech_training.exporting.card import read_parity
+from deepspeech_training.runtime.detection import Curve
 
 
 def parser(prog: str) -> argparse.ArgumentParser:
@@ -37,8 +40,26 @@ def parser(prog: str) -> argparse.ArgumentParser:
 def run(flags: argparse.Namespace, console: Console) -> int:
     """Exit code 1 for a fault, with --strict for an unhealthy model too."""
     found = inspect(Path(flags.path), which=flags.which, clip=flags.clip, console=console)
+    detection = _detection(Path(flags.path))
     if flags.json:
-        print(json.dumps(found.as_dict(), ensure_ascii=False, indent=1, allow_nan=False))
+        values = {**found.as_dict(), **({"detection": detection} if detection else {})}
+        print(json.dumps(values, ensure_ascii=False, indent=1, allow_nan=False))
     else:
-        print("\n".join(lines(found)))
+        print("\n".join([*lines(found), *_detection_lines(detection)]))
     return EXIT_RUN if flags.strict and not found.diagnosis.healthy else EXIT_OK
+
+
+def _detection(path: Path) -> dict[str, Any] | None:
+    """What the parity report of an export of spoken commands says of misses and false alarms."""
+    found = read_parity(path if path.is_dir() else path.parent).get("detection")
+    return found if isinstance(found, dict) else None
+
+
+def _detection_lines(detection: dict[str, Any] | None) -> list[str]:
+    if detection is None:
+        return []
+    try:
+        curve, threshold = Curve.of_json(detection), float(detection["rule"]["threshold"])
+    except (KeyError, TypeError, ValueError):
+        return []  # somebody has edited it
+    return ["", "In a stream, at its export:", *curve.lines(), curve.sentence(threshold)]

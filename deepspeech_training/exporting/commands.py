@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-from deepspeech_training.audio.files import AudioError, read_audio
 from deepspeech_training.audio.synthetic_speech import SMOKE_CLIP
 from deepspeech_training.config.groups import ExportFlags
 from deepspeech_training.console import Console
@@ -21,14 +20,14 @@ from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.models.reference import softmax
 from deepspeech_training.models.tflite import ExportSettings, write_commands_tflite
 from deepspeech_training.runtime.commands import SpokenCommandModel, loudest
-from deepspeech_training.runtime.detection import Curve, Rule, curve_of, judged, logarithms
+from deepspeech_training.runtime.detection import Rule, judged, logarithms
+from deepspeech_training.runtime.listening import Clip, listen, read_clip
 from deepspeech_training.runtime.model_file import ModelFile
 from deepspeech_training.runtime.network import without_delegate_notice
-from deepspeech_training.runtime.stream import Recorder, to_int16
+from deepspeech_training.runtime.stream import Recorder
 
 MOST_CHANGED = 0.1  # share of the clips whose answer the 8-bit model may change
 PIECE_SAMPLES = 1000  # what a stream is fed with here: no multiple of a window or a step
-PAUSE_S = 0.5  # of faint noise before and after a clip whose command is to be heard in a stream
 
 
 @dataclass(frozen=True)
@@ -41,14 +40,6 @@ class CommandsToExport:
     clip_seconds: float
     features: FeatureGeometry
     network: AcousticModel
-
-
-@dataclass(frozen=True)
-class Clip:
-    """A recording by path; its label is "" where that does not count."""
-
-    path: str
-    label: str = ""
 
 
 def export_commands(
@@ -86,16 +77,13 @@ def export_commands(
     report = _compared({"float32": made(False, None), "int8": made(True, None)}, model, clips, kind, console)
     rule = None
     if listened is not None:
-        curve = _curve(_loaded(made(export.export_quantize, None), kind), *listened, console)
+        curve = listen(_loaded(made(export.export_quantize, None), kind), *listened, console)
         point = curve.chosen(false_alarms_per_hour)
         rule = Rule(point.threshold)
         report["detection"] = {"rule": asdict(rule), "wanted": false_alarms_per_hour, **asdict(curve)}
         for line in curve.lines():
             console.info(line)
-        console.info(
-            f"Threshold {point.threshold:.8g}: {point.false_alarms_per_hour:.2g} false alarms an hour of other speech "
-            f"({curve.hours:.2f} h), {point.misses:.1%} of {curve.clips:,} commands missed"
-        )
+        console.info(curve.sentence(point.threshold))
         if curve.hours * false_alarms_per_hour < 3:
             console.warn(
                 f"{curve.hours:.2f} h of other speech tell little of {false_alarms_per_hour:g} false alarms an hour: "
@@ -110,15 +98,6 @@ def _loaded(data: bytes, kind: str) -> SpokenCommandModel:
         return SpokenCommandModel(ModelFile.of_bytes(data, f"the exported model ({kind})"), num_threads=1)
 
 
-def _audio(clip: Clip, rate: int, console: Console) -> np.ndarray | None:
-    """int16; None for one that cannot be read, which is said."""
-    try:
-        return to_int16(read_audio(clip.path, sample_rate=rate))
-    except AudioError as error:
-        console.warn(f"{clip.path} is left out: {error}")
-        return None
-
-
 def _compared(
     files: Mapping[str, bytes], model: CommandsToExport, clips: Sequence[Clip], exported: str, console: Console
 ) -> dict[str, Any]:
@@ -129,7 +108,7 @@ def _compared(
     """
     rate, mfcc = model.features.sample_rate, Mfcc(model.features, dtype=np.float64)
     clips = clips or [Clip(str(SMOKE_CLIP))]
-    heard = [(clip, audio) for clip in clips if (audio := _audio(clip, rate, console)) is not None]
+    heard = [(clip, audio) for clip in clips if (audio := read_clip(clip, rate, console)) is not None]
     if not heard:
         raise UserError("None of the clips of --test_files can be read, so there is nothing to compare the model on")
     faults, models = [], {}
@@ -200,26 +179,3 @@ def _streamed(model: SpokenCommandModel, audio: np.ndarray) -> np.ndarray:
             stream.feedAudioContent(audio[start : start + PIECE_SAMPLES])
         stream.finishStream()
     return recorder.probabilities()
-
-
-def _curve(model: SpokenCommandModel, commands: Sequence[Clip], speech: Sequence[Clip], console: Console) -> Curve:
-    """Misses on the commands and false alarms on the speech, at all thresholds, in the exported model."""
-    rate = model.sample_rate
-    faint = to_int16(1e-3 * np.random.Generator(np.random.PCG64(0)).standard_normal(round(PAUSE_S * rate)))
-    said, others = [], []
-    with console.progress("Listening", total=len(commands) + len(speech), unit="clips") as progress:
-        for clip in commands:
-            audio = _audio(clip, rate, console)
-            if audio is not None:
-                said.append((clip.label, model.scores(np.concatenate([faint, audio, faint]))))
-            progress.update()
-        for clip in speech:
-            audio = _audio(clip, rate, console)
-            if audio is not None:
-                others.append(model.scores(audio))
-            progress.update()
-    if not said or not others:
-        raise UserError("--other_speech_files: there are no commands in --dev_files, or no other speech, to listen to")
-    return curve_of(
-        said, others, model.labels, wanted=model.commands, frame_s=model.frame_s, first_frame=model.first_frame
-    )

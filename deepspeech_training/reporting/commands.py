@@ -1,6 +1,7 @@
 """What a test of spoken commands came to: accuracy, precision and recall of each class, and what is taken for what."""
 
 import io
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -104,17 +105,52 @@ def _share(value: float | None) -> str:
 
 def write_picture(report: CommandReport, path: Path, console: Console) -> None:
     """The confusions as a PNG; a line on the console where that cannot be, which is no reason for a test to fail."""
+    _write(lambda pyplot: _png(pyplot, report), "confusions", path, console)
+
+
+def write_curve(
+    points: Sequence[tuple[float, float]], chosen: tuple[float, float], path: Path, console: Console
+) -> None:
+    """Misses against false alarms an hour as a PNG, as `write_picture` does.
+
+    Args:
+        points: false alarms an hour and the share of missed commands, of each threshold.
+        chosen: those of the threshold in use.
+    """
+    _write(lambda pyplot: _png_of_curve(pyplot, points, chosen), "false alarms", path, console)
+
+
+def _write(draw: Callable[[Any], bytes], what: str, path: Path, console: Console) -> None:
     try:
         from matplotlib import pyplot  # 0.5 s, and of the extra "tools"
     except ImportError:
-        console.info("No picture of the confusions: pip install 'deepspeech_training[tools]' has what draws it")
+        console.info(f"No picture of the {what}: pip install 'deepspeech_training[tools]' has what draws it")
         return
     try:
-        write_atomically(path, [_png(pyplot, report)])
+        write_atomically(path, [draw(pyplot)])
     except (OSError, UserError) as error:
-        console.warn(f"{path}: the picture of the confusions cannot be written: {error}")
+        console.warn(f"{path}: the picture of the {what} cannot be written: {error}")
         return
-    console.info(f"Confusions drawn in {path}")
+    console.info(f"{what.capitalize()} drawn in {path}")
+
+
+def _png_of_curve(pyplot: Any, points: Sequence[tuple[float, float]], chosen: tuple[float, float]) -> bytes:
+    with pyplot.rc_context({"backend": "Agg"}):
+        figure, axis = pyplot.subplots(figsize=(5, 3.6), layout="constrained")
+        alarms, misses = zip(*points, strict=True)
+        axis.plot(alarms, [100 * share for share in misses])
+        axis.plot(chosen[0], 100 * chosen[1], "o", label="threshold of the model")
+        axis.set_xscale("symlog", linthresh=0.1)
+        axis.set_xlim(left=0)
+        axis.set_ylim(0, 100)
+        axis.set_xlabel("false alarms in an hour of other speech")
+        axis.set_ylabel("commands missed, %")
+        axis.grid(alpha=0.3)
+        axis.legend()
+        stream = io.BytesIO()
+        figure.savefig(stream, format="png", dpi=100)
+        pyplot.close(figure)
+    return stream.getvalue()
 
 
 def _png(pyplot: Any, report: CommandReport) -> bytes:

@@ -4,8 +4,9 @@ A frame's score of a class is the probability that the model gives to the last `
 the mean of the logarithms of the frames' probabilities, normalised. That is also what training compares with the label.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -186,6 +187,31 @@ class Curve:
             )
         return min(allowed, key=lambda point: (point.misses, point.threshold))
 
+    @classmethod
+    def of_json(cls, values: Mapping[str, Any]) -> "Curve":
+        """From the `detection` of a parity.json.
+
+        Raises:
+            KeyError, TypeError, ValueError: it is none.
+        """
+        points = tuple(
+            Point(float(point["threshold"]), float(point["misses"]), float(point["false_alarms_per_hour"]))
+            for point in values["points"]
+        )
+        return cls(points, int(values["clips"]), float(values["hours"]))
+
+    def at(self, threshold: float) -> Point:
+        """What the threshold costs that is nearest to this one."""
+        return min(self.points, key=lambda point: abs(point.threshold - threshold))
+
+    def sentence(self, threshold: float) -> str:
+        """The same in words."""
+        point = self.at(threshold)
+        return (
+            f"Threshold {point.threshold:.8g}: {point.false_alarms_per_hour:.2g} false alarms an hour of other speech "
+            f"({self.hours:.2f} h), {point.misses:.1%} of {self.clips:,} commands missed"
+        )
+
     def lines(self) -> list[str]:
         """A table of it: the points where false alarms change by half or more."""
         lines = ["threshold     misses   false alarms an hour"]
@@ -206,8 +232,9 @@ def curve_of(
     frame_s: float,
     first_frame: int,
     hold_off_s: float = HOLD_OFF_S,
+    thresholds: Sequence[float] = THRESHOLDS,
 ) -> Curve:
-    """Count misses and false alarms at each of THRESHOLDS.
+    """Count misses and false alarms at each threshold, the lowest first.
 
     Args:
         commands: label and scores [frames, classes] of each clip that says one.
@@ -217,7 +244,7 @@ def curve_of(
     """
     hours = sum(map(len, speech)) * frame_s / 3600
     points = []
-    for threshold in THRESHOLDS:
+    for threshold in thresholds:
         rule = Rule(threshold, hold_off_s)
 
         def heard(scores: np.ndarray, rule: Rule = rule) -> list[str]:

@@ -60,6 +60,13 @@ def ending(events: Events) -> Iterator[None]:
         events.close()
 
 
+MODELS_OF_TASKS = {
+    "spoken_command": "a model of spoken commands",
+    "word_to_ipa": "a model of words to pronunciations",
+    "ipa_to_word": "a model of pronunciations to words",
+}
+
+
 def kind_of_data(config: Config, *, voice: bool, text: bool) -> str:
     """What is trained, the acoustic model (`voice`), a scorer (`text`) or both, and why, in one line."""
     flags, train_files = config.voice, config.data.train_files
@@ -67,7 +74,8 @@ def kind_of_data(config: Config, *, voice: bool, text: bool) -> str:
         csvs = f"{len(train_files)} CSV{'s' if len(train_files) > 1 else ''}"
         why = f"--train_files names {csvs}" if train_files else f"there are recordings in {flags.voice_data_dir}"
         and_text = (" and a scorer", ", and there is --text_data") if text else ("", "")
-        what = f"the acoustic model{and_text[0]}, as {why}{and_text[1]}"
+        kind = MODELS_OF_TASKS.get(config.training.task, "the acoustic model")
+        what = f"{kind}{and_text[0]}, as {why}{and_text[1]}"
     elif flags.voice_mode == "text":
         texts = f"texts in {flags.voice_data_dir}"
         source = "--text_data" if flags.text_data else "transcripts" if train_files else texts

@@ -136,9 +136,18 @@ def assert_it_is_exported_and_hears(paths, folder, export, capsys):
     assert run_command("inspect", [str(export), "--json"]) == 0
     inspected = json.loads(capsys.readouterr().out)
     assert inspected["classes"] == ["low", "high", "rising", "_unknown_", "_silence_"]
+    assert inspected["detection"]["rule"] == rule
     assert inspected["answers"]["text"] in inspected["classes"] and inspected["alphabet"] is None
     assert run_command("evaluate", ["--model", model, "--csv", paths["test"], "--report_count", "0"]) == 0
     evaluated = capsys.readouterr().out
+    held_out = ["--other_speech_files", paths["speech"], "--picture", str(export.parent / "alarms.png")]
+    assert run_command("evaluate", ["--model", model, "--csv", paths["test"], "--report_count", "0", *held_out]) == 0
+    *table, sentence = capsys.readouterr().out.removeprefix(evaluated).splitlines()
+    assert table[0].split() == ["threshold", "misses", "false", "alarms", "an", "hour"]
+    assert sentence.startswith(f"Threshold {rule['threshold']:.8g}: ") and "of 6 commands missed" in sentence
+    assert (export.parent / "alarms.png").read_bytes().startswith(b"\x89PNG")
+    assert run_command("inspect", [str(export)]) == 0
+    assert "In a stream, at its export:\nthreshold " in capsys.readouterr().out
     assert evaluated.startswith(f"Test on {paths['test']} - accuracy: ") and "precision" in evaluated
     registered = ["models", "register", str(export), "--name", "sounds", "--dir", str(export.parent / "models")]
     assert main([*registered, "--test_files", paths["test"], "--checkpoint_dir", str(folder)]) == 0
@@ -155,6 +164,7 @@ def test_commands_are_trained_tested_exported_and_inspected(tmp_path, capsys):
     trained = run(*flags(paths, "--epochs", 12, "--checkpoint_dir", folder, *augment))
     assert trained.code == 0, trained.err
     assert trained.out.startswith(f"Test on {paths['test']} - accuracy: "), trained.out
+    assert "auto: a model of spoken commands, as" in trained.err
     assert float(trained.out.split()[5]) > 0.6  # five classes, eight clips of each
     assert (folder / "confusion-test.png").exists()
 

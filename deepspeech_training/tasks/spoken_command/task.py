@@ -1,6 +1,5 @@
 """The part of spoken commands that needs no Keras: rows -> examples, and answers -> classes."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -16,13 +15,13 @@ from deepspeech_training.checkpoints.describe import Checkpoint
 from deepspeech_training.config import Config
 from deepspeech_training.console import Console
 from deepspeech_training.data.loader import ArraySpec, BatchSpec, Example, SampleFault
-from deepspeech_training.data.rows import LABEL_COLUMNS, audio_path, read_rows
 from deepspeech_training.data.shard_folder import csvs_of_sets
 from deepspeech_training.errors import UserError
 from deepspeech_training.features.geometry import FeatureGeometry
 from deepspeech_training.models.base import AcousticModel
 from deepspeech_training.reporting.commands import COMMANDS
 from deepspeech_training.runtime.commands import loudest
+from deepspeech_training.runtime.listening import Clip, clips_to_hear
 from deepspeech_training.tasks.base import Answers, CostUnit
 from deepspeech_training.tasks.hearing import DRAWS
 from deepspeech_training.tasks.spoken_command.classes import Classes
@@ -30,7 +29,6 @@ from deepspeech_training.tasks.spoken_command.clips import CommandSample, cut_of
 from deepspeech_training.tasks.spoken_command.metrics import Accuracy, CommandExamination, Heard
 
 if TYPE_CHECKING:
-    from deepspeech_training.exporting.commands import Clip
     from deepspeech_training.exporting.folder import ExportedModel
     from deepspeech_training.tasks.spoken_command.objective import CommandObjective
 
@@ -166,7 +164,7 @@ class SpokenCommand:
         )
         return commands.export_commands(
             model,
-            [commands.Clip(sample.path, sample.label) for sample in samples if not sample.cut],
+            [Clip(sample.path, sample.label) for sample in samples if not sample.cut],
             listened=recordings_to_listen_to(config, listening.classes, console),
             false_alarms_per_hour=config.commands.false_alarms_per_hour,
             export=config.export,
@@ -184,9 +182,7 @@ class SpokenCommand:
         }
 
 
-def recordings_to_listen_to(
-    config: Config, classes: Classes, console: Console
-) -> "tuple[list[Clip], list[Clip]] | None":
+def recordings_to_listen_to(config: Config, classes: Classes, console: Console) -> tuple[list[Clip], list[Clip]] | None:
     """The commands of --dev_files, and --other_speech_files without the rows that have a command in them.
 
     None without --other_speech_files.
@@ -194,25 +190,10 @@ def recordings_to_listen_to(
     Raises:
         UserError: a CSV cannot be read, or there are no commands to listen to.
     """
-    from deepspeech_training.exporting.commands import Clip
-
     if not config.commands.other_speech_files:
         return None
-    said, others, left_out = [], [], 0
-    commands = {command.lower() for command in classes.commands}
     named = csvs_of_sets({"dev": config.data.dev_files, "other_speech": config.commands.other_speech_files})
-    for path in named["dev"]:
-        for row in read_rows(path, text_columns=LABEL_COLUMNS):
-            label = row.transcript.strip()
-            if not row.fault and label in classes.commands:
-                said.append(Clip(audio_path(path, row.wav_filename), label))
-    for path in named["other_speech"]:
-        for row in read_rows(path):
-            if row.fault or commands & set(re.findall(r"\w+", row.transcript.lower())):
-                left_out += 1
-            else:
-                others.append(Clip(audio_path(path, row.wav_filename)))
+    said, others = clips_to_hear(named["dev"], named["other_speech"], classes.commands, console)
     if not said:
         raise UserError("--other_speech_files: false alarms are weighed against the commands of --dev_files; give them")
-    console.info(f"Listens to {len(said):,} commands and {len(others):,} clips of other speech ({left_out:,} left out)")
     return said, others
