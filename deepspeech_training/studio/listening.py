@@ -58,7 +58,7 @@ class Listening:
     async def _list(self, request: Request) -> Response:
         """/v1/studio/listening: GET all, the newest first; POST {"title", "language"} makes one."""
         if request.method != "POST":
-            return JSONResponse({"listening": [_in_short(bench) for bench in self._benches.all()]})
+            return JSONResponse({"listening": await asyncio.to_thread(self._all_in_short)})
         wanted = await json_of(request)
         check_names(wanted, ("title", "language"), "the message")
         title, language = (text(wanted.get(name, ""), name) for name in ("title", "language"))
@@ -74,11 +74,10 @@ class Listening:
             known = f"state must be one of {', '.join(STATES)}, and order one of {', '.join(ORDERS)}"
             raise bad(f"{known}; they are {shown(state)} and {shown(order)}")
         first = whole(query.get("from", 0), "from", least=0, most=1 << 31)
-        pieces = bench.pieces()
-        found = sorted((piece for piece in pieces if bench.verdict(piece).state == state), key=ORDERS[order])
-        page = [{**piece.as_json(), **asdict(bench.verdict(piece)), "heard": piece.text} for piece in found]
-        facts = {"total": len(found), "from": first, "page": PAGE, "pieces": page[first : first + PAGE]}
-        return JSONResponse({**_in_short(bench), "recordings": _recordings(pieces), **facts})
+        return JSONResponse(await asyncio.to_thread(_page, bench, state, order, first))
+
+    def _all_in_short(self) -> list[dict[str, Any]]:
+        return [_in_short(bench) for bench in self._benches.all()]
 
     @told
     async def _recording(self, request: Request) -> Response:
@@ -130,7 +129,7 @@ class Listening:
             raise bad(f"text must be a text of at most {LONGEST_PROMPT} characters", "text")
         verdict = Verdict(cast(State, state), said)
         kept = await asyncio.to_thread(bench.judge, request.path_params["piece"], verdict)
-        return JSONResponse({**asdict(kept), "counts": _counts(bench)})
+        return JSONResponse({**asdict(kept), "counts": await asyncio.to_thread(_counts, bench)})
 
     @told
     async def _save(self, request: Request) -> Response:
@@ -156,6 +155,18 @@ def _counts(bench: BenchFolder) -> dict[State, int]:
 
 def _in_short(bench: BenchFolder) -> dict[str, Any]:
     return {"name": bench.name, **asdict(bench.bench), "counts": _counts(bench)}
+
+
+def _page(bench: BenchFolder, state: str, order: str, first: int) -> dict[str, Any]:
+    """The pieces in a state, PAGE of them from number `first` on, and what a page must know beside them."""
+    pieces = bench.pieces()
+    found = sorted((piece for piece in pieces if bench.verdict(piece).state == state), key=ORDERS[order])
+    shown_ones = [
+        {**piece.as_json(), **asdict(bench.verdict(piece)), "heard": piece.text}
+        for piece in found[first : first + PAGE]
+    ]
+    facts = {"total": len(found), "from": first, "page": PAGE, "pieces": shown_ones}
+    return {**_in_short(bench), "recordings": _recordings(pieces), **facts}
 
 
 def _recordings(pieces: Sequence[Heard]) -> list[dict[str, Any]]:
