@@ -57,7 +57,7 @@ if [[ $network == conformer ]]; then
   # Without attention, which looks back alone and has little to learn from here; the loss halfway (--inter_ctc) brings
   # the first letters forward.
   recipe+=(
-    --conformer_size xs --heads 0 --normalise_features --inter_ctc 0.3 --epochs 60
+    --conformer_size xs --heads 0 --normalise_features --inter_ctc 0.3 --epochs 30
     --learning_rate 0.0015 --warmup_epochs 2 --beta2 0.98 --weight_decay 0.01 --dropout_rate 0.1
     --augment 'vtlp[factor=1~0.12]' --augment 'speed[p=0.6,factor=1~0.1]'
   )
