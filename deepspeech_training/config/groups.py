@@ -393,8 +393,9 @@ class ClusterFlags:
     )
     rank: int = flag(
         -1,
-        "which of --workers this process is, counted from 0; that one writes the checkpoints",
+        "which of --workers this process is",
         unit="number",
+        zero="the first, which writes the checkpoints",
         default_is="what Slurm or a Kubernetes Indexed Job says",
         at_least=0,
         special=-1,
