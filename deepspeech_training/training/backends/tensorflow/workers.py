@@ -124,7 +124,10 @@ def _lost(cluster: Cluster, error: Exception) -> WorkerLost:
     ranks = [int(found) for found in re.findall(r"/task:(\d+)", str(error))]
     others = [rank for rank in ranks if rank != cluster.rank and rank < len(cluster.workers)]
     name = cluster.name(others[0]) if others else "one of the other workers"
-    reason = next((line for line in str(error).splitlines() if "ollective" in line or "/task:" in line), str(error))
+    told = [
+        line for line in str(error).splitlines() if line.startswith("Collective ops is aborted") or "/task:" in line
+    ]
+    reason = next(iter(told), str(error))
     return WorkerLost(
         f"{name[0].upper()}{name[1:]} has ended or cannot be reached: its own output says why\n"
         f"(TensorFlow: {reason.strip()[:200]})\n{RESUME}"
