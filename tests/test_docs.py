@@ -77,6 +77,7 @@ OF_DOCKER = {
 }  # - first words of the flags of docker, compose, nvidia-ctk and bin/docker.sh
 
 OF_PIP = {"constraint", "outdir", "quiet", "wheel"}  # and of git and build
+OF_SLURM = {"requeue", "signal"}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=lambda path: path.name)
 
@@ -199,7 +200,7 @@ def test_the_commands_of_a_page_have_options_that_are_read(page, tmp_path, monke
 @pages
 def test_every_flag_that_a_page_mentions_exists(page):
     known = {*FLAGS, *OBSOLETE, *(name for family in TO_COME.values() for name in family), *NOT_IN_THE_TABLES}
-    known |= OF_DOCKER | OF_PIP
+    known |= OF_DOCKER | OF_PIP | OF_SLURM
     known |= {f"no{name}" for name, flag in FLAGS.items() if flag.type is bool or flag.alone}
     for script in (ROOT / "benchmarks").glob("*.py"):
         known |= set(re.findall(r'add_argument\(\s*"--(\w+)"', script.read_text(encoding="utf-8")))
