@@ -80,6 +80,7 @@ def assert_nearly_same_end(first: Path, second: Path) -> None:
         np.testing.assert_allclose(one[name], other[name], atol=2e-4, err_msg=name)
 
 
+@pytest.mark.slow
 def test_two_workers_train_as_one_process_does_and_leave_out_the_same_clips(tmp_path):
     texts = transcripts(9)
     make_corpus(tmp_path / "clips", texts)
@@ -161,3 +162,12 @@ def test_workers_with_other_flags_are_refused(corpus, tmp_path):
     other = ends_of([start(*flags, "--rank", rank, "--learning_rate", 1e-3 + rank) for rank in range(2)])
     assert {one.code for one in other} == {1}
     assert "--learning_rate is 1.001 for worker 1" in other[0].log + other[1].log
+
+
+@pytest.mark.slow
+def test_a_worker_that_waits_for_the_others_hears_a_signal(corpus, tmp_path):
+    flags = (*corpus, "--epochs", 1, "--checkpoint_dir", tmp_path / "checkpoints")
+    with open(tmp_path / "err", "wb") as err:
+        process = start(*flags, "--workers", addresses(), "--rank", 0, stdout=err, stderr=err)
+    assert signal_when(process, signal.SIGTERM, lambda: b"no answer of worker 1" in (tmp_path / "err").read_bytes())
+    assert process.wait(60) == 143

@@ -7,21 +7,16 @@ one has ended. Nothing of it is encrypted or asks for a password: the workers' n
 import contextlib
 import json
 import re
-import socket
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 import tensorflow as tf
 
-from deepspeech_training.errors import UserError
 from deepspeech_training.machine.cluster import Cluster, WorkerLost
+from deepspeech_training.machine.rendezvous import meet
 from deepspeech_training.training.interrupt import interrupts
 
-MOST_WAIT_S = 1800.0  # for workers that have not come yet: images are pulled, nodes are started
-TELL_AFTER_S, TELL_EVERY_S = 10.0, 60.0
 MOST_SILENCE_S = 900.0  # of a worker that lives, and neither computes nor fails: it waits for a disk
 ROOM = 1000  # bytes that are exchanged at once; longer values take a second time
 GROUP, EXCHANGES, ARRAYS = 1 << 20, 1 << 20, 1 << 21  # keys of collectives, far from those that the strategy counts
@@ -37,70 +32,22 @@ RESUME = "The same command on all workers resumes from the last checkpoint."
 
 
 def join(cluster: Cluster, say: Callable[[str], None]) -> "Workers":
-    """Wait for all workers.
-
-    TensorFlow waits for ever, and no signal is heard meanwhile; so it does that in a thread.
+    """Connect with all workers, once all are there.
 
     Args:
         say: gets a line where one is missing for long.
     Raises:
-        UserError: one has not come, or this one cannot open its port.
+        UserError: one has not come, or was lost at once, or this one cannot open its port.
         Interrupted: a signal came.
     """
-    made: list[Any] = []
-
-    def connect() -> None:
-        try:
-            made.append(_strategy(cluster))
-        except Exception as error:
-            made.append(error)
-
-    _check_port(cluster)
-    thread = threading.Thread(target=connect, name="cluster", daemon=True)
-    thread.start()
-    began = told = time.monotonic()
-    told -= TELL_EVERY_S - TELL_AFTER_S
-    while thread.is_alive():
-        thread.join(0.1)
+    meet(cluster, say)
+    try:
+        strategy = _strategy(cluster)
+    except LOST as error:
+        raise _lost(cluster, error) from error
+    finally:
         interrupts.renew()  # TensorFlow takes SIGTERM for itself
-        now = time.monotonic()
-        if now - began > MOST_WAIT_S:
-            raise WorkerLost(f"{_missing(cluster)} in {MOST_WAIT_S / 60:.0f} minutes\n{RESUME}")
-        if now - told > TELL_EVERY_S and thread.is_alive():
-            told = now
-            say(f"Waiting for the other workers: {_missing(cluster)} yet")
-    interrupts.renew()
-    if isinstance(made[0], Exception):
-        raise _lost(cluster, made[0]) from made[0]
-    return Workers(cluster, made[0])
-
-
-def _check_port(cluster: Cluster) -> None:
-    """Raise UserError where this process could not listen at its port: TensorFlow would end it without a word."""
-    port = int(cluster.workers[cluster.rank].rpartition(":")[2])
-    with socket.socket(socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET) as tried:
-        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            tried.bind(("", port))
-        except OSError as error:
-            raise UserError(
-                f"{cluster.name(cluster.rank)}: this process cannot listen at port {port} ({error.strerror})\n"
-                "Is another worker running with this rank? Else choose other ports in --workers."
-            ) from error
-
-
-def _missing(cluster: Cluster) -> str:
-    """Which workers do not answer, and why, in words that a sentence can begin with."""
-    found = []
-    for rank, address in enumerate(cluster.workers):
-        host, _, port = address.rpartition(":")
-        try:
-            with socket.create_connection((host.strip("[]"), int(port)), timeout=2.0):
-                continue
-        except OSError as error:
-            found.append(f"{cluster.name(rank)}: {error.strerror or error}")
-    shown = "; ".join(found[:4]) + ("; ..." if len(found) > 4 else "")
-    return f"no answer of {shown}" if found else "all answer, and one is not ready"
+    return Workers(cluster, strategy)
 
 
 def _strategy(cluster: Cluster) -> tf.distribute.MultiWorkerMirroredStrategy:
