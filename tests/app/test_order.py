@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from training.processes import ROOT, make_corpus, transcripts, write_csv
 
-from deepspeech_training.app.order import RECIPE, RECIPE_OF_COMMANDS, find_order
+from deepspeech_training.app.order import RECIPE, RECIPE_OF_COMMANDS, RECIPE_OF_SENTENCES, SENTENCES, find_order
 from deepspeech_training.app.volume import Volume, VolumeLock
 from deepspeech_training.config import parse_flags
 from deepspeech_training.console import Console
@@ -118,6 +118,25 @@ def test_little_data_has_the_settings_of_run_commands_unless_flags_say_otherwise
     (tmp_path / "train.flags").write_text("--epochs 3\n", encoding="utf-8")
     order = order_of(tmp_path)
     assert order.preset == "" and not config_of(order).decoder.train_scorer
+
+
+def test_sentences_have_the_settings_of_their_script(tmp_path):
+    clip = tmp_path / "clips" / "clips-00.wav"
+    make_corpus(clip.parent, ["yes"])
+    said = [f"number {number}".translate(str.maketrans("0123456789", "abcdefghij")) for number in range(SENTENCES)]
+    (tmp_path / "corpora").mkdir()
+    path = tmp_path / "corpora" / "train.csv"
+    write_csv(path, [(clip, clip.stat().st_size, text) for text in said])
+    write_csv(path.with_name("dev.csv"), [(clip, clip.stat().st_size, "yes")])
+    write_csv(path.with_name("test.csv"), [(clip, clip.stat().st_size, "yes")])
+    order = order_of(tmp_path)
+    config = config_of(order)
+    assert "run-an4.sh" in order.preset and config.geometry.layer_norm and not config.decoder.train_scorer
+    script = (ROOT / "bin" / "run-an4.sh").read_text(encoding="utf-8").replace("'", "")
+    parts = [script.partition(start)[2].partition(")\n")[0] for start in ("flags=(", "recipe=(", "else\n")]
+    lines = [line for part in parts for line in part.splitlines() if not line.strip().startswith("#")]
+    words = " ".join(lines).replace("recipe+=(", "").replace("--train_scorer ", "").split()
+    assert words == RECIPE_OF_SENTENCES
 
 
 def test_a_conformer_has_the_settings_of_its_preset(tmp_path):
