@@ -110,15 +110,6 @@ def test_two_workers_train_as_one_process_does_and_leave_out_the_same_clips(tmp_
 
 
 @pytest.mark.slow
-def test_two_workers_train_as_two_devices_do(corpus, tmp_path):
-    flags = (*corpus, "--epochs", 3, "--train_batch_size", 2, "--dev_batch_size", 1)
-    devices = run(*flags, "--checkpoint_dir", tmp_path / "devices", "--logical_cpus", 2)
-    both = run_both(*flags, "--checkpoint_dir", tmp_path / "workers")
-    assert [one.code for one in (devices, *both)] == [0, 0, 0], devices.err + both[0].err + both[1].err
-    assert_nearly_same_end(tmp_path / "devices", tmp_path / "workers")
-
-
-@pytest.mark.slow
 def test_a_stop_of_one_stops_both_a_kill_is_told_and_all_ends_as_if_undisturbed(corpus, tmp_path):
     flags = (*corpus, "--epochs", 40, "--train_batch_size", 2, "--dev_batch_size", 1)
     undisturbed = run_both(*flags, "--checkpoint_dir", tmp_path / "undisturbed")
