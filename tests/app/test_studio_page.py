@@ -195,7 +195,7 @@ def test_what_was_recorded_is_trained_on_stopped_resumed_and_talked_to(browser, 
         for _ in range(2):
             say(visitor)
         page.click("#leave")
-        page.click("text=Save and train")
+        page.click("#train")
         page.wait_for_selector("#training-bar:not([hidden])")
         page.click("text=Stop training")
         page.wait_for_selector("text=Save and resume the training")
@@ -212,7 +212,7 @@ def test_what_was_recorded_is_trained_on_stopped_resumed_and_talked_to(browser, 
         page.goto(f"{app.url}/studio#/my-home/anna")
         say(visitor)
         page.click("#leave")
-        page.click("text=Save and train")
+        page.click("#train")
         app.until(lambda: len(list((tmp_path / "models" / "speech").glob("[0-9]*"))) == 2)
     assert app.end() == 0
 

@@ -168,7 +168,7 @@ def test_kills_change_nothing_for_plateau_and_early_stop(corpus, tmp_path):
     )
     unbroken, folder = tmp_path / "unbroken", tmp_path / "killed"
     assert run(*corpus.flags(unbroken, *schedule, epochs=100)).code == 0
-    for number in range(6):
+    for number in range(4):
         if kill_in(MOMENTS[number % 3], folder, 1 + number % 2, *corpus.flags(folder, *schedule, epochs=100)) is None:
             break
     else:
