@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from deepspeech_training.atomic_file import fsync_folder, write_atomically
+from deepspeech_training.atomic_file import write_atomically
 from deepspeech_training.audio.files import READER
 from deepspeech_training.audio.parts import AudioInfo
 from deepspeech_training.audio.shards import INDEX_RECORD, TAR_BLOCK, IndexRecord, ShardIndex, index_path
-from deepspeech_training.errors import UserError
+from deepspeech_training.data.part_file import PartFile
 
 if TYPE_CHECKING:  # as in `audio.files`
     import numpy as np
@@ -44,30 +44,19 @@ class PackedClip:
     digest: bytes
 
 
-class TarShard:
+class TarShard(PartFile):
     """A shard that is being written, under a name beside its own until `close`. Use as a context manager.
 
     Raises:
         UserError: it cannot be written, or the disk is full.
     """
 
+    remedy = "\nThe same command resumes with this shard."
+
     def __init__(self, path: Path):
-        self.path, self.size = path, 0
-        self._part = path.with_name(f".{path.name}.part")  # of one that was killed: overwritten
+        super().__init__(path)
         self._records: list[IndexRecord] = []
         self._digest = hashlib.blake2b(digest_size=32)
-        try:
-            self._file = open(self._part, "wb")  # noqa: SIM115
-        except OSError as error:
-            raise UserError(f"{path} cannot be written: {error.strerror}") from error
-
-    def __enter__(self) -> "TarShard":
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        if not self._file.closed:
-            self._file.close()
-            self._part.unlink(missing_ok=True)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -97,27 +86,10 @@ class TarShard:
         header.size, header.mode = len(data), 0o644
         self._write(header.tobuf(tarfile.USTAR_FORMAT) + data + bytes(-len(data) % TAR_BLOCK))
 
-    def _write(self, data: bytes) -> None:
-        try:
-            self._file.write(data)
-        except OSError as error:
-            raise UserError(
-                f"{self.path} cannot be written: {error.strerror}\nThe same command resumes with this shard."
-            ) from error
-        self.size += len(data)
-
     def close(self) -> None:
         """Put the shard and its index in their places: the index last, so that one without it is not finished."""
         self._write(bytes(2 * TAR_BLOCK))
-        try:
-            with self._file:
-                self._file.flush()
-                os.fsync(self._file.fileno())
-            Path(index_path(self.path)).unlink(missing_ok=True)  # of an older shard of this name
-            os.replace(self._part, self.path)
-            fsync_folder(self.path.parent)
-        except OSError as error:
-            raise UserError(f"{self.path} cannot be written: {error.strerror}") from error
+        self._finish(replaces=Path(index_path(self.path)))  # of an older shard of this name
         data = b"".join(INDEX_RECORD.pack(*record) for record in self._records)
         index = ShardIndex(data, READER, self._digest.digest(), self.size)
         write_atomically(Path(index_path(self.path)), [index.to_bytes()])

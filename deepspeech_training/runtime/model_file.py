@@ -135,7 +135,7 @@ class ModelFile:
             ModelError: the file cannot be read, is damaged, or is not a speech model as DeepSpeech exports it.
         """
         path = os.fspath(path)
-        return cls.of_bytes(_read_bytes(path), path)
+        return cls.of_bytes(_read_tflite(path), path)
 
     @classmethod
     def of_bytes(cls, data: bytes, path: str) -> "ModelFile":
@@ -162,18 +162,27 @@ class ModelFile:
             yield tensor.name, values
 
 
-def _read_bytes(path: str) -> bytes:
+def read_bytes(path: str, *, most: int, kind: str) -> bytes:
+    """What is in the file of a model of some kind, such as ".tflite", of at most so many bytes.
+
+    Raises:
+        ModelError: it cannot be read, or is larger.
+    """
     try:
         status = os.stat(path)
         if not stat.S_ISREG(status.st_mode):
             raise ModelError(f"{path}: a model is a file; this is none")
-        if status.st_size > MAX_FILE_BYTES:
-            raise ModelError(f"{path}: {status.st_size:,} bytes are more than a .tflite can have ({MAX_FILE_BYTES:,})")
-        data = Path(path).read_bytes()
+        if status.st_size > most:
+            raise ModelError(f"{path}: {status.st_size:,} bytes are more than a {kind} can have ({most:,})")
+        return Path(path).read_bytes()
     except FileNotFoundError as error:
         raise ModelError(f"{path}: there is no such model") from error
     except (OSError, ValueError) as error:
         raise ModelError(f"{path}: cannot read the model: {getattr(error, 'strerror', None) or error}") from error
+
+
+def _read_tflite(path: str) -> bytes:
+    data = read_bytes(path, most=MAX_FILE_BYTES, kind=".tflite")
     if data.startswith(b"version https://git-lfs"):
         raise ModelError(f"{path}: a Git LFS pointer, not the model (fetch that with `git lfs pull`)")
     if data[4:8] != IDENTIFIER:

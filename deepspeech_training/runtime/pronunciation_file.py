@@ -7,10 +7,8 @@ spellings and the network. Matrices may be int8, with a scale for each column un
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +17,7 @@ from deepspeech_training.array_file import packed, unpacked
 from deepspeech_training.data.spelling import Spelling
 from deepspeech_training.models import NETWORKS, model_class
 from deepspeech_training.models.word_model import PADDING_AND_UNKNOWN, WordModel
-from deepspeech_training.runtime.model_file import ModelError
+from deepspeech_training.runtime.model_file import ModelError, read_bytes
 from deepspeech_training.runtime.pronouncer import Pronouncer
 
 SUFFIX = ".g2p"
@@ -68,18 +66,7 @@ class PronunciationFile:
             ModelError: it cannot be read, is damaged, or of another kind.
         """
         path = os.fspath(path)
-        try:
-            status = os.stat(path)
-            if not stat.S_ISREG(status.st_mode):
-                raise ModelError(f"{path}: a model is a file; this is none")
-            if status.st_size > MAX_FILE_BYTES:
-                raise ModelError(f"{path}: {status.st_size:,} bytes; a model of words has {MAX_FILE_BYTES:,} at most")
-            data = Path(path).read_bytes()
-        except FileNotFoundError as error:
-            raise ModelError(f"{path}: there is no such model") from error
-        except (OSError, ValueError) as error:
-            raise ModelError(f"{path}: cannot read the model: {getattr(error, 'strerror', None) or error}") from error
-        return cls.of_bytes(data, path)
+        return cls.of_bytes(read_bytes(path, most=MAX_FILE_BYTES, kind=SUFFIX), path)
 
     @classmethod
     def of_bytes(cls, data: bytes, path: str) -> "PronunciationFile":

@@ -53,7 +53,7 @@ class Served:
 
     def try_out(self) -> None:
         """Let it do a little of what it does, of which nothing comes."""
-        raise NotImplementedError
+        raise NotImplementedError  # no ABC: `Served` itself stands for "of any task" where a kind is asked for
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -4,6 +4,7 @@ docs/protocols.md describes it. The page and `deepspeech stream` speak it. Times
 session.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from typing import Any, ClassVar
@@ -90,7 +91,7 @@ READERS: dict[str, Any] = {
 KEYS = ("key", "token")  # of the query; security.py has read them
 
 
-class RawAudio(Conversation):
+class RawAudio(Conversation, ABC):
     """What our own protocols share: settings in the query or in `start`, raw audio, `ping` and `finish`."""
 
     subprotocol = "deepspeech"
@@ -101,13 +102,13 @@ class RawAudio(Conversation):
         self.set({name: value for name, value in self.query.items() if name not in KEYS})
         self._heard = False
 
+    @abstractmethod
     def set(self, found: Mapping[str, object]) -> None:
         """Take settings, all or none.
 
         Raises:
             ServingError: they cannot be had.
         """
-        raise NotImplementedError
 
     async def greet(self, served: Hearing, **more: Any) -> None:
         """Say that the session is open."""

@@ -5,6 +5,7 @@ import base64
 import logging
 import tempfile
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
@@ -33,7 +34,7 @@ LEAST_BYTES_PER_S = 2000
 LINGER_S = 5.0  # how long the rest of a refused upload is read, so that its client gets to see the answer
 
 
-class Incoming(Generic[Content]):
+class Incoming(ABC, Generic[Content]):
     """The body of a request, while it is read: counted, within its time, and closed in the end."""
 
     def __init__(self, request: Request, service: Service):
@@ -41,13 +42,13 @@ class Incoming(Generic[Content]):
         self._begin, self._read_bytes = time.monotonic(), 0
         self._more = True
 
+    @abstractmethod
     async def take(self, request: Request) -> Content:
         """Read the body of a request that is counted.
 
         Raises:
             OSError: there is no room for it.
         """
-        raise NotImplementedError
 
     async def close(self) -> None:
         """What was taken is needed no more."""

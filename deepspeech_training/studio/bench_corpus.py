@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from deepspeech_training.atomic_file import write_atomically
-from deepspeech_training.audio.files import AudioInfo, read_audio
+from deepspeech_training.audio.files import AudioInfo
 from deepspeech_training.data.folder import SETS, VoiceClip, VoiceFolder, split
 from deepspeech_training.data.folder_texts import Said
 from deepspeech_training.data.text import Cleaner
 from deepspeech_training.studio.bench import VERSIONS_DIR, BenchFolder
-from deepspeech_training.studio.corpus import CLIPS_DIR, SAMPLE_RATE, as_wav
+from deepspeech_training.studio.corpus import CLIPS_DIR, SAMPLE_RATE, made_clip
 from deepspeech_training.studio.heard import Heard
 from deepspeech_training.studio.project import Refused
 
@@ -95,11 +95,7 @@ def _keep(bench: BenchFolder, csvs: dict[str, bytes]) -> int:
 
 def _clip(bench: BenchFolder, piece: Heard, folder: Path) -> Path:
     """The clip of a piece, which is made where it is not there."""
-    path = folder / CLIPS_DIR / f"{piece.id}.wav"
-    if not path.is_file():
-        samples = read_audio(str(bench.sound_of(piece)), sample_rate=SAMPLE_RATE, dtype="int16")
-        write_atomically(path, [as_wav(samples, SAMPLE_RATE)])
-    return path
+    return made_clip(folder / CLIPS_DIR / f"{piece.id}.wav", bench.sound_of(piece))
 
 
 def _voice(path: Path, piece: Heard, transcript: str) -> VoiceClip:

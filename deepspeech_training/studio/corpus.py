@@ -101,9 +101,14 @@ def _said(project: Project, take: Take) -> str:
 
 def _clip(project: Project, take: Take, folder: Path) -> Path:
     """The clip of a take, which is made where it is not there."""
-    path = folder / CLIPS_DIR / f"{take.person}-{take.prompt + 1:05}-{take.id[:8]}.wav"
+    name = f"{take.person}-{take.prompt + 1:05}-{take.id[:8]}.wav"
+    return made_clip(folder / CLIPS_DIR / name, project.sound_of(take))
+
+
+def made_clip(path: Path, sound: Path) -> Path:
+    """A clip of a recording at the rate of the trainer; one that is there stays as it is."""
     if not path.is_file():
-        samples = read_audio(str(project.sound_of(take)), sample_rate=SAMPLE_RATE, dtype="int16")
+        samples = read_audio(str(sound), sample_rate=SAMPLE_RATE, dtype="int16")
         write_atomically(path, [as_wav(samples, SAMPLE_RATE)])
     return path
 
